@@ -1,0 +1,38 @@
+# Needs Python 3.11 (or 3.12), make and a package registry; everything else lands in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+UV := .venv/bin/uv
+# Every extra that can be installed together; gpu excludes train, and gmaps excludes notebook.
+EXTRAS := --extra data --extra train --extra openvino --extra aws --extra notebook
+
+.PHONY: demo test serve lint bench
+
+$(UV):
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet uv
+
+# --inexact: never remove what a richer sync has put there.
+demo: $(UV)
+	$(UV) sync --quiet --locked --inexact
+	.venv/bin/locationnet locate "$$(.venv/bin/python -c 'import skimage; print(skimage.data_dir)')/rocket.jpg" --html map.html
+
+serve: $(UV)
+	$(UV) sync --quiet --locked --inexact
+	.venv/bin/locationnet serve
+
+.venv/.dev: $(UV) uv.lock pyproject.toml
+	$(UV) sync --quiet --locked --inexact $(EXTRAS) --group dev
+	touch $@
+
+test: .venv/.dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest
+
+lint: .venv/.dev
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+	.venv/bin/mypy
+
+bench: .venv/.dev
+	.venv/bin/python scripts/bench_partition.py

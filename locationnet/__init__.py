@@ -1,0 +1,57 @@
+"""Image geolocation: a photo in, the places on Earth where it was probably taken out.
+
+The public names load on first use, so that ``import locationnet`` (and ``locationnet --version``)
+costs nothing; nothing here knows how any of them work.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from locationnet.errors import LocationNetError as LocationNetError
+    from locationnet.geo.grid import Grid as Grid
+    from locationnet.model.bundle import Bundle as Bundle
+    from locationnet.model.bundle import available_models as available_models
+    from locationnet.model.locator import Locator as Locator
+    from locationnet.model.locator import load_model as load_model
+    from locationnet.model.prediction import Evidence as Evidence
+    from locationnet.model.prediction import Place as Place
+    from locationnet.model.prediction import Prediction as Prediction
+
+_HOMES = {
+    "Bundle": "locationnet.model.bundle",
+    "Evidence": "locationnet.model.prediction",
+    "Grid": "locationnet.geo.grid",
+    "LocationNetError": "locationnet.errors",
+    "Locator": "locationnet.model.locator",
+    "Place": "locationnet.model.prediction",
+    "Prediction": "locationnet.model.prediction",
+    "available_models": "locationnet.model.bundle",
+    "load_model": "locationnet.model.locator",
+}
+
+__all__ = [
+    "Bundle",
+    "Evidence",
+    "Grid",
+    "LocationNetError",
+    "Locator",
+    "Place",
+    "Prediction",
+    "available_models",
+    "load_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

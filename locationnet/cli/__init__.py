@@ -1,0 +1,60 @@
+"""The command line: each verb's module parses, calls and prints; this one assembles them.
+
+Nothing heavy is imported before a verb runs, so that ``--help`` and ``--version`` answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from locationnet import __version__
+from locationnet.cli import locate, models, partition, serve
+from locationnet.errors import LocationNetError
+
+app = typer.Typer(
+    name="locationnet",
+    help="Find where on Earth a photo was probably taken.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"locationnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Find where on Earth a photo was probably taken."""
+
+
+app.command("locate")(locate.locate)
+app.command("models")(models.models)
+app.command("partition")(partition.partition)
+app.command("serve")(serve.serve)
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for wrong usage, 1 for a failure, 0 otherwise."""
+    try:
+        app()
+    except LocationNetError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)

@@ -1,0 +1,41 @@
+"""``locationnet models``: list, show and verify bundles."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...", help="Bundles to show, by name or directory; none lists all."
+        ),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every file, and run the network once.")
+    ] = False,
+) -> None:
+    """List the bundles that ship with the package, or show or verify some.
+
+    Example: locationnet models demo --verify
+    """
+    from locationnet.model.bundle import Bundle, available_models
+
+    if verify:
+        from locationnet.model.locator import load_model
+
+        for name in names or available_models():
+            manifest = load_model(name).bundle.manifest
+            typer.echo(f"{name}: {manifest.name} {manifest.version} is whole")
+    elif names:
+        for name in names:
+            manifest = Bundle.open(name).manifest
+            typer.echo(json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False))
+    else:
+        for name in available_models():
+            manifest = Bundle.open(name).manifest
+            typer.echo(f"{name}  {manifest.version}  {manifest.description}")

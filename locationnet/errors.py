@@ -1,0 +1,61 @@
+"""Every error that LocationNet raises on purpose; each message is one line a user can act on.
+
+Knows nothing of HTTP or of exit codes: the server and the command line translate.
+"""
+
+from __future__ import annotations
+
+
+class LocationNetError(Exception):
+    """Base of all errors raised on purpose; ``str(error)`` is one clear line."""
+
+
+class InputError(LocationNetError):
+    """A table of photos, its rows or its columns are not what was expected."""
+
+
+class GridError(LocationNetError):
+    """A grid file breaks a rule; the message names the file and the line."""
+
+
+class BundleError(LocationNetError):
+    """A bundle is missing, corrupt or inconsistent; the message names the file."""
+
+
+class ImageError(LocationNetError):
+    """The bytes are not an image that we read."""
+
+
+class ImageTooLargeError(ImageError):
+    """The image's header announces more pixels than we are willing to decode."""
+
+
+class MissingExtraError(LocationNetError):
+    """A feature needs an optional dependency; the message names the extra to install."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional part: pip install 'locationnet[{extra}]'")
+
+
+class FetchError(LocationNetError):
+    """A remote photo could not be fetched."""
+
+
+class MalformedURLError(FetchError):
+    """The text is not a URL that we can read."""
+
+
+class RefusedURLError(FetchError):
+    """The URL, or an address it leads to, is one that we do not contact."""
+
+
+class RemoteFailedError(FetchError):
+    """The remote server could not be reached or did not answer with a photo."""
+
+
+class RemoteTimeoutError(FetchError):
+    """The remote server took longer than the total deadline."""
+
+
+class RemoteTooLargeError(FetchError):
+    """The remote answer holds more bytes than we accept."""

@@ -1,0 +1,96 @@
+"""Distances, directions and scores on the sphere; knows nothing of cells or photos.
+
+All functions broadcast like NumPy's own and compute in float64 degrees and kilometres.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from locationnet.errors import MissingExtraError
+
+# The radius that the IM2GPS papers use.
+EARTH_RADIUS_KM = 6371.0
+GEOSCORE_MAX = 5000.0
+GEOSCORE_SCALE_KM = 1492.7
+
+FloatArray = NDArray[np.float64]
+
+
+def great_circle_km(
+    lat1: ArrayLike, lng1: ArrayLike, lat2: ArrayLike, lng2: ArrayLike
+) -> FloatArray:
+    """Return the great-circle distance between points by the haversine formula, kilometres.
+
+    Parameters
+    ----------
+    lat1, lng1, lat2, lng2
+        Degrees; broadcast against each other.
+
+    Returns
+    -------
+    float64
+        On a sphere of radius 6371.0 km; stable for near and antipodal points alike.
+    """
+    phi1, phi2 = np.radians(np.asarray(lat1, float)), np.radians(np.asarray(lat2, float))
+    half_phi = (phi2 - phi1) / 2
+    half_lambda = np.radians(np.subtract(lng2, lng1, dtype=np.float64)) / 2
+    chord = np.sin(half_phi) ** 2 + np.cos(phi1) * np.cos(phi2) * np.sin(half_lambda) ** 2
+    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0, 1))))
+
+
+def geodesic_km(lat1: ArrayLike, lng1: ArrayLike, lat2: ArrayLike, lng2: ArrayLike) -> FloatArray:
+    """Return the geodesic distance on the WGS84 ellipsoid (Karney 2013, through PROJ), kilometres.
+
+    Raises
+    ------
+    MissingExtraError
+        pyproj is not installed.
+    """
+    try:
+        from pyproj import Geod
+    except ImportError as error:
+        raise MissingExtraError("the WGS84 geodesic", "data") from error
+    points = np.broadcast_arrays(*(np.asarray(part, float) for part in (lng1, lat1, lng2, lat2)))
+    lng_a, lat_a, lng_b, lat_b = (np.ascontiguousarray(part).ravel() for part in points)
+    _, _, meters = Geod(ellps="WGS84").inv(lng_a, lat_a, lng_b, lat_b)
+    return np.asarray(meters, np.float64).reshape(points[0].shape) / 1000
+
+
+def unit_vectors(lat: ArrayLike, lng: ArrayLike) -> FloatArray:
+    """Return points as unit vectors, float64 ``(..., 3)``: x to (0, 0), y to (0, 90), z north."""
+    phi, theta = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lng, float))
+    flat = np.cos(phi)
+    return np.stack([flat * np.cos(theta), flat * np.sin(theta), np.sin(phi) + 0 * theta], axis=-1)
+
+
+def direction_degrees(vectors: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return latitude and longitude of the directions of vectors ``(..., 3)`` of any length."""
+    x, y, z = np.moveaxis(np.asarray(vectors, float), -1, 0)
+    return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
+
+
+def mean_direction(
+    lat: ArrayLike, lng: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, float]:
+    """Return the direction of the (weighted) mean of points in space, degrees.
+
+    Unlike the mean of latitudes and longitudes it knows no seam at ±180° and no poles.
+
+    Parameters
+    ----------
+    lat, lng
+        float64 ``(n,)``, degrees, at least one point.
+    weights
+        float64 ``(n,)``, not negative; equal unless given.
+    """
+    vectors = unit_vectors(lat, lng)
+    mean = np.average(vectors, axis=0, weights=weights)
+    mean_lat, mean_lng = direction_degrees(mean)
+    return float(mean_lat), float(mean_lng)
+
+
+def geoscore(km: ArrayLike) -> FloatArray:
+    """Return GeoGuessr's score of a distance: ``5000 · exp(-km / 1492.7)``."""
+    return np.asarray(GEOSCORE_MAX * np.exp(-np.asarray(km) / GEOSCORE_SCALE_KM))

@@ -1,0 +1,1 @@
+"""Inference: bundles, preprocessing, runtime sessions and the locator; knows nothing of MXNet."""

@@ -1,0 +1,269 @@
+"""Bundles: one directory that holds everything a prediction depends on, with its checksums.
+
+Knows what the files are and that they belong together; not how a network runs or what an answer is.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from locationnet.errors import BundleError
+from locationnet.files import write_text
+from locationnet.geo.grid import Grid
+from locationnet.model.preprocess import Preprocessing, recipe_2017
+
+MANIFEST = "manifest.json"
+REQUIRED = ("grids.txt", "model.onnx", "places.csv", "prior.npy")
+PACKAGED = Path(__file__).parent.parent / "bundles"
+DEFAULT = "demo"
+
+_Triple = tuple[float, float, float]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PillowRecipe(_Strict):
+    """``preprocessing`` of a bundle trained by this package."""
+
+    recipe: Literal["pillow"]
+    size: int = Field(ge=16, le=2048)
+    short_side: int = Field(ge=16, le=4096)
+    mean: _Triple
+    std: _Triple
+
+
+class Recipe2017(_Strict):
+    """``preprocessing`` of the 2017 weights."""
+
+    recipe: Literal["2017"]
+    size: int = Field(default=224, ge=16, le=2048)
+
+
+class Manifest(_Strict):
+    """The contents of ``manifest.json``.
+
+    ``files`` maps each file of the bundle to its sha256. ``training`` and ``accuracy`` are facts
+    for people: what the network learned from and what was measured.
+    """
+
+    format: Literal[1]
+    name: _Name
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$", max_length=50)]
+    description: str
+    license: str
+    demo: bool = False
+    preprocessing: Annotated[PillowRecipe | Recipe2017, Field(discriminator="recipe")]
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    abstain_below_bits: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    training: dict[str, Any] = {}
+    accuracy: dict[str, Any] = {}
+    files: dict[_Name, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+
+
+@dataclass(frozen=True)
+class CellNames:
+    """Offline place names of a grid's cells, in class order; ``""`` where there is none.
+
+    ``country`` is an ISO 3166-1 alpha-2 code.
+    """
+
+    city: list[str]
+    region: list[str]
+    country: list[str]
+
+    def name(self, class_index: int) -> str:
+        """Return ``"city, region, country"`` without its empty or repeated parts."""
+        parts = (self.city[class_index], self.region[class_index], self.country[class_index])
+        return ", ".join(dict.fromkeys(part for part in parts if part))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk; its files are read on first use.
+
+    Parameters
+    ----------
+    path
+        The directory.
+    manifest
+        Its validated manifest.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, name_or_path: str | os.PathLike[str] = DEFAULT) -> Bundle:
+        """Find a bundle by name (see `available_models`) or path and read its manifest.
+
+        Raises
+        ------
+        BundleError
+            There is none, its manifest is invalid, or a file is missing.
+        """
+        path = _find(name_or_path)
+        manifest = _read_manifest(path / MANIFEST)
+        for name in REQUIRED:
+            if name not in manifest.files:
+                raise BundleError(f"{path / MANIFEST}: files must list {name}")
+        for name in manifest.files:
+            if not (path / name).is_file():
+                raise BundleError(f"{path / name}: missing, though the manifest lists it")
+        return cls(path, manifest)
+
+    def verify(self) -> None:
+        """Check the sha256 of every file, and that the tables have one row for each cell.
+
+        Raises
+        ------
+        BundleError
+            Names the first file that is not what the manifest says.
+        """
+        for name, expected in self.manifest.files.items():
+            if _sha256(self.path / name) != expected:
+                raise BundleError(
+                    f"{self.path / name}: corrupt or truncated (its sha256 is not the manifest's)"
+                )
+        classes = len(self.grid)
+        for name, rows in (("prior.npy", len(self.prior)), ("places.csv", len(self.names.city))):
+            if rows != classes:
+                raise BundleError(
+                    f"{self.path / name}: {rows} rows for the {classes} cells of grids.txt"
+                )
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The cells; class *i* is line *i* of ``grids.txt``."""
+        return Grid.read(self.path / "grids.txt")
+
+    @cached_property
+    def prior(self) -> NDArray[np.float64]:
+        """Share of photos in each cell before any is seen, float64 ``(classes,)``, all positive."""
+        path = self.path / "prior.npy"
+        try:
+            prior = np.load(path, allow_pickle=False).astype(np.float64)
+        except (OSError, ValueError, EOFError) as error:
+            raise BundleError(f"{path}: not a NumPy array") from error
+        if prior.ndim != 1 or not np.isfinite(prior).all() or not (prior > 0).all():
+            raise BundleError(f"{path}: expected one positive number for each cell")
+        return np.asarray(prior / prior.sum())
+
+    @cached_property
+    def names(self) -> CellNames:
+        """Place names of the cells."""
+        path = self.path / "places.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        try:
+            return CellNames(*([row[key] for row in rows] for key in ("city", "region", "country")))
+        except KeyError as error:
+            raise BundleError(f"{path}: no column {error}") from error
+
+    @cached_property
+    def concepts(self) -> list[str]:
+        """Labels of the concepts that a bundle's evidence speaks of; empty where it has none."""
+        if "concepts.txt" not in self.manifest.files:
+            return []
+        return (self.path / "concepts.txt").read_text(encoding="utf-8").splitlines()
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the network wants its photos."""
+        recipe = self.manifest.preprocessing
+        if isinstance(recipe, Recipe2017):
+            return recipe_2017(recipe.size)
+        return Preprocessing("pillow", recipe.size, recipe.short_side, recipe.mean, recipe.std)
+
+
+def available_models() -> list[str]:
+    """Return the names of the bundles that ship with the package, sorted."""
+    return sorted(manifest.parent.name for manifest in PACKAGED.glob(f"*/{MANIFEST}"))
+
+
+def write_manifest(directory: Path, facts: dict[str, Any]) -> Manifest:
+    """Write ``manifest.json`` for the files that lie in `directory`, atomically.
+
+    Parameters
+    ----------
+    directory
+        Holds the bundle's other files.
+    facts
+        Everything in `Manifest` but ``files``.
+
+    Raises
+    ------
+    BundleError
+        A fact is missing or invalid.
+    """
+    files = {
+        path.name: _sha256(path)
+        for path in sorted(directory.iterdir())
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+    }
+    target = directory / MANIFEST
+    manifest = _validate(target, {**facts, "files": files})
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    write_text(target, text + "\n")
+    return manifest
+
+
+def _find(name_or_path: str | os.PathLike[str]) -> Path:
+    if isinstance(name_or_path, str) and name_or_path in available_models():
+        return PACKAGED / name_or_path
+    path = Path(name_or_path)
+    if (path / MANIFEST).is_file():
+        return path
+    if _is_checkpoint(path):
+        raise BundleError(
+            f"{path}: an MXNet checkpoint, not a bundle; `locationnet export` makes one of it"
+        )
+    if path.is_dir():
+        raise BundleError(f"{path}: not a bundle (it has no {MANIFEST})")
+    names = ", ".join(available_models())
+    raise BundleError(f"{path}: no such bundle; give a bundle's directory or one of: {names}")
+
+
+def _is_checkpoint(path: Path) -> bool:
+    if path.is_dir():
+        return any(path.glob("*.params"))
+    return (
+        path.suffix == ".params"
+        or path.name.endswith("-symbol.json")
+        or path.with_name(f"{path.name}-symbol.json").is_file()
+    )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{path}: not JSON ({error})") from error
+    return _validate(path, facts)
+
+
+def _validate(path: Path, facts: object) -> Manifest:
+    try:
+        return Manifest.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the manifest"
+        raise BundleError(f"{path}: {field}: {first['msg']}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

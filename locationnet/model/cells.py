@@ -1,0 +1,176 @@
+"""A grid with what predictions need beside it: names, expected scores, distances, coarser versions.
+
+Everything here depends on the cells alone and is computed once for all photos; knows nothing of
+any one photo or network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locationnet.geo import s2, sphere
+from locationnet.geo.grid import Grid
+from locationnet.model.bundle import CellNames
+
+# Narrowest width of an S2 cell at level 0, in radians (`kMinWidth` of the S2 library: 2√2/3).
+_MIN_WIDTH_RADIANS = 2 * np.sqrt(2) / 3
+# Level of the cells over which the first pass of the expected score is summed: about 500 km wide,
+# a third of GeoScore's decay length.
+_SUM_LEVEL = 4
+_FINALISTS = 32
+_SPREAD_LEVELS = 2
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CellLayer:
+    """The cells that a distribution is over.
+
+    Parameters
+    ----------
+    grid
+        The cells.
+    names
+        Their place names, in class order.
+    min_radius_km
+        No radius over these cells is reported smaller than this (coarse mode); kilometres.
+    """
+
+    grid: Grid
+    names: CellNames
+    min_radius_km: float = 0.0
+    _coarser: dict[float, tuple[CellLayer, NDArray[np.int64]]] = field(default_factory=dict)
+
+    def best_class(self, probabilities: FloatArray) -> int:
+        """Return the cell whose centroid has the highest expected GeoScore.
+
+        Parameters
+        ----------
+        probabilities
+            float64 ``(classes,)``.
+
+        Notes
+        -----
+        The expected score of a point is the mean of 5000·exp(−d / 1492.7 km) over the distribution.
+        All cells are ranked with the distribution summed over level-4 parents, then the 32 best by
+        the exact sum.
+        """
+        groups, kernel = self._kernel
+        summed = totals(groups, probabilities, kernel.shape[1])
+        rough = kernel @ summed.astype(np.float32)
+        count = min(_FINALISTS, len(rough))
+        finalists = np.sort(np.argpartition(-rough, count - 1)[:count])
+        kilometres = self._kilometres(finalists)
+        exact = sphere.geoscore(kilometres) @ probabilities
+        return int(finalists[np.argmax(exact)])
+
+    def radii_km(self, center: int, probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return distances from a cell's centroid in ascending order, and the probability within.
+
+        Parameters
+        ----------
+        center
+            Class of the cell.
+        probabilities
+            float64 ``(classes,)``.
+
+        Returns
+        -------
+        float64 (m,), float64 (m,)
+            Kilometres, and the cumulative probability within each of them. A cell's probability is
+            spread over 16 points of its area, so that a sure answer is as wide as its cell.
+        """
+        points = self._spread
+        origin = sphere.unit_vectors(self.grid.lat[center], self.grid.lng[center])
+        chords = np.linalg.norm(points - origin, axis=-1).ravel()
+        order = np.argsort(chords, kind="stable")
+        angles = 2 * np.arcsin(np.minimum(chords[order] / 2, 1.0))
+        share = np.repeat(probabilities / points.shape[1], points.shape[1])
+        return angles * sphere.EARTH_RADIUS_KM, np.cumsum(share[order])
+
+    def coarser(self, km: float) -> tuple[CellLayer, NDArray[np.int64]]:
+        """Return the layer whose cells are nowhere narrower than `km`, and each cell's class in it.
+
+        Cells already that wide stay; the others give way to their S2 ancestor, whose centre (not
+        the photos' mean) stands for it and whose only name is the country of most of its cells.
+
+        Returns
+        -------
+        CellLayer, int64 (classes,)
+        """
+        if km not in self._coarser:
+            self._coarser[km] = self._make_coarser(km)
+        return self._coarser[km]
+
+    def _make_coarser(self, km: float) -> tuple[CellLayer, NDArray[np.int64]]:
+        ids = self.grid.ids
+        width = _MIN_WIDTH_RADIANS * sphere.EARTH_RADIUS_KM
+        level = int(np.clip(np.floor(np.log2(width / km)), 0, 30))
+        fine = self.grid.levels > level
+        ancestors = ids.copy()
+        ancestors[fine] = s2.parent_ids(ids[fine], level)
+        coarse_ids, classes = np.unique(ancestors, return_inverse=True)
+        lat, lng = s2.centers(coarse_ids)
+        country = _majority(classes, np.asarray(self.names.country), len(coarse_ids))
+        nothing = [""] * len(coarse_ids)
+        layer = CellLayer(
+            Grid(coarse_ids, lat, lng), CellNames(nothing, nothing, country), min_radius_km=km
+        )
+        return layer, classes.astype(np.int64)
+
+    @cached_property
+    def _kernel(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        levels = self.grid.levels
+        parents = self.grid.ids.copy()
+        fine = levels > _SUM_LEVEL
+        parents[fine] = s2.parent_ids(parents[fine], _SUM_LEVEL)
+        _, groups = np.unique(parents, return_inverse=True)
+        vectors = sphere.unit_vectors(self.grid.lat, self.grid.lng)
+        count = int(groups.max()) + 1
+        middles = np.stack([totals(groups, vectors[:, axis], count) for axis in range(3)], axis=1)
+        middles /= np.linalg.norm(middles, axis=1, keepdims=True)
+        cosines = np.clip(vectors.astype(np.float32) @ middles.T.astype(np.float32), -1, 1)
+        scores = sphere.geoscore(np.arccos(cosines) * np.float32(sphere.EARTH_RADIUS_KM))
+        return groups.astype(np.int64), scores.astype(np.float32)
+
+    @cached_property
+    def _spread(self) -> FloatArray:
+        ids = self.grid.ids
+        points = np.empty((len(ids), 4**_SPREAD_LEVELS, 3))
+        for child in range(points.shape[1]):
+            lat, lng = s2.centers(_descendant(ids, child))
+            points[:, child] = sphere.unit_vectors(lat, lng)
+        return points
+
+    def _kilometres(self, classes: NDArray[np.int64]) -> FloatArray:
+        lat, lng = self.grid.lat, self.grid.lng
+        distances = sphere.great_circle_km(lat[classes, None], lng[classes, None], lat, lng)
+        return np.asarray(distances)
+
+
+def totals(groups: NDArray[np.integer[Any]], weights: FloatArray, count: int) -> FloatArray:
+    """Return the sum of the weights in each of `count` groups, float64 ``(count,)``."""
+    return np.asarray(np.bincount(groups, weights, minlength=count), np.float64)
+
+
+def _descendant(ids: NDArray[np.uint64], index: int) -> NDArray[np.uint64]:
+    """Return the `index`-th of the 16 cells two levels down, or the leaf that stands for it."""
+    lowest = ids & (~ids + np.uint64(1))
+    step = lowest >> np.uint64(2 * _SPREAD_LEVELS)
+    first = ids - lowest + step
+    child = first + np.uint64(2 * index) * step
+    return np.where(step > 0, child, ids)
+
+
+def _majority(classes: NDArray[np.int64], labels: NDArray[Any], count: int) -> list[str]:
+    """Return the most frequent label of each class, the first in the alphabet on a tie."""
+    values, codes = np.unique(labels, return_inverse=True)
+    counts = np.zeros((count, len(values)), np.int64)
+    np.add.at(counts, (classes, codes), 1)
+    return [str(values[code]) for code in counts.argmax(axis=1)]

@@ -1,0 +1,271 @@
+"""The answer for one photo: ranked places, the whole distribution, and how sure it is.
+
+Knows nothing of photos, networks or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locationnet.geo import s2
+from locationnet.geo.grid import Grid
+from locationnet.model.cells import CellLayer, totals
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cell of an answer.
+
+    Parameters
+    ----------
+    rank
+        1 for the most probable cell; ties go to the smaller class.
+    class_index
+        Line of the cell in ``grids.txt``, from 0.
+    probability
+        Probability that the photo was taken in the cell.
+    lat, lng
+        The cell's centroid, degrees.
+    cell
+        S2 token.
+    level
+        S2 level, 0–30.
+    name
+        ``"city, region, country"``, or ``""``.
+    """
+
+    rank: int
+    class_index: int
+    probability: float
+    lat: float
+    lng: float
+    cell: str
+    level: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Something seen in the photo that moved the answer.
+
+    Parameters
+    ----------
+    label
+        What was seen.
+    probability
+        How sure the network is of it.
+    bits
+        How far the answer is from the one without it: Kullback–Leibler divergence, bits.
+    """
+
+    label: str
+    probability: float
+    bits: float
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Where a photo was probably taken.
+
+    Parameters
+    ----------
+    layer
+        The cells.
+    probabilities
+        float64 ``(classes,)``, sums to 1.
+    prior
+        The distribution before the photo was seen, float64 ``(classes,)``.
+    top_k
+        How many places `places` lists.
+    abstain_below_bits
+        Answers that hold less information than this abstain.
+    evidence
+        What moved the answer, strongest first; empty where the bundle cannot say.
+    """
+
+    layer: CellLayer
+    probabilities: FloatArray
+    prior: FloatArray
+    top_k: int = 5
+    abstain_below_bits: float = 0.0
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        """The cells; class *i* is row *i*."""
+        return self.layer.grid
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The `top_k` most probable cells, ties in class order."""
+        return tuple(self._place(rank, index) for rank, index in enumerate(self._order, 1))
+
+    @property
+    def mode(self) -> Place:
+        """The most probable cell."""
+        return self.places[0]
+
+    @cached_property
+    def best(self) -> Place:
+        """The single best guess: the centroid with the highest expected GeoScore."""
+        index = self.layer.best_class(self.probabilities)
+        own = self.probabilities[index]
+        ahead = int((self.probabilities > own).sum())
+        ahead += int((self.probabilities[:index] == own).sum())
+        return self._place(ahead + 1, index)
+
+    @property
+    def information_bits(self) -> float:
+        """How far the photo moved the answer from the prior: Kullback–Leibler divergence, bits."""
+        seen = self.probabilities > 0
+        ratio = self.probabilities[seen] / self.prior[seen]
+        return max(0.0, float(np.sum(self.probabilities[seen] * np.log2(ratio))))
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the photo says too little about its place for the answer to be used."""
+        return self.information_bits < self.abstain_below_bits
+
+    def radius_km(self, probability: float) -> float:
+        """Return the smallest radius around `best` that holds a probability.
+
+        A cell's probability is spread evenly over the cell, and in coarse mode no radius is smaller
+        than the coarseness.
+
+        Parameters
+        ----------
+        probability
+            Above 0, up to 1.
+
+        Returns
+        -------
+        float
+            Kilometres.
+
+        Raises
+        ------
+        ValueError
+            `probability` is not in (0, 1].
+        """
+        if not 0 < probability <= 1:
+            raise ValueError(f"probability must be above 0 and at most 1, not {probability}")
+        kilometres, within = self._radii
+        index = min(int(np.searchsorted(within, probability - 1e-12)), len(kilometres) - 1)
+        return max(float(kilometres[index]), self.layer.min_radius_km)
+
+    def by_country(self) -> list[tuple[str, float]]:
+        """Return ISO country codes with their probability, most probable first.
+
+        Cells whose country is unknown count under ``""``.
+        """
+        return _ranked(self.layer.names.country, self.probabilities)
+
+    def by_level(self, level: int) -> list[tuple[str, float]]:
+        """Return S2 tokens of a level with their probability, most probable first.
+
+        Cells coarser than the level count under their own token.
+
+        Raises
+        ------
+        ValueError
+            `level` is not in 0–30.
+        """
+        if not 0 <= level <= 30:
+            raise ValueError(f"an S2 level is a number from 0 to 30, not {level}")
+        ids = self.grid.ids.copy()
+        fine = self.grid.levels > level
+        ids[fine] = s2.parent_ids(ids[fine], level)
+        return _ranked(s2.tokens(ids), self.probabilities)
+
+    def coarse(self, km: float) -> Prediction:
+        """Return the same answer over cells nowhere narrower than `km` kilometres.
+
+        Neither places, names nor radii of the result are finer than that; it keeps no evidence.
+
+        Raises
+        ------
+        ValueError
+            `km` is not positive.
+        """
+        if not km > 0:
+            raise ValueError(f"the coarseness is a positive number of kilometres, not {km}")
+        layer, classes = self.layer.coarser(km)
+        count = len(layer.grid)
+        return Prediction(
+            layer,
+            totals(classes, self.probabilities, count),
+            totals(classes, self.prior, count),
+            self.top_k,
+            self.abstain_below_bits,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain JSON values, in the form that ``POST /locate`` gives it."""
+        return {
+            "predictions": [
+                {
+                    "rank": place.rank,
+                    "probability": place.probability,
+                    "lat": place.lat,
+                    "lng": place.lng,
+                    "cell": place.cell,
+                    "level": place.level,
+                    "place": place.name,
+                }
+                for place in self.places
+            ],
+            "best": {"lat": self.best.lat, "lng": self.best.lng},
+            "radius_km": {"50": self.radius_km(0.5), "90": self.radius_km(0.9)},
+            "abstained": self.abstained,
+            "information_bits": self.information_bits,
+            "evidence": [
+                {"label": item.label, "probability": item.probability, "bits": item.bits}
+                for item in self.evidence
+            ],
+        }
+
+    @property
+    def _order(self) -> list[int]:
+        return [int(index) for index in top_classes(self.probabilities, self.top_k)]
+
+    @cached_property
+    def _radii(self) -> tuple[FloatArray, FloatArray]:
+        return self.layer.radii_km(self.best.class_index, self.probabilities)
+
+    def _place(self, rank: int, index: int) -> Place:
+        grid = self.grid
+        return Place(
+            rank=rank,
+            class_index=index,
+            probability=float(self.probabilities[index]),
+            lat=float(grid.lat[index]),
+            lng=float(grid.lng[index]),
+            cell=s2.tokens(grid.ids[index : index + 1])[0],
+            level=int(grid.levels[index]),
+            name=self.layer.names.name(index),
+        )
+
+
+def top_classes(probabilities: FloatArray, k: int) -> NDArray[np.int64]:
+    """Return the classes of the `k` highest probabilities, highest first, ties in class order."""
+    k = min(k, len(probabilities))
+    # Everything that ties with the k-th must take part, or the partition would pick among them.
+    threshold = np.partition(probabilities, -k)[-k]
+    candidates = np.flatnonzero(probabilities >= threshold)
+    order = np.argsort(-probabilities[candidates], kind="stable")[:k]
+    return np.asarray(candidates[order], np.int64)
+
+
+def _ranked(labels: Sequence[str], probabilities: FloatArray) -> list[tuple[str, float]]:
+    values, codes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
+    sums = totals(codes, probabilities, len(values))
+    order = np.argsort(-sums, kind="stable")
+    return [(str(values[index]), float(sums[index])) for index in order]

@@ -1,0 +1,135 @@
+"""What the service reads and answers, as pydantic models with examples for the documentation.
+
+Knows the shapes only; where the values come from is told by `locationnet.model`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_TOP_K = 100
+DEFAULT_TOP_K = 5
+
+
+class PhotoURL(BaseModel):
+    """A photo to fetch and locate."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"example": {"url": "https://example.org/photo.jpg", "top_k": 5}},
+    )
+
+    url: str = Field(description="http or https, on the usual port.")
+    top_k: int | None = Field(
+        None, ge=1, le=MAX_TOP_K, description="How many places; wins over the query's."
+    )
+
+
+class Place(BaseModel):
+    """One cell of the answer."""
+
+    rank: int = Field(examples=[1])
+    probability: float = Field(examples=[0.14])
+    lat: float = Field(description="Of the cell's centroid, degrees.", examples=[35.66])
+    lng: float = Field(description="Of the cell's centroid, degrees.", examples=[139.73])
+    cell: str = Field(description="S2 token.", examples=["60188b64"])
+    level: int = Field(description="S2 level.", examples=[13])
+    place: str = Field(
+        description="City, region, country; or empty.", examples=["Minato, Tokyo, JP"]
+    )
+
+
+class Point(BaseModel):
+    """A point on Earth, degrees."""
+
+    lat: float = Field(examples=[35.66])
+    lng: float = Field(examples=[139.73])
+
+
+class RadiusKm(BaseModel):
+    """The smallest radii around the best guess that hold 50 % and 90 % of the probability."""
+
+    half: float = Field(alias="50", examples=[3.1])
+    most: float = Field(alias="90", examples=[410.0])
+
+
+class Evidence(BaseModel):
+    """Something seen in the photo, and how far it moved the answer."""
+
+    label: str = Field(examples=["volcano"])
+    probability: float = Field(examples=[0.91])
+    bits: float = Field(examples=[0.4])
+
+
+class Guess(BaseModel):
+    """Ranked places, the best single point and how far around it the answer reaches."""
+
+    predictions: list[Place]
+    best: Point = Field(description="The point with the highest expected GeoScore.")
+    radius_km: RadiusKm
+
+
+class ModelName(BaseModel):
+    """Which model answered."""
+
+    name: str = Field(examples=["demo"])
+    version: str = Field(examples=["1.0.0"])
+    grid_sha256: str
+
+
+class TimingMs(BaseModel):
+    """What took how long, milliseconds; ``fetch`` is 0 for a photo that was sent."""
+
+    fetch: float = Field(examples=[80.0])
+    decode: float = Field(examples=[12.0])
+    infer: float = Field(examples=[20.0])
+
+
+class Answer(Guess):
+    """Where a photo was probably taken."""
+
+    abstained: bool = Field(description="The photo says too little for the answer to be used.")
+    information_bits: float = Field(
+        description="How far the photo moved the answer from the prior.", examples=[0.6]
+    )
+    evidence: list[Evidence] = Field(description="Empty where the model cannot say.")
+    demo: Literal[True] | None = Field(None, description="Only where the model is a demo.")
+    prior: Guess | None = Field(
+        None, description="Only beside a demo's answer: what it says without any photo."
+    )
+    model: ModelName
+    timing_ms: TimingMs
+
+
+class ModelFacts(BaseModel):
+    """What the loaded bundle says of itself."""
+
+    name: str = Field(examples=["demo"])
+    version: str = Field(examples=["1.0.0"])
+    demo: bool
+    description: str
+    license: str = Field(examples=["Apache-2.0"])
+    grid_sha256: str
+    classes: int = Field(description="Cells of the grid.")
+    preprocessing: dict[str, Any]
+    abstain_below_bits: float
+    training: dict[str, Any]
+    accuracy: dict[str, Any]
+
+
+class Status(BaseModel):
+    """A sign of life."""
+
+    status: Literal["ok", "ready"]
+
+
+class ProblemDetails(BaseModel):
+    """An error, RFC 9457."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Forbidden"])
+    status: int = Field(examples=[403])
+    detail: str

@@ -1,0 +1,1 @@
+"""Predictions drawn on a world map; knows nothing of how they were made."""

@@ -1,0 +1,136 @@
+"""Predictions as the JSON that a map page draws: answers, and the cells that hold most of them.
+
+Knows nothing of HTML, scripts or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locationnet.geo import geojson, sphere
+from locationnet.model.prediction import Prediction
+
+# The cells drawn hold this much of the probability ...
+SHARE = 0.95
+# ... unless there are too many of them: for one answer, and for all photos of a page together.
+MAX_CELLS = 2_000
+MAX_CELLS_OF_PAGE = 200_000
+MIN_CELLS = 100
+# Of degrees: 11 m, a pixel at the deepest zoom.
+_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class MapItem:
+    """One photo on the map.
+
+    Parameters
+    ----------
+    title
+        What to call it, for example its file name; shown as plain text.
+    prediction
+        The answer.
+    truth
+        Where it was really taken, (latitude, longitude) in degrees, where that is known.
+    """
+
+    title: str
+    prediction: Prediction
+    truth: tuple[float, float] | None = None
+
+
+def page(items: Sequence[MapItem], prior: Prediction | None = None) -> dict[str, Any]:
+    """Return all that a page draws, as plain JSON values.
+
+    Parameters
+    ----------
+    items
+        The photos, in the order in which the page lists them.
+    prior
+        The answer without a photo, to be shown beside a demo's.
+
+    Returns
+    -------
+    dict
+        ``items``, each with ``title``, ``answer``, ``cells``, ``shown`` and ``truth``; ``prior``
+        (``answer``, ``cells``, ``shown``) or None; ``cells``, the outlines that they all refer to:
+        lists of rings of [lng, lat], cut at ±180°.
+    """
+    answers = [item.prediction for item in items] + ([prior] if prior is not None else [])
+    limit = max(MIN_CELLS, min(MAX_CELLS, MAX_CELLS_OF_PAGE // max(1, len(answers))))
+    chosen = [top_cells(answer.probabilities, SHARE, limit) for answer in answers]
+    ids = [answer.grid.ids[classes] for answer, classes in zip(answers, chosen, strict=True)]
+    used = np.unique(np.concatenate([*ids, np.empty(0, np.uint64)]))
+    drawn = [
+        _drawn(answer, classes, np.searchsorted(used, own))
+        for answer, classes, own in zip(answers, chosen, ids, strict=True)
+    ]
+    return {
+        "items": [
+            {"title": item.title, **facts, "truth": _truth(item)}
+            for item, facts in zip(items, drawn, strict=False)
+        ],
+        "prior": drawn[-1] if prior is not None else None,
+        "cells": outlines(used),
+    }
+
+
+def top_cells(probabilities: NDArray[np.float64], share: float, limit: int) -> NDArray[np.int64]:
+    """Return the fewest classes that hold `share` of the probability, most probable first.
+
+    Parameters
+    ----------
+    probabilities
+        float64 ``(classes,)``.
+    share
+        From 0 to 1.
+    limit
+        At most so many classes, even if they hold less. Classes without probability never count.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    within = np.cumsum(probabilities[order])
+    count = int(np.searchsorted(within, share * within[-1] - 1e-12)) + 1
+    return order[: min(count, limit, int(np.count_nonzero(probabilities)))]
+
+
+def outlines(ids: NDArray[np.uint64]) -> list[list[list[list[float]]]]:
+    """Return the outlines of cells, each a list of open rings of [lng, lat], cut at ±180°."""
+    return [[ring[:-1] for ring in parts] for parts in geojson.rings(ids, _DECIMALS)]
+
+
+def _drawn(
+    prediction: Prediction, classes: NDArray[np.int64], numbers: NDArray[np.int64]
+) -> dict[str, Any]:
+    answer = prediction.to_dict()
+    best = prediction.best
+    answer["best"] |= {"place": best.name, "cell": best.cell, "probability": best.probability}
+    probabilities = prediction.probabilities[classes]
+    return {
+        "answer": answer,
+        "cells": [
+            [int(number), float(f"{probability:.3g}")]
+            for number, probability in zip(numbers, probabilities, strict=True)
+        ],
+        "shown": {
+            "probability": float(probabilities.sum()),
+            "cells": len(classes),
+            "of": len(prediction.probabilities),
+        },
+    }
+
+
+def _truth(item: MapItem) -> dict[str, float] | None:
+    if item.truth is None:
+        return None
+    lat, lng = item.truth
+    best = item.prediction.best
+    return {
+        "lat": lat,
+        "lng": lng,
+        "km": float(sphere.great_circle_km(lat, lng, best.lat, best.lng)),
+    }

@@ -1,0 +1,317 @@
+// Draws an answer on a world map: land, cells, circles, markers, legend. Knows nothing of the page
+// around it, and asks the network for nothing.
+"use strict";
+
+const LocationMap = (() => {
+  const EARTH_RADIUS_KM = 6371;
+  const RADIANS = Math.PI / 180;
+  const COLOURS = 6;
+  const DEEPEST_PLACE_ZOOM = 10; // beyond it a 1:50m coastline says nothing
+  const WORLDS = [-360, 0, 360]; // drawn side by side, so that ±180° is a place like any other
+
+  const shifted = (points, by) => points.map(([lat, lng]) => [lat, lng + by]);
+  const inAllWorlds = (points) => WORLDS.map((by) => shifted(points, by));
+  const nearestTurn = (lng, to) => lng + 360 * Math.round((to - lng) / 360);
+
+  // land.json: whole steps, each point but the first as the change from the one before.
+  function decode(flat, steps) {
+    const points = [];
+    let lng = 0;
+    let lat = 0;
+    for (let i = 0; i < flat.length; i += 2) {
+      lng += flat[i];
+      lat += flat[i + 1];
+      points.push([lat / steps, lng / steps]);
+    }
+    return points;
+  }
+
+  // A ring's edges, without those along ±180° and the pole, where land was cut and has no coast.
+  function coastLines(ring) {
+    const lines = [];
+    let line = [];
+    ring.concat([ring[0]]).forEach((point, i, closed) => {
+      const before = closed[i - 1];
+      const cut = before && ((Math.abs(point[1]) === 180 && Math.abs(before[1]) === 180)
+        || (point[0] === -90 || before[0] === -90));
+      if (cut) {
+        lines.push(line);
+        line = [];
+      }
+      line.push(point);
+    });
+    lines.push(line);
+    return lines.filter((points) => points.length > 1);
+  }
+
+  // The point `km` from a place along a bearing (radians), on the sphere.
+  function destination(lat, lng, bearing, km) {
+    const angle = km / EARTH_RADIUS_KM;
+    const [phi, sin, cos] = [lat * RADIANS, Math.sin(angle), Math.cos(angle)];
+    const sinLat = Math.sin(phi) * cos + Math.cos(phi) * sin * Math.cos(bearing);
+    const turn = Math.atan2(
+      Math.sin(bearing) * sin * Math.cos(phi), cos - Math.sin(phi) * sinLat);
+    return [Math.asin(Math.max(-1, Math.min(1, sinLat))) / RADIANS, lng + turn / RADIANS];
+  }
+
+  // Longitudes that run on past ±180° instead of jumping: the line can be drawn in one stroke.
+  function unwrapped(points) {
+    let last = points[0][1];
+    return points.map(([lat, lng]) => [lat, (last = nearestTurn(lng, last))]);
+  }
+
+  // Starts due east: due north and south may lie beyond a pole, where ±180° are the same.
+  function circle(center, km) {
+    const points = Array.from({ length: 361 }, (_, i) =>
+      destination(center.lat, center.lng, (90 + i) * RADIANS, km));
+    return unwrapped(points);
+  }
+
+  function greatCircle(from, to) {
+    const vector = ({ lat, lng }) => [
+      Math.cos(lat * RADIANS) * Math.cos(lng * RADIANS),
+      Math.cos(lat * RADIANS) * Math.sin(lng * RADIANS),
+      Math.sin(lat * RADIANS),
+    ];
+    const [a, b] = [vector(from), vector(to)];
+    const angle = Math.acos(Math.max(-1, Math.min(1, a[0] * b[0] + a[1] * b[1] + a[2] * b[2])));
+    if (angle < 1e-9) return [[from.lat, from.lng], [to.lat, to.lng]];
+    const points = Array.from({ length: 129 }, (_, i) => {
+      const [p, q] = [Math.sin(angle * (1 - i / 128)), Math.sin(angle * (i / 128))];
+      const [x, y, z] = a.map((value, k) => p * value + q * b[k]);
+      return [Math.atan2(z, Math.hypot(x, y)) / RADIANS, Math.atan2(y, x) / RADIANS];
+    });
+    return unwrapped(points);
+  }
+
+  // Where one colour ends and the next begins: equal ratios from the least to the most probable
+  // cell. Nearly equal cells stay pale, and what is far below the top shares the palest colour.
+  function colourSteps(probabilities) {
+    const [low, top] = [Math.min(...probabilities), Math.max(...probabilities)];
+    const ratio = Math.max(1.3, Math.min(3, (top / low) ** (1 / COLOURS)));
+    const least = Math.max(low, top / ratio ** COLOURS);
+    return Array.from({ length: COLOURS - 1 }, (_, i) =>
+      Number((least * ratio ** (i + 1)).toPrecision(2)));
+  }
+
+  // Better ranks lie on top; Leaflet adds the height on the screen in pixels.
+  const depth = (rank) => 100 * (101 - rank);
+
+  function element(tag, className, text) {
+    const node = document.createElement(tag);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
+  }
+
+  const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  return class LocationMap {
+    // `land` is the content of land.json; `onPlace` is called with the rank of a clicked marker.
+    constructor(container, land, onPlace) {
+      this.container = container;
+      this.onPlace = onPlace;
+      this.map = L.map(container, {
+        zoomSnap: 0.25, zoomDelta: 1, minZoom: 0, maxZoom: 14, wheelPxPerZoomLevel: 90,
+        maxBoundsViscosity: 0.8, attributionControl: false, zoomControl: false,
+        fadeAnimation: false, zoomAnimation: !calm(), markerZoomAnimation: !calm(),
+      });
+      L.control.zoom({ position: "topright" }).addTo(this.map);
+      L.control.scale({ position: "bottomright", imperial: false }).addTo(this.map);
+      this.renderers = {};
+      [["land", 210], ["cells", 220], ["lines", 230], ["names", 590]].forEach(([name, z]) => {
+        this.map.createPane(name).style.zIndex = z;
+        if (name !== "names") this.renderers[name] = L.canvas({ pane: name, padding: 0.3 });
+      });
+      this.map.setView([20, 0], 1);
+      this.overlays = L.layerGroup().addTo(this.map);
+      this.places = new Map();
+      this.shown = null;
+      this._addLegend();
+      this._drawLand(land);
+      this.map.on("zoomend", () => this._updateNames());
+      window.matchMedia("(prefers-color-scheme: dark)")
+        .addEventListener("change", () => this._recolour());
+    }
+
+    // Show an answer in the form of POST /locate. `cells` is [{rings: [[[lng, lat], …], …],
+    // probability}, …]; `truth` is {lat, lng} or null.
+    show(answer, cells, truth) {
+      this.shown = { answer, cells, truth };
+      this.overlays.clearLayers();
+      this.places.clear();
+      const center = answer.best;
+      this.map.setMaxBounds(null); // until `fit` has moved: they would pull the old view along
+      this._drawCells(cells);
+      this._drawCircle(center, answer.radius_km["90"], "5 7");
+      this._drawCircle(center, answer.radius_km["50"], null);
+      this.legend.classList.toggle("without-truth", !truth);
+      if (truth) {
+        this._path(L.polyline, inAllWorlds(greatCircle(center, truth)), "--truth",
+          { weight: 2.5, dashArray: "1 6", lineCap: "round" });
+        this._marker(truth, element("span", "pin pin-truth"), "True place", 15000);
+      }
+      this._marker(center, element("span", "pin pin-best"), "Best single guess", -1000);
+      [...answer.predictions].reverse().forEach((place) => {
+        const label = `${place.rank}. ${place.place || `Cell ${place.cell}`}`;
+        const marker = this._marker(
+          place, element("span", "pin pin-rank", place.rank), label, depth(place.rank));
+        marker.on("click", () => this.onPlace(place.rank));
+        marker.on("keydown", ({ originalEvent: event }) => { // Leaflet makes it a button by name only
+          if (event.key !== "Enter" && event.key !== " ") return;
+          event.preventDefault();
+          this.onPlace(place.rank);
+        });
+        this.places.set(place.rank, { marker, place });
+      });
+      this._updateNames();
+    }
+
+    // Show places, best guess, truth and the 50 % circle together.
+    fit(animate = true) {
+      const { answer, truth } = this.shown;
+      const center = answer.best;
+      const points = answer.predictions.concat([center], truth || [])
+        .map(({ lat, lng }) => [lat, lng]).concat(circle(center, answer.radius_km["50"]));
+      // Mercator makes the far north and south too large to frame.
+      const bounds = L.latLngBounds(points.map(([lat, lng]) =>
+        [Math.max(-65, Math.min(78, lat)), nearestTurn(lng, center.lng)]));
+      this.map.once("moveend", () =>
+        this.map.setMaxBounds([[-89, center.lng - 280], [89, center.lng + 280]]));
+      this.map.fitBounds(bounds, { ...this._padding(), maxZoom: 9, animate: animate && !calm() });
+    }
+
+    // Zoom to a ranked place and mark it as the chosen one.
+    zoomTo(rank) {
+      const { marker, place } = this.places.get(rank);
+      this.choose(rank);
+      const zoom = Math.max(3, Math.min(DEEPEST_PLACE_ZOOM, place.level + 1));
+      this.map.setView(marker.getLatLng(), zoom, { animate: !calm() });
+      marker.openTooltip();
+    }
+
+    choose(rank) {
+      this.places.forEach(({ marker }, other) => {
+        marker.getElement().classList.toggle("chosen", other === rank);
+        marker.setZIndexOffset(other === rank ? 20000 : depth(other));
+        if (other !== rank) marker.closeTooltip();
+      });
+    }
+
+    _padding() {
+      const narrow = this.container.clientWidth < 500;
+      return { paddingTopLeft: narrow ? [28, 28] : [60, 60],
+        paddingBottomRight: narrow ? [48, 64] : [60, 90] };
+    }
+
+    _colour(name) {
+      return getComputedStyle(this.container).getPropertyValue(name).trim();
+    }
+
+    _path(make, points, colour, options, group = this.overlays, pane = "lines") {
+      const layer = make(points, {
+        renderer: this.renderers[pane], pane, interactive: false, fill: false, smoothFactor: 0.7,
+        color: this._colour(colour), ...options });
+      layer.options.colourName = colour;
+      return layer.addTo(group);
+    }
+
+    _drawLand(land) {
+      const polygons = land.land.map((rings) => rings.map((ring) => decode(ring, land.steps)));
+      const borders = land.borders.map((line) => decode(line, land.steps));
+      this.base = L.layerGroup().addTo(this.map);
+      WORLDS.forEach((by) => {
+        polygons.forEach((rings) => {
+          const moved = rings.map((ring) => shifted(ring, by));
+          // The thin edge closes the seam between two worlds.
+          this._path(L.polygon, moved, "--land", { fill: true, fillOpacity: 1, weight: 0.7 },
+            this.base, "land");
+          const coasts = rings.flatMap(coastLines).map((line) => shifted(line, by));
+          this._path(L.polyline, coasts, "--coast", { weight: 0.8 }, this.base);
+        });
+        borders.forEach((line) => this._path(
+          L.polyline, shifted(line, by), "--border", { weight: 0.8 }, this.base));
+      });
+      this.names = land.names.map(([name, lng, lat, room]) => {
+        const icon = L.divIcon({ className: "country", iconSize: [0, 0],
+          html: element("span", "", name) });
+        const marker = L.marker([lat / land.steps, lng / land.steps],
+          { icon, pane: "names", interactive: false, keyboard: false });
+        return { marker, name, lng: lng / land.steps, room: room / land.steps };
+      });
+    }
+
+    // A country's name is written where it has room for about two thirds of it.
+    _updateNames() {
+      const pixelsPerDegree = (256 * 2 ** this.map.getZoom()) / 360;
+      const middle = this.shown ? this.shown.answer.best.lng : 0;
+      this.names.forEach(({ marker, name, lng, room }) => {
+        const fits = room * pixelsPerDegree > Math.max(30, name.length * 4);
+        if (fits === this.map.hasLayer(marker)) return;
+        if (!fits) marker.remove();
+        else marker.setLatLng([marker.getLatLng().lat, nearestTurn(lng, middle)]).addTo(this.map);
+      });
+    }
+
+    _drawCells(cells) {
+      const steps = colourSteps(cells.map(({ probability }) => probability));
+      this.legend.querySelectorAll(".tick").forEach((tick, i) => {
+        tick.textContent = i < steps.length ? Number((100 * steps[i]).toPrecision(2)) : "";
+      });
+      [...cells].reverse().forEach(({ rings, probability }) => {
+        const outlines = rings.map((ring) => ring.map(([lng, lat]) => [lat, lng]));
+        const parts = outlines.flatMap((ring) => inAllWorlds(ring).map((moved) => [moved]));
+        const colour = `--cell-${steps.filter((limit) => probability >= limit).length}`;
+        this._path(L.polygon, parts, colour,
+          { fill: true, fillOpacity: 0.72, weight: 0.7, opacity: 0.9, smoothFactor: 0.3 },
+          this.overlays, "cells");
+      });
+    }
+
+    _drawCircle(center, km, dashArray) {
+      if (!(km > 0)) return;
+      const points = inAllWorlds(circle(center, km));
+      this._path(L.polyline, points, "--halo", { weight: 4.5, opacity: 0.7 });
+      this._path(L.polyline, points, "--circle", { weight: 1.8, dashArray });
+    }
+
+    _marker({ lat, lng }, content, label, zIndexOffset) {
+      const middle = this.shown.answer.best.lng;
+      const icon = L.divIcon({ className: "marker", html: content, iconSize: [28, 28] });
+      const marker = L.marker([lat, nearestTurn(lng, middle)],
+        { icon, zIndexOffset, riseOnHover: true, keyboard: content.classList.contains("pin-rank") });
+      marker.bindTooltip(element("span", "", label), { direction: "top", offset: [0, -12] });
+      marker.addTo(this.overlays);
+      marker.getElement().setAttribute("aria-label", label);
+      return marker;
+    }
+
+    _addLegend() {
+      const control = L.control({ position: "bottomleft" });
+      control.onAdd = () => {
+        const legend = this.legend = element("div", "legend");
+        legend.append(element("div", "legend-title", "Probability of a cell, %"));
+        const scale = legend.appendChild(element("div", "legend-scale"));
+        for (let i = 0; i < COLOURS; i += 1) {
+          const entry = scale.appendChild(element("span", "legend-step"));
+          entry.append(element("span", `swatch cell-${i}`), element("span", "tick"));
+        }
+        const signs = legend.appendChild(element("div", "legend-signs"));
+        [["sign pin-best", "best guess"], ["sign ring", "50 %"], ["sign ring dashed", "90 %"],
+          ["sign pin-truth", "truth"]].forEach(([className, text]) => {
+          const entry = signs.appendChild(element("span", `legend-sign legend-${text}`));
+          entry.append(element("span", className), element("span", "", text));
+        });
+        return legend;
+      };
+      control.addTo(this.map);
+    }
+
+    _recolour() {
+      [this.base, this.overlays].forEach((group) => group.eachLayer((layer) => {
+        const name = layer.options.colourName;
+        if (name) layer.setStyle({ color: this._colour(name) });
+      }));
+    }
+  };
+})();

@@ -1,0 +1,1 @@
+"""The parts of the demo bundle's build; ``scripts/build_demo_bundle.py`` joins them."""

@@ -1,0 +1,196 @@
+"""``locationnet locate`` and ``models`` as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from locationnet.cli import app
+from locationnet.model.locator import Locator
+
+Maker = Callable[..., bytes]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tiny_bundle: Path) -> Run:
+    """Run the command line with the tiny bundle."""
+
+    def run(*arguments: object) -> Result:
+        words = [str(argument) for argument in arguments]
+        return CliRunner().invoke(app, ["locate", "--model", str(tiny_bundle), *words])
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path: Path, make_photo: Maker) -> Path:
+    """A folder with a bright, a dark and a red photo, and other things."""
+    folder = tmp_path / "photos"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "bright.jpg").write_bytes(make_photo((250, 250, 250)))
+    (folder / "dark.PNG").write_bytes(make_photo((5, 5, 5), form="PNG"))
+    (folder / "deeper" / "red.webp").write_bytes(make_photo((250, 5, 5), form="WEBP"))
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+def test_the_table_names_places_and_says_how_sure_it_is(run: Run, photos: Path) -> None:
+    answer = run(photos / "bright.jpg")
+    assert answer.exit_code == 0
+    for words in ("bright.jpg", "Oslo, NO", "best single guess", "90 % within", "bits"):
+        assert words in answer.stdout
+    assert "prior" not in answer.stdout
+
+
+def test_the_demo_is_called_one_and_shows_the_prior_beside_it(photos: Path) -> None:
+    answer = CliRunner().invoke(app, ["locate", str(photos / "bright.jpg")])
+    assert answer.exit_code == 0
+    assert "demo" in answer.stdout
+    assert "prior" in answer.stdout
+
+
+def test_a_folder_stands_for_the_images_below_it(run: Run, photos: Path) -> None:
+    answer = run(photos, "--format", "jsonl")
+    assert answer.exit_code == 0
+    names = [Path(json.loads(line)["photo"]).name for line in answer.stdout.splitlines()]
+    assert names == ["bright.jpg", "dark.PNG", "red.webp"]
+
+
+def test_a_pattern_stands_for_its_matches(run: Run, photos: Path) -> None:
+    answer = run(photos / "*.jpg", "--format", "jsonl")
+    assert len(answer.stdout.splitlines()) == 1
+    answer = run(photos / "**" / "*.webp", "--format", "jsonl")
+    assert json.loads(answer.stdout)["predictions"][0]["place"] == "San Francisco, California, US"
+
+
+def test_json_is_the_servers_answer_with_the_photos_name(
+    run: Run, photos: Path, tiny_locator: Locator
+) -> None:
+    answer = run(photos / "dark.PNG", "--format", "json", "--top-k", 2)
+    (entry,) = json.loads(answer.stdout)
+    assert entry.pop("photo") == str(photos / "dark.PNG")
+    assert entry.pop("model") == {
+        "name": "tiny",
+        "version": "0.0.1",
+        "grid_sha256": tiny_locator.grid.sha256,
+    }
+    assert entry == tiny_locator.locate(photos / "dark.PNG", top_k=2).to_dict()
+
+
+def test_csv_has_a_row_for_each_place(run: Run, photos: Path) -> None:
+    answer = run(photos, "--format", "csv", "--top-k", 3)
+    rows = list(csv.DictReader(io.StringIO(answer.stdout)))
+    assert len(rows) == 9
+    assert rows[0]["place"] == "Oslo, NO"
+    assert [row["rank"] for row in rows[:3]] == ["1", "2", "3"]
+
+
+def test_geojson_has_a_point_for_each_place(run: Run, photos: Path) -> None:
+    answer = run(photos / "bright.jpg", "--format", "geojson")
+    document = json.loads(answer.stdout)
+    assert document["type"] == "FeatureCollection"
+    first = document["features"][0]
+    assert first["geometry"] == {"type": "Point", "coordinates": [10.75, 59.91]}
+    assert first["properties"]["rank"] == 1
+
+
+def test_coarse_answers_are_coarse(run: Run, photos: Path) -> None:
+    answer = run(photos / "deeper/red.webp", "--format", "json", "--coarse", 200)
+    (entry,) = json.loads(answer.stdout)
+    assert entry["radius_km"]["50"] >= 200
+    assert entry["predictions"][0]["place"] == "US"
+    assert entry["predictions"][0]["level"] <= 5
+
+
+def test_unreadable_photos_are_reported_and_the_rest_goes_on(
+    run: Run, photos: Path, make_photo: Maker
+) -> None:
+    broken = photos / "broken.jpg"
+    whole = make_photo(size=(640, 480))
+    broken.write_bytes(whole[: len(whole) * 3 // 4])
+    missing = photos / "missing.jpg"
+    answer = run(photos / "notes.txt", broken, missing, photos / "dark.PNG", "--format", "jsonl")
+    assert answer.exit_code == 1
+    assert len(answer.stdout.splitlines()) == 1
+    errors = answer.stderr.splitlines()
+    assert len(errors) == 3
+    assert errors[0].endswith("notes.txt: not a JPEG, PNG or WebP image")
+    assert "broken.jpg: the image is truncated" in errors[1]
+    assert "missing.jpg: cannot read the file (No such file or directory)" in errors[2]
+
+
+def test_a_document_is_whole_even_where_every_photo_failed(run: Run, tmp_path: Path) -> None:
+    answer = run(tmp_path / "missing.jpg", "--format", "json")
+    assert answer.exit_code == 1
+    assert json.loads(answer.stdout) == []
+
+
+def test_a_folder_without_images_is_an_error(run: Run, tmp_path: Path) -> None:
+    answer = run(tmp_path)
+    assert answer.exit_code != 0
+    assert "no JPEG, PNG or WebP image there" in str(answer.exception)
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--top-k", "0"], ["--top-k", "101"], ["--format", "xml"], ["--coarse", "0"], []]
+)
+def test_wrong_usage_is_exit_code_two(wrong: list[str], photos: Path) -> None:
+    photo = [str(photos / "bright.jpg")] if wrong else []
+    assert CliRunner().invoke(app, ["locate", *wrong, *photo]).exit_code == 2
+
+
+def test_the_map_is_written_beside_the_answer(run: Run, photos: Path, tmp_path: Path) -> None:
+    page = tmp_path / "map.html"
+    answer = run(photos, "--html", page)
+    assert answer.exit_code == 0
+    assert f"map: {page}" in answer.stderr
+    assert "bright.jpg" in page.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def photo_server(photos: Path) -> Iterator[str]:
+    """A real HTTP server on loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((photos / "bright.jpg").read_bytes())
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/bright.jpg"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_url_into_the_users_own_network_is_refused(run: Run, photo_server: str) -> None:
+    answer = run(photo_server)
+    assert answer.exit_code == 1
+    assert answer.stdout == ""
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_models_lists_shows_and_verifies(tiny_bundle: Path) -> None:
+    listed = CliRunner().invoke(app, ["models"])
+    assert listed.exit_code == 0
+    assert listed.stdout.startswith("demo ")
+    shown = CliRunner().invoke(app, ["models", str(tiny_bundle)])
+    assert json.loads(shown.stdout)["name"] == "tiny"
+    verified = CliRunner().invoke(app, ["models", str(tiny_bundle), "demo", "--verify"])
+    assert verified.exit_code == 0
+    assert [line.endswith("is whole") for line in verified.stdout.splitlines()] == [True, True]

@@ -1,0 +1,159 @@
+"""Fixtures shared by all tests: a tiny real bundle, the demo locator, generated photos."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from locationnet.geo.grid import Grid
+from numpy.typing import NDArray
+from PIL import Image
+
+from locationnet.geo import s2
+from locationnet.model.bundle import write_manifest
+from locationnet.model.locator import Locator, load_model
+
+TINY_SIZE = 32
+# A bright photo is Oslo, a dark one Nairobi, a red one San Francisco.
+TINY_PLACES = [
+    ("Oslo", "Oslo", "NO", 59.91, 10.75),
+    ("Nairobi", "Nairobi County", "KE", -1.29, 36.82),
+    ("San Francisco", "California", "US", 37.77, -122.42),
+    ("Oakland", "California", "US", 37.80, -122.27),
+]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of development photos and coordinates, which is never committed."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the development data is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A system Chromium; CI installs one."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is not installed, though CI must have it")
+        pytest.skip("Chromium is not installed")
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def rocket() -> Path:
+    """The launch photo that ships inside scikit-image."""
+    import skimage
+
+    return Path(skimage.data_dir) / "rocket.jpg"
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a real bundle whose network looks at the mean colour only."""
+
+    def make(**facts: Any) -> Path:
+        directory = tmp_path_factory.mktemp("bundle")
+        _write_tiny_bundle(directory, facts)
+        return directory
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(make_bundle: Callable[..., Path]) -> Path:
+    """One such bundle, not to be changed."""
+    return make_bundle()
+
+
+@pytest.fixture(scope="session")
+def tiny_locator(tiny_bundle: Path) -> Locator:
+    """The locator of `tiny_bundle`."""
+    return load_model(tiny_bundle)
+
+
+@pytest.fixture(scope="session")
+def demo_locator() -> Locator:
+    """The locator that ships with the package."""
+    return load_model("demo")
+
+
+@pytest.fixture(scope="session")
+def make_photo() -> Callable[..., bytes]:
+    """Encode a plain-coloured or given image."""
+
+    def make(
+        colour: tuple[int, int, int] = (128, 128, 128),
+        size: tuple[int, int] = (64, 48),
+        form: str = "JPEG",
+        image: Image.Image | None = None,
+        **options: Any,
+    ) -> bytes:
+        buffer = io.BytesIO()
+        (image or Image.new("RGB", size, colour)).save(buffer, form, **options)
+        return buffer.getvalue()
+
+    return make
+
+
+def _write_tiny_bundle(directory: Path, facts: dict[str, Any]) -> None:
+    """Write a bundle of four cells and a network of one matrix."""
+    lat = np.array([place[3] for place in TINY_PLACES])
+    lng = np.array([place[4] for place in TINY_PLACES])
+    ids = s2.parent_ids(s2.leaf_ids(lat, lng), 10)
+    order = np.argsort(ids)
+    Grid(ids[order], lat[order], lng[order]).write(directory / "grids.txt")
+    places = [TINY_PLACES[index] for index in order]
+    rows = [
+        f"{i},{city},{region},{country}" for i, (city, region, country, *_) in enumerate(places)
+    ]
+    text = "\n".join(["class,city,region,country", *rows]) + "\n"
+    (directory / "places.csv").write_text(text, encoding="utf-8")
+    prior = np.array([0.4, 0.2, 0.3, 0.1], np.float32)[order]
+    np.save(directory / "prior.npy", prior)
+    weights = np.array([[9, 9, 9], [-9, -9, -9], [9, -6, -6], [3, -3, -3]], np.float32)[order]
+    onnx.save(_colour_network(weights), directory / "model.onnx")
+    manifest = {
+        "format": 1,
+        "name": "tiny",
+        "version": "0.0.1",
+        "description": "Four cells told apart by colour, for tests.",
+        "license": "Apache-2.0",
+        "preprocessing": {
+            "recipe": "pillow",
+            "size": TINY_SIZE,
+            "short_side": TINY_SIZE,
+            "mean": [127.5] * 3,
+            "std": [127.5] * 3,
+        },
+    }
+    write_manifest(directory, {**manifest, **facts})
+
+
+def _colour_network(weights: NDArray[np.float32]) -> onnx.ModelProto:
+    """softmax(weights · mean colour)."""
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    shape = ["n", 3, TINY_SIZE, TINY_SIZE]
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["colour"]),
+            helper.make_node("MatMul", ["colour", "weights"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("images", floats, shape)],
+        [helper.make_tensor_value_info("probabilities", floats, ["n", len(weights)])],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(weights.T), "weights")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

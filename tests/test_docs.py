@@ -1,0 +1,47 @@
+"""Documentation that cannot fall behind the program."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from locationnet.cli import app
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]  # a group has commands
+PAGES = [ROOT / "README.md", ROOT / "MODEL_CARD.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_command_line_page_is_what_the_program_says() -> None:
+    spec = importlib.util.spec_from_file_location("cli_docs", ROOT / "scripts/build_cli_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    expected = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert module.page() == expected, "run: python scripts/build_cli_docs.py"
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_every_verb_and_option_is_on_the_command_line_page(verb: str) -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = text.split(f"## `locationnet {verb}`")[1].split("\n## ")[0]
+    for parameter in COMMANDS[verb].params:
+        for option in (*parameter.opts, *parameter.secondary_opts):
+            assert option in section or not option.startswith("-")
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_the_help_of_every_verb_has_an_example(verb: str) -> None:
+    assert f"locationnet {verb}" in (COMMANDS[verb].help or "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
