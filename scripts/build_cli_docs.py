@@ -28,7 +28,8 @@ def page() -> str:
 def _section(verb: str) -> str:
     # A fixed width, so that the page does not depend on who builds it.
     environment = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
-    answer = CliRunner().invoke(app, [*verb.split(), "--help"], prog_name="locationnet", env=environment)
+    words = [*verb.split(), "--help"]
+    answer = CliRunner().invoke(app, words, prog_name="locationnet", env=environment)
     text = "\n".join(line.rstrip() for line in answer.output.strip().splitlines())
     return f"## `locationnet {verb}`\n\n```text\n{text}\n```\n".replace("net `", "net`")
 

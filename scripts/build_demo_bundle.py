@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,17 @@ from demo.network import (
     source_probabilities,
 )
 from demo.surroundings import cell_names, fetch_world_atlas, nearest_towns, surroundings
-from locationnet.geo.partition import partition
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from locationnet.geo.partition import partition
 from locationnet.model.bundle import Bundle, write_manifest
 from locationnet.model.preprocess import Preprocessing, open_image, tensor
 from locationnet.model.sessions import OnnxSession
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "locationnet" / "bundles" / "demo"
+MEASURED = ROOT / "scripts" / "demo" / "measured.json"
 REFERENCE = ROOT / "tests" / "demo_reference.npz"
 # The photos inside scikit-image whose recorded probabilities the committed network must repeat.
 REFERENCE_PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -188,12 +190,32 @@ def manifest(cells: int, photos: int) -> dict[str, Any]:
         "abstain_below_bits": 0.05,
         "training": {
             "network": "EfficientNet-Lite2, trained by its authors on ImageNet (ILSVRC 2012)",
-            "knowledge": "scripts/demo: likelihood ratios written by hand, no photo was trained on",
+            "knowledge": "scripts/demo: likelihood ratios written by hand, revised once after a "
+            "look at the landmark photos that are measured below",
             "grid": f"{cells} cells from {photos} photo coordinates of MP-16, "
             f"max_photos={MAX_PHOTOS}, min_photos={MIN_PHOTOS}",
             "gamma": GAMMA,
         },
+        "accuracy": accuracy(),
     }
+
+
+def accuracy() -> dict[str, Any]:
+    """Return what ``eval_demo_bundle.py --json`` measured last, in short: [mean, low, high]."""
+    measured = json.loads(MEASURED.read_text(encoding="utf-8"))["photos"]
+    return {
+        name: {
+            "photos": figures["photos"],
+            "information_bits": _rounded(figures["information_bits"], 2),
+            "geoscore": _rounded(figures["model"]["geoscore"], None),
+            "geoscore_of_prior": _rounded(figures["prior"]["geoscore"], None),
+        }
+        for name, figures in measured.items()
+    }
+
+
+def _rounded(values: list[float], digits: int | None) -> list[float]:
+    return [round(value, digits) for value in values]
 
 
 def reference(network: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -32,7 +32,7 @@ RADII_KM = (1, 25, 200, 750, 2500)
 INFORMATION_KM = 750
 FLOOR = 1e-6
 RESAMPLES = 10_000
-SHUFFLES = 20
+SHUFFLES = 100
 TOP = 5
 TABLE = "ratios_half"
 
@@ -62,6 +62,11 @@ class Photos:
         cluster = [numbers.setdefault(square, len(numbers)) for square in squares]
         paths = [path.parent / row["path"] for row in rows]
         return cls(path.stem, paths, lat, lng, np.array(cluster))
+
+    def every(self, step: int) -> Photos:
+        """Return every `step`-th photo."""
+        _, cluster = np.unique(self.cluster[::step], return_inverse=True)
+        return Photos(self.name, self.paths[::step], self.lat[::step], self.lng[::step], cluster)
 
     @cached_property
     def weights(self) -> NDArray[np.int64]:
@@ -118,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("photos", nargs="+", type=Path, help="CSVs: path, lat, lng, source")
     parser.add_argument("--model", default="demo", help="name or directory of a bundle")
+    parser.add_argument("--shuffles", type=int, default=SHUFFLES, help="size of the control")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
 
@@ -125,7 +131,7 @@ def main() -> None:
     found = {}
     for path in options.photos:
         photos = Photos.read(path)
-        found[photos.name] = evaluate(locator, photos)
+        found[photos.name] = evaluate(locator, photos, options.shuffles)
         show(photos.name, found[photos.name])
     if options.json:
         manifest = locator.bundle.manifest
@@ -135,8 +141,8 @@ def main() -> None:
         options.json.write_text(f"{text}\n", encoding="utf-8")
 
 
-def evaluate(locator: locationnet.Locator, photos: Photos) -> Figures:
-    """Measure one set of photos."""
+def evaluate(locator: locationnet.Locator, photos: Photos, shuffles: int) -> Figures:
+    """Measure one set of photos, with as many shuffles of the table as control."""
     grid = locator.grid
     kilometres = great_circle_km(photos.lat[:, None], photos.lng[:, None], grid.lat, grid.lng)
     predictions = locator.locate_many(photos.paths, top_k=TOP)
@@ -154,7 +160,7 @@ def evaluate(locator: locationnet.Locator, photos: Photos) -> Figures:
         abstained=float(np.mean([one.abstained for one in predictions])),
         shuffled_bits=[
             float(information(probabilities, before.probabilities, kilometres).mean())
-            for probabilities in shuffled_answers(locator, photos)
+            for probabilities in shuffled_answers(locator, photos, shuffles)
         ],
     )
 
@@ -182,14 +188,16 @@ def information(after: FloatArray, before: FloatArray, kilometres: FloatArray) -
     return np.asarray(np.log2((q + FLOOR) / (p + FLOOR)))
 
 
-def shuffled_answers(locator: locationnet.Locator, photos: Photos) -> Iterator[FloatArray]:
+def shuffled_answers(
+    locator: locationnet.Locator, photos: Photos, shuffles: int
+) -> Iterator[FloatArray]:
     """Answer again with the demo's table in random order: each concept with another one's row.
 
     Yields the probabilities of each shuffle; nothing for a bundle without such a table.
     """
     path = locator.bundle.path / "model.onnx"
     model = onnx.load(path)
-    if all(weight.name != TABLE for weight in model.graph.initializer):
+    if not shuffles or all(weight.name != TABLE for weight in model.graph.initializer):
         return
     network = OnnxSession(path)
     posterior = np.concatenate(
@@ -201,7 +209,7 @@ def shuffled_answers(locator: locationnet.Locator, photos: Photos) -> Iterator[F
     weight = next(item for item in last_steps.graph.initializer if item.name == TABLE)
     table = numpy_helper.to_array(weight)
     random = np.random.default_rng(0)
-    for _ in range(SHUFFLES):
+    for _ in range(shuffles):
         weight.CopyFrom(numpy_helper.from_array(random.permutation(table), TABLE))
         session = InferenceSession(
             last_steps.SerializeToString(), providers=["CPUExecutionProvider"]
@@ -225,9 +233,12 @@ def show(name: str, figures: Figures) -> None:
     gain = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*figures.information_bits)
     print(f"{'information, bits':18}{'':48}{gain:>24}")
     if figures.shuffled_bits:
-        mean, low, high = (f(figures.shuffled_bits) for f in (np.mean, min, max))
-        control = f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
-        print(f"{'... table shuffled':18}{f'{SHUFFLES} times':>48}{control:>24}")
+        shuffled = np.array(figures.shuffled_bits)
+        control = "{:+.2f} [{:+.2f}, {:+.2f}]".format(
+            shuffled.mean(), *np.percentile(shuffled, [2.5, 97.5])
+        )
+        below = f"{(shuffled < 0).mean():.0%} of {len(shuffled)} below the prior"
+        print(f"{'... table shuffled':18}{below:>48}{control:>24}")
     print(f"{'abstained':18}{figures.abstained:>24.1%}")
 
 

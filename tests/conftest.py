@@ -6,17 +6,18 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from locationnet.geo.grid import Grid
 from numpy.typing import NDArray
 from PIL import Image
 
 from locationnet.geo import s2
+from locationnet.geo.grid import Grid
 from locationnet.model.bundle import write_manifest
 from locationnet.model.locator import Locator, load_model
 
@@ -53,9 +54,10 @@ def chromium() -> Path:
 @pytest.fixture(scope="session")
 def rocket() -> Path:
     """The launch photo that ships inside scikit-image."""
-    import skimage
-
-    return Path(skimage.data_dir) / "rocket.jpg"
+    found = find_spec("skimage")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "data" / "rocket.jpg"
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +145,7 @@ def _write_tiny_bundle(directory: Path, facts: dict[str, Any]) -> None:
 def _colour_network(weights: NDArray[np.float32]) -> onnx.ModelProto:
     """softmax(weights · mean colour)."""
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    shape = ["n", 3, TINY_SIZE, TINY_SIZE]
+    shape: list[str | int | None] = ["n", 3, TINY_SIZE, TINY_SIZE]
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),

@@ -32,14 +32,15 @@ Outputs = dict[str, NDArray[Any]]
 
 
 @pytest.fixture(scope="module")
-def knowledge(monkeypatch_module: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch_module.syspath_prepend(str(ROOT / "scripts"))
+def knowledge(scripts: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("demo.knowledge")
 
 
 @pytest.fixture(scope="module")
-def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
+def scripts() -> Iterator[pytest.MonkeyPatch]:
+    """Make the modules under scripts/ importable."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts"))
         yield patch
 
 
@@ -156,6 +157,33 @@ def test_the_launch_photo_is_more_florida_than_the_prior(
     assert after > 2 * before
     assert not prediction.abstained
     assert {"missile", "space shuttle"} & {item.label for item in prediction.evidence}
+
+
+def test_the_answers_beat_the_prior_on_real_photos(
+    scripts: pytest.MonkeyPatch, demo_locator: Locator, shared_data: Path
+) -> None:
+    measure = importlib.import_module("eval_demo_bundle")
+    places = measure.evaluate(
+        demo_locator, measure.Photos.read(shared_data / "places.csv"), shuffles=2
+    )
+    assert places.information_bits[0] > 0
+    assert places.geoscore_gain[2] > 0  # not significantly below the prior's
+    assert max(places.shuffled_bits) < 0
+    # Every tenth landmark; the whole set takes a minute.
+    landmarks = measure.Photos.read(shared_data / "landmarks.csv").every(10)
+    figures = measure.evaluate(demo_locator, landmarks, shuffles=0)
+    assert figures.information_bits[0] > 0.6
+    assert figures.geoscore_gain[2] > 0
+
+
+def test_an_estimate_resamples_clusters_not_photos(scripts: pytest.MonkeyPatch) -> None:
+    measure = importlib.import_module("eval_demo_bundle")
+    zeros = np.zeros(4)
+    values = np.array([1.0, 1.0, 1.0, 0.0])
+    alone = measure.Photos("alone", [], zeros, zeros, np.array([0, 0, 0, 0]))
+    assert alone.estimate(values) == (0.75, 0.75, 0.75)
+    apart = measure.Photos("apart", [], zeros, zeros, np.array([0, 0, 0, 1]))
+    assert apart.estimate(values) == (0.75, 0.0, 1.0)
 
 
 def test_locating_loads_neither_torch_nor_onnx() -> None:

@@ -49,23 +49,24 @@ class Writer:
     bundle
         Where the answers come from; named in JSON.
     prior
-        The answer without a photo, shown beside a demo bundle's; None for any other bundle.
+        The answer without a photo, shown beside a demo's.
     file
         Where to write; standard output unless told otherwise.
     """
 
     def __init__(
-        self, form: Format, bundle: Bundle, prior: Prediction | None, file: TextIO | None = None
+        self, form: Format, bundle: Bundle, prior: Prediction, file: TextIO | None = None
     ) -> None:
         self._form = form
         self._bundle = bundle
         self._prior = prior
+        self._demo = bundle.manifest.demo
         self._file = file or sys.stdout
         self._console = Console(file=self._file, highlight=False)
         self._csv = csv.writer(self._file, lineterminator="\n")
         self._waiting: list[dict[str, Any]] = []
         if form == "csv":
-            self._csv.writerow(_COLUMNS + (_PRIOR_COLUMNS if prior is not None else ()))
+            self._csv.writerow(_COLUMNS + (_PRIOR_COLUMNS if self._demo else ()))
 
     def write(self, answer: Answer) -> None:
         """Write one answer, or keep it for `close` where the format is a single document."""
@@ -91,17 +92,10 @@ class Writer:
         json.dump(document, self._file, indent=1, ensure_ascii=False)
         self._file.write("\n")
 
-    def _object(self, answer: Answer) -> dict[str, Any]:
-        facts = {"photo": answer.photo, **answer.prediction.to_dict()}
-        if self._prior is not None:
-            facts["prior"] = prior_dict(self._prior)
-        manifest = self._bundle.manifest
-        facts["model"] = {
-            "name": manifest.name,
-            "version": manifest.version,
-            "grid_sha256": self._bundle.grid.sha256,
-        }
-        return facts
+    def _object(self, item: Answer) -> dict[str, Any]:
+        from locationnet.model.answer import answer
+
+        return {"photo": item.photo, **answer(self._bundle, item.prediction, self._prior)}
 
     def _rows(self, answer: Answer) -> list[list[object]]:
         prediction = answer.prediction
@@ -111,13 +105,13 @@ class Writer:
                 answer.photo, place.rank, place.probability, place.lat, place.lng, place.cell,
                 place.level, place.name, prediction.abstained, prediction.information_bits,
             ]  # fmt: skip
-            if self._prior is not None:
+            if self._demo:
                 row += [self._prior.places[index].name, self._prior.places[index].probability]
             rows.append(row)
         return rows
 
     def _features(self, answer: Answer) -> list[dict[str, Any]]:
-        demo = {"demo": True} if self._prior is not None else {}
+        demo = {"demo": True} if self._demo else {}
         return [
             {
                 "type": "Feature",
@@ -136,13 +130,13 @@ class Writer:
         table.add_column("place", no_wrap=True, overflow="ellipsis")
         table.add_column("prob.", justify="right", min_width=6)
         table.add_column("lat, lng", justify="right", min_width=14)
-        if prior is not None:
+        if self._demo:
             table.add_column("prior (no photo)", no_wrap=True, overflow="ellipsis", style="dim")
             table.add_column("prob.", justify="right", min_width=6, style="dim")
         for index, place in enumerate(prediction.places):
             row = [str(place.rank), _shown(place), f"{place.probability:.2%}"]
             row.append(f"{place.lat:.2f}, {place.lng:.2f}")
-            if prior is not None:
+            if self._demo:
                 other = prior.places[index]
                 row += [_shown(other), f"{other.probability:.2%}"]
             table.add_row(*(Text(cell) for cell in row))
@@ -173,12 +167,6 @@ class Writer:
                 f"model: {manifest.name} {manifest.version}, a demo: weak but real (MODEL_CARD.md)"
             )
         return lines
-
-
-def prior_dict(prior: Prediction) -> dict[str, Any]:
-    """Return what is said of the prior beside a demo's answer, as plain JSON values."""
-    facts = prior.to_dict()
-    return {key: facts[key] for key in ("predictions", "best", "radius_km")}
 
 
 def _shown(place: Place) -> str:

@@ -57,8 +57,7 @@ def locate(
     prior = locator.prior(top_k)
     if coarse is not None:
         prior = prior.coarse(coarse)
-    shown_prior = prior if locator.bundle.manifest.demo else None
-    writer = Writer(form, locator.bundle, shown_prior)
+    writer = Writer(form, locator.bundle, prior)
     kept: list[Answer] = []
     located = 0
     for answer in _answers(sources, locator, top_k, coarse):
@@ -71,7 +70,7 @@ def locate(
         from locationnet.viz.html import MapItem, write_map
 
         items = [MapItem(answer.photo, answer.prediction) for answer in kept]
-        write_map(html, items, prior=shown_prior)
+        write_map(html, items, prior=prior if locator.bundle.manifest.demo else None)
         typer.echo(f"map: {html}", err=True)
     if located < len(sources):
         raise typer.Exit(1)

@@ -34,6 +34,8 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 FloatArray = NDArray[np.float64]
 Advance = Callable[[int], object]
+# Values, and where there are none.
+_Column = tuple[FloatArray, NDArray[np.bool_]]
 
 
 @dataclass
@@ -86,18 +88,35 @@ class CoordinateFiles:
         Notes
         -----
         `bad` counts the other rows by reason; it starts anew at each call.
+
+        Raises
+        ------
+        InputError
+            A file cannot be read as a table, or no row of any file holds a usable coordinate.
         """
         self.bad.clear()
+        found = 0
         for path in self.paths:
             read = self._parquet if path.suffix.lower() in PARQUET_SUFFIXES else self._csv
+            lat_place, lng_place = (f"{path}: column {name!r}" for name in self._columns[path])
             for lat, lng, count in read(path):
-                yield self._valid(lat, lng)
+                chunk = self._valid(_floats(lat, lat_place), _floats(lng, lng_place))
+                found += len(chunk[0])
+                yield chunk
                 if advance is not None:
                     advance(count)
+        if not found:
+            raise InputError(self._nothing_usable())
 
-    def _valid(self, lat: Any, lng: Any) -> tuple[FloatArray, FloatArray]:
-        lat_values, lat_missing = _floats(lat)
-        lng_values, lng_missing = _floats(lng)
+    def _nothing_usable(self) -> str:
+        where = str(self.paths[0])
+        if len(self.paths) > 1:
+            where += f" and {len(self.paths) - 1} more"
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.bad.items()))
+        return f"{where}: no usable coordinate in {self.bad.total()} rows ({reasons or 'no rows'})"
+
+    def _valid(self, lat: _Column, lng: _Column) -> tuple[FloatArray, FloatArray]:
+        (lat_values, lat_missing), (lng_values, lng_missing) = lat, lng
         missing = lat_missing | lng_missing
         no_number = ~missing & ~(np.isfinite(lat_values) & np.isfinite(lng_values))
         valid = valid_coordinates(lat_values, lng_values) & ~missing
@@ -206,21 +225,25 @@ def _compression(path: Path) -> str | None:
     return {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(path.suffix.lower())
 
 
-def _floats(column: Any) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _floats(column: Any, place: str) -> _Column:
     """Return an Arrow column as float64 with NaN for what is no number, and where it is empty."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        column = pc.cast(column, kind)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = pc.utf8_trim_whitespace(column)
         missing = pc.or_kleene(pc.is_null(column), pc.equal(pc.fill_null(column, ""), ""))
         numbers = pc.if_else(pc.match_substring_regex(column, _NUMBER), column, None)
         values = pc.cast(numbers, pa.float64())
-    elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+    elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         missing = pc.is_null(column)
         values = pc.cast(column, pa.float64(), safe=False)
     else:
-        raise InputError(f"a coordinate column holds {column.type}, not numbers")
+        raise InputError(f"{place} holds {kind}, not numbers")
     return (
         pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False),
         missing.to_numpy(zero_copy_only=False),

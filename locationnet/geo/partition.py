@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 THRESHOLDS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
 
+# North of 45° rounding gives photos at +180° to the western cell; near a pole also this far off.
+_SEAM = 1e-9
+
 Chunks = Iterable[tuple[s2.FloatArray, s2.FloatArray]]
 Read = Callable[[], Chunks]
 
@@ -187,9 +190,10 @@ def _means(
 ) -> tuple[s2.FloatArray, s2.FloatArray]:
     """Return the mean latitude and longitude of each cell's photos.
 
-    Below the faces no cell crosses the antimeridian, so the plain mean serves; but a cell beside it
-    may own photos of the other sign at exactly ±180°, so longitudes count from the cell's centre.
-    A face may cross it, and holds a pole besides: there it is the mean direction in space.
+    Below the faces no cell crosses the antimeridian, so the plain mean serves. It is summed as
+    offsets from the cell's centre, so that millions of photos add up without loss; a photo on the
+    seam joins the side that its cell is on, whatever its sign. A face may cross the antimeridian or
+    hold a pole: there it is the mean direction in space.
     """
     sums = np.zeros((6, len(bare)))
     has_faces = bool((bare.levels == 0).any())
@@ -197,8 +201,9 @@ def _means(
         classes = bare.assign_leaves(s2.leaf_ids(lat, lng, threads=threads))
         inside = np.flatnonzero(classes >= 0)
         classes, lat, lng = classes[inside], lat[inside], lng[inside]
-        from_centre = lng - bare.lng[classes]
-        parts = [np.ones(len(lat)), lat, lng - 360 * np.round(from_centre / 360)]
+        on_seam = 180 - np.abs(lng) < _SEAM
+        same_side = np.where(on_seam, np.copysign(lng, bare.lng[classes]), lng)
+        parts = [np.ones(len(lat)), lat - bare.lat[classes], same_side - bare.lng[classes]]
         if has_faces:
             parts += list(sphere.unit_vectors(lat, lng).T)
         for row, part in enumerate(parts):
@@ -207,9 +212,7 @@ def _means(
         raise InputError(
             "the photos changed from one pass to the next (a pipe cannot be read twice)"
         )
-    mean_lat, mean_lng = sums[1] / counts, sums[2] / counts
-    # Around a pole the longitudes of a cell's photos may be any.
-    mean_lng -= 360 * np.round(mean_lng / 360)
+    mean_lat, mean_lng = bare.lat + sums[1] / counts, bare.lng + sums[2] / counts
     if has_faces:
         face_lat, face_lng = sphere.direction_degrees(sums[3:].T)
         mean_lat = np.where(bare.levels == 0, face_lat, mean_lat)

@@ -53,8 +53,8 @@ def geodesic_km(lat1: ArrayLike, lng1: ArrayLike, lat2: ArrayLike, lng2: ArrayLi
     except ImportError as error:
         raise MissingExtraError("the WGS84 geodesic", "data") from error
     points = np.broadcast_arrays(*(np.asarray(part, float) for part in (lng1, lat1, lng2, lat2)))
-    lng_a, lat_a, lng_b, lat_b = (np.ascontiguousarray(part).ravel() for part in points)
-    _, _, meters = Geod(ellps="WGS84").inv(lng_a, lat_a, lng_b, lat_b)
+    # Lists, because pyproj takes an array of one point for a number and NumPy warns of that.
+    _, _, meters = Geod(ellps="WGS84").inv(*(part.ravel().tolist() for part in points))
     return np.asarray(meters, np.float64).reshape(points[0].shape) / 1000
 
 

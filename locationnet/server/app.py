@@ -139,6 +139,7 @@ class _Service:
 
     def __init__(self, settings: Settings, locator: Locator) -> None:
         self.settings = settings
+        self.policy = settings.fetch_policy
         self.locator = locator
         self.ready = False
         # A demo's answer never appears without the prior beside it.
@@ -161,7 +162,7 @@ class _Service:
         photo, fetching = sent.photo, 0.0
         if sent.url is not None:
             start = perf_counter()
-            photo = await fetch(sent.url, self.settings.fetch_policy)
+            photo = await fetch(sent.url, self.policy)
             fetching = perf_counter() - start
         work = partial(self._locate, photo, sent.top_k or top_k)
         answer, decoding, inferring = await anyio.to_thread.run_sync(work, limiter=self.threads)

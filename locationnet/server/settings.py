@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from locationnet.errors import InputError
 from locationnet.remote import FetchPolicy
+from locationnet.urls import exempt_pair, host_rule
 
 _PREFIX = "LOCATIONNET_"
 # NoDecode: lists are written a.example,b.example and not as JSON.
@@ -66,10 +67,15 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @model_validator(mode="after")
-    def _check_hosts(self) -> Settings:
-        _ = self.fetch_policy  # raises ValueError for an entry that cannot be read
-        return self
+    @field_validator("allowed_hosts", "denied_hosts")
+    @classmethod
+    def _check_rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(host_rule(rule) for rule in value)
+
+    @field_validator("exempt_hosts")
+    @classmethod
+    def _check_pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(exempt_pair(pair) for pair in value)
 
     @property
     def fetch_policy(self) -> FetchPolicy:
@@ -95,6 +101,6 @@ def read_settings(**chosen: Any) -> Settings:
         return Settings(**chosen)
     except ValidationError as error:
         first = error.errors()[0]
-        field = "_".join(str(part) for part in first["loc"][:1]).upper()
-        name = f"{_PREFIX}{field}" if field else f"{_PREFIX}…_HOSTS"
-        raise InputError(f"{name}: {first['msg']}") from error
+        name = f"{_PREFIX}{first['loc'][0]}".upper()
+        reason = first.get("ctx", {}).get("error", first["msg"])
+        raise InputError(f"{name}: {reason}") from error

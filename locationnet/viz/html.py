@@ -12,9 +12,9 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from locationnet.files import write_text
 from locationnet.model.prediction import Prediction
 from locationnet.viz import assets, payload
 from locationnet.viz.payload import MapItem
@@ -47,18 +47,12 @@ def write_map(
 
     Raises
     ------
-    OSError
+    LocationNetError
         The file cannot be written.
     """
-    target = Path(path)
     text = page_html(payload.page(items, prior), title=title)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        # A file name that is not UTF-8 reaches us with lone surrogates; they become question marks.
-        part.write_text(text, encoding="utf-8", errors="replace")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    # A file name that is not UTF-8 reaches us with lone surrogates; they become question marks.
+    write_text(path, text.encode("utf-8", errors="replace").decode("utf-8"))
 
 
 def page_html(page: dict[str, Any], *, title: str = _TITLE) -> str:

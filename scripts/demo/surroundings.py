@@ -85,21 +85,34 @@ def nearest_towns(lat: NDArray[np.float64], lng: NDArray[np.float64]) -> list[di
 def cell_names(
     towns: list[dict[str, Any]], classes: NDArray[np.int64], count: int
 ) -> list[tuple[str, str, str]]:
-    """Name each cell after the place nearest to most of its photos.
+    """Name each cell after its best known place.
+
+    That is the most populous of the places that are nearest to at least a tenth of its photos, in
+    the country where most of them are.
 
     Returns
     -------
     list of (city, region, country)
-        The country is an ISO 3166-1 alpha-2 code; ties go to the more populous place.
+        The country is an ISO 3166-1 alpha-2 code.
     """
-    votes: list[Counter[tuple[str, str, str]]] = [Counter() for _ in range(count)]
-    population: dict[tuple[str, str, str], int] = {}
+    votes: list[Counter[tuple[int, str, str, str]]] = [Counter() for _ in range(count)]
     for town, cell in zip(towns, classes.tolist(), strict=True):
         if cell >= 0:
-            name = (town["city"], town.get("state", ""), town["country_code"])
-            votes[cell][name] += 1
-            population[name] = max(population.get(name, 0), town["population"])
-    return [max(names, key=lambda name: (names[name], population[name], name)) for names in votes]
+            place = (town["population"], town["city"], town.get("state", ""), town["country_code"])
+            votes[cell][place] += 1
+    return [_best_known(places) for places in votes]
+
+
+def _best_known(places: Counter[tuple[int, str, str, str]]) -> tuple[str, str, str]:
+    countries: Counter[str] = Counter()
+    for (*_, country), photos in places.items():
+        countries[country] += photos
+    home = max(countries, key=lambda code: (countries[code], code))
+    _, city, region, country = max(
+        (place for place in places if place[3] == home),
+        key=lambda place: (places[place] >= places.total() / 10, place),
+    )
+    return city, region, country
 
 
 def fetch_world_atlas(folder: Path) -> Path:

@@ -99,7 +99,7 @@ def test_an_invalid_manifest_names_its_field(bundle: Path, field: str, value: ob
 
 def test_a_manifest_that_is_not_json_is_refused(bundle: Path) -> None:
     (bundle / "manifest.json").write_text("{")
-    with pytest.raises(BundleError, match="manifest.json: not JSON"):
+    with pytest.raises(BundleError, match=r"manifest\.json: not JSON"):
         Bundle.open(bundle)
 
 
@@ -111,14 +111,14 @@ def test_a_grid_with_more_cells_than_outputs_is_refused(bundle: Path) -> None:
     rows = (bundle / "places.csv").read_text().splitlines()
     (bundle / "places.csv").write_text("\n".join(rows[:-1]) + "\n")
     _reseal(bundle)
-    with pytest.raises(BundleError, match="model.onnx: 4 outputs for the 3 cells"):
+    with pytest.raises(BundleError, match=r"model\.onnx: 4 outputs for the 3 cells"):
         load_model(bundle)
 
 
 def test_a_prior_with_too_few_rows_is_refused(bundle: Path) -> None:
     np.save(bundle / "prior.npy", np.load(bundle / "prior.npy")[:-1])
     _reseal(bundle)
-    with pytest.raises(BundleError, match="prior.npy: 3 rows for the 4 cells"):
+    with pytest.raises(BundleError, match=r"prior\.npy: 3 rows for the 4 cells"):
         load_model(bundle)
 
 
@@ -126,34 +126,34 @@ def test_a_prior_with_too_few_rows_is_refused(bundle: Path) -> None:
 def test_a_prior_that_is_no_distribution_is_refused(bundle: Path, prior: list[Any]) -> None:
     np.save(bundle / "prior.npy", np.array(prior))
     _reseal(bundle)
-    with pytest.raises(BundleError, match="prior.npy: expected one positive number"):
+    with pytest.raises(BundleError, match=r"prior\.npy: expected one positive number"):
         load_model(bundle)
 
 
 def test_a_prior_that_would_run_code_is_refused(bundle: Path) -> None:
     np.save(bundle / "prior.npy", np.array([print] * 4, dtype=object), allow_pickle=True)
     _reseal(bundle)
-    with pytest.raises(BundleError, match="prior.npy: not a NumPy array"):
+    with pytest.raises(BundleError, match=r"prior\.npy: not a NumPy array"):
         load_model(bundle)
 
 
 def test_a_network_that_is_none_is_refused(bundle: Path) -> None:
     (bundle / "model.onnx").write_bytes(b"not a network")
     _reseal(bundle)
-    with pytest.raises(BundleError, match="model.onnx: not a network"):
+    with pytest.raises(BundleError, match=r"model\.onnx: not a network"):
         load_model(bundle)
 
 
 def test_a_network_for_another_image_size_is_refused(bundle: Path) -> None:
     _edit(bundle, lambda manifest: manifest["preprocessing"].update(size=64, short_side=64))
-    with pytest.raises(BundleError, match="model.onnx: does not take images of 3 x 64 x 64"):
+    with pytest.raises(BundleError, match=r"model\.onnx: does not take images of 3 x 64 x 64"):
         load_model(bundle)
 
 
 def test_evidence_needs_its_outputs(bundle: Path) -> None:
     (bundle / "concepts.txt").write_text("volcano\n")
     _reseal(bundle)
-    with pytest.raises(BundleError, match="model.onnx: no output named evidence_class"):
+    with pytest.raises(BundleError, match=r"model\.onnx: no output named evidence_class"):
         load_model(bundle)
 
 
@@ -183,7 +183,7 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
 
 def test_a_manifest_is_written_whole_or_not_at_all(bundle: Path) -> None:
     before = (bundle / "manifest.json").read_bytes()
-    with pytest.raises(BundleError, match="manifest.json: name"):
+    with pytest.raises(BundleError, match=r"manifest\.json: name"):
         write_manifest(bundle, {"format": 1})
     assert (bundle / "manifest.json").read_bytes() == before
     assert not list(bundle.glob(".manifest*"))

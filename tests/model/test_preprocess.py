@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from locationnet.errors import ImageError, ImageTooLargeError
@@ -119,7 +120,7 @@ def test_the_2017_recipe_aliases_where_the_pillow_recipe_does_not() -> None:
 def test_a_turned_photo_is_put_upright(
     orientation: int, how: Preprocessing, make_photo: Maker
 ) -> None:
-    turns = {
+    turns: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],

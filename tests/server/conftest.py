@@ -217,13 +217,15 @@ class Process:
         return self._process.wait(timeout=30)
 
     def _port(self) -> int:
-        while True:
+        for _ in range(1200):
             found = re.search(r"running on http://127\.0\.0\.1:(\d+)", self.log)
             if found is not None and "startup complete" in self.log:
                 return int(found[1])
-            if self._process.poll() is not None:
-                raise AssertionError(f"the server stopped:\n{self.log}")
+            if not self.is_alive():
+                break
             time.sleep(0.05)
+        self._process.kill()
+        raise AssertionError(f"the server did not start:\n{self.log}")
 
 
 @pytest.fixture(scope="session")

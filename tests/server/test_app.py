@@ -95,6 +95,16 @@ def test_a_chunked_body_is_read(client: Any, make_photo: Make) -> None:
     assert client.raw(pieces, chunked=True).status == 200
 
 
+def test_a_large_upload_never_touches_the_disk(
+    serving: Any, tiny_locator: Locator, make_photo: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = make_photo(image=Image.effect_noise((2000, 1500), 80), quality=95)
+    assert len(photo) > 1_500_000
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with serving(tiny_locator) as client:
+        assert client.form(photo).status == 200
+
+
 # Errors.
 
 

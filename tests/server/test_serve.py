@@ -67,11 +67,13 @@ def test_a_missing_bundle_is_one_line(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_insecure_allows_it(start: Callable[..., Any], tiny_bundle: Path) -> None:
-    # An address of this machine only, but not one that counts as loopback for the check.
-    running = start("--model", str(tiny_bundle), "--insecure", "--host", "localhost")
-    assert running.client.get("/healthz").status == 200
-    running.stop()
+def test_insecure_allows_it(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: dict[str, Any] = {}
+    monkeypatch.setattr("uvicorn.run", lambda _, **options: chosen.update(options))
+    arguments = ["serve", "--model", str(tiny_bundle), "--host", "0.0.0.0", "--insecure"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert chosen["host"] == "0.0.0.0"
+    assert chosen["access_log"] is False
 
 
 def test_two_workers_answer_and_end_together(
@@ -124,7 +126,7 @@ def test_by_default_nothing_is_exempt() -> None:
 )
 def test_a_bad_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match="LOCATIONNET_") as caught:
+    with pytest.raises(InputError, match=name) as caught:
         read_settings()
     assert "\n" not in str(caught.value)
 
@@ -229,7 +231,6 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "rgba png of the limit, cut": lambda: _png(6_300, 6_300, 6, 4)[:-200],
     "progressive jpeg 13k": lambda: _jpeg(13_000, 13_000, progressive=True),
     "progressive jpeg 65k": lambda: _jpeg(65_500, 65_500, progressive=True),
-    "progressive jpeg of the limit": lambda: _jpeg(6_300, 6_300, progressive=True, subsampling=0),
     "jpeg 65k": lambda: _jpeg(65_500, 65_500),
     "webp 16k": lambda: _webp(16_383, 16_383),
     "tiff": lambda: _saved("TIFF"),
@@ -270,19 +271,18 @@ def test_an_image_bomb_is_4xx_and_costs_little_memory(
     assert process.memory_mb("VmHWM") - before < MAX_GROWTH_MB
 
 
-@pytest.mark.parametrize(
-    "photo",
-    [
-        lambda: _png(6_300, 6_300),
-        lambda: _png(6_300, 6_300, 6, 4),
-        lambda: _png(6_300, 6_300, 0, 1),
-    ],
-    ids=["rgb", "rgba", "grey"],
-)
-def test_the_largest_photo_that_is_read_costs_little_memory(
-    process: Any, photo: Callable[[], bytes]
-) -> None:
-    content = photo()
+LARGEST: dict[str, Callable[[], bytes]] = {
+    "rgb png": lambda: _png(6_300, 6_300),
+    "rgba png": lambda: _png(6_300, 6_300, 6, 4),
+    "grey png": lambda: _png(6_300, 6_300, 0, 1),
+    "jpeg": lambda: _jpeg(6_300, 6_300),
+    "progressive jpeg": lambda: _jpeg(6_300, 6_300, progressive=True, subsampling=0),
+}
+
+
+@pytest.mark.parametrize("name", list(LARGEST))
+def test_the_largest_photo_that_is_read_costs_little_memory(process: Any, name: str) -> None:
+    content = LARGEST[name]()
     process.forget_peak()
     before = process.memory_mb("VmRSS")
     assert process.client.raw(content).status == 200

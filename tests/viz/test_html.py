@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from locationnet.model.prediction import Prediction
+from locationnet.errors import LocationNetError
 from locationnet.viz import assets, payload
 from locationnet.viz.html import MapItem, page_html, write_map
 
@@ -130,7 +131,7 @@ def test_a_file_that_is_there_is_replaced_at_once(tmp_path: Path, predict: Predi
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, predict: Predict) -> None:
     (tmp_path / "map.html").mkdir()
-    with pytest.raises(OSError, match=r"map\.html"):
+    with pytest.raises(LocationNetError, match=r"map\.html: cannot be written"):
         write_map(tmp_path / "map.html", [MapItem("a.jpg", predict(1.0, 2.0))])
     assert [entry.name for entry in tmp_path.iterdir()] == ["map.html"]
 
