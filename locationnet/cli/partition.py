@@ -49,6 +49,10 @@ def partition(
 
     if min_photos > max_photos:
         raise typer.BadParameter(f"--min-photos {min_photos} is above --max-photos {max_photos}")
+    for written in (out, geojson):
+        # Said now, not after hours of reading.
+        if written is not None and not written.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{written}: the folder to write it in does not exist")
     photos = CoordinateFiles(files, lat_column, lng_column)
     checked = CoordinateFiles(check, lat_column, lng_column) if check else photos
     with _Passes() as passes:
@@ -65,7 +69,8 @@ def partition(
     made.grid.write(out)
     if geojson is not None:
         _write_geojson(geojson, made)
-    for line in _summary(made, bad, ceiling):
+    bad_checked = dict(checked.bad) if check else {}
+    for line in _summary(made, bad, ceiling, bad_checked):
         typer.echo(line)
     typer.echo(f"wrote {out}")
 
@@ -94,13 +99,14 @@ class _Passes:
         self._progress.remove_task(task)
 
 
-def _summary(made: Partition, bad: dict[str, int], ceiling: Ceiling) -> Iterator[str]:
+def _summary(
+    made: Partition, bad: dict[str, int], ceiling: Ceiling, bad_checked: dict[str, int]
+) -> Iterator[str]:
     from locationnet.geo import s2
 
     grid, kept = made.grid, int(made.counts.sum())
     yield f"photos read     {made.photos + sum(bad.values()):>11,}"
-    for reason, count in sorted(bad.items()):
-        yield f"  bad rows      {count:>11,}  {reason}"
+    yield from _bad_rows(bad)
     yield f"photos kept     {kept:>11,}  {kept / made.photos:.2%} of the good rows"
     yield f"cells           {len(grid):>11,}"
     yield f"of the sphere   {s2.sphere_shares(grid.ids).sum():>11.2%}"
@@ -110,6 +116,12 @@ def _summary(made: Partition, bad: dict[str, int], ceiling: Ceiling) -> Iterator
     for km, share in ceiling.shares().items():
         yield f"  within {km:>5,.0f} km {share:>8.2%}"
     yield f"  ({ceiling.outside:,} of them lie in no cell and get the nearest one)"
+    yield from _bad_rows(bad_checked)
+
+
+def _bad_rows(bad: dict[str, int]) -> Iterator[str]:
+    for reason, count in sorted(bad.items()):
+        yield f"  bad rows      {count:>11,}  {reason}"
 
 
 def _histogram(grid: Grid) -> Iterator[str]:

@@ -25,11 +25,12 @@ from locationnet.server.problems import Problem
 from locationnet.server.schemas import (
     DEFAULT_TOP_K,
     MAX_TOP_K,
+    Alive,
     Answer,
     ModelFacts,
     PhotoURL,
     ProblemDetails,
-    Status,
+    Ready,
 )
 from locationnet.server.settings import Settings, read_settings
 from locationnet.server.uploads import read_submission
@@ -91,32 +92,37 @@ def create_app(settings: Settings, locator: Locator) -> FastAPI:
         "/locate",
         response_model=Answer,
         response_model_exclude_unset=True,
+        response_description="The ranked places.",
         openapi_extra=_BODY,
         responses=_documented(_PROBLEMS),
     )
     async def locate(
         request: Request, response: Response, top_k: _TopK = DEFAULT_TOP_K
     ) -> dict[str, Any]:
-        """Locate a photo: its URL as JSON, a multipart ``file``, or the image itself as the body.
+        """Locate a photo: its URL as JSON, a form with one file, or the image itself as the body.
 
         Nothing of the photo is kept or logged.
         """
         response.headers["Cache-Control"] = "no-store"
         return await service.locate(request, top_k)
 
-    @app.get("/healthz")
-    async def healthz() -> Status:
+    @app.get("/healthz", response_description="It is.")
+    async def healthz() -> Alive:
         """Say that the process is alive."""
-        return Status(status="ok")
+        return Alive()
 
-    @app.get("/readyz", responses=_documented({503: "The warm-up inference has not passed."}))
-    async def readyz() -> Status:
+    @app.get(
+        "/readyz",
+        response_description="It does.",
+        responses=_documented({503: "The warm-up inference has not passed."}),
+    )
+    async def readyz() -> Ready:
         """Say whether the model answers: a warm-up inference has passed."""
         if not service.ready:
             raise Problem(503, "the model does not answer", {"Retry-After": "10"})
-        return Status(status="ready")
+        return Ready()
 
-    @app.get("/model")
+    @app.get("/model", response_description="The manifest's facts.")
     async def model() -> ModelFacts:
         """Return what the loaded bundle says of itself."""
         return _facts(locator)

@@ -120,10 +120,16 @@ class ModelFacts(BaseModel):
     accuracy: dict[str, Any]
 
 
-class Status(BaseModel):
-    """A sign of life."""
+class Alive(BaseModel):
+    """The process answers."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """The model answers."""
+
+    status: Literal["ready"] = "ready"
 
 
 class ProblemDetails(BaseModel):

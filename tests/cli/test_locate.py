@@ -161,7 +161,7 @@ def photo_server(photos: Path) -> Iterator[str]:
     """A real HTTP server on loopback."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write((photos / "bright.jpg").read_bytes())

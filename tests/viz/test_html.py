@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from locationnet.model.prediction import Prediction
 from locationnet.errors import LocationNetError
+from locationnet.model.prediction import Prediction
 from locationnet.viz import assets, payload
 from locationnet.viz.html import MapItem, page_html, write_map
 
