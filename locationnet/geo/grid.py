@@ -29,12 +29,16 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class _Search(NamedTuple):
-    """Cells in curve order, and where each level-8 bucket starts among them."""
+    """Cells in curve order behind one that no leaf is in, so that "before all of them" is place 0.
 
-    order: NDArray[np.int64]
+    `first` goes on with places that no leaf reaches: a stride may overshoot.
+    """
+
+    classes: NDArray[np.int64]
     first: s2.Ids
     last: s2.Ids
     buckets: NDArray[np.int64]
+    strides: list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,27 +145,27 @@ class Grid:
 
     def _classes_of(self, leaves: s2.Ids) -> NDArray[np.int64]:
         search = self._search
-        bucket = (leaves >> _BUCKET_SHIFT).astype(np.int64)
-        low, high = search.buckets[bucket], search.buckets[bucket + 1]
-        # Bisect between a bucket's first and last candidate; most buckets hold only one.
-        open_rows = np.flatnonzero(low < high)
-        while len(open_rows):
-            middle = (low[open_rows] + high[open_rows] + 1) >> 1
-            reached = search.first[middle] <= leaves[open_rows]
-            low[open_rows] = np.where(reached, middle, low[open_rows])
-            high[open_rows] = np.where(reached, high[open_rows], middle - 1)
-            open_rows = open_rows[low[open_rows] < high[open_rows]]
-        inside = (low >= 0) & (search.first[low] <= leaves) & (leaves <= search.last[low])
-        return np.where(inside, search.order[low], -1)
+        place = search.buckets.take((leaves >> _BUCKET_SHIFT).view(np.int64))
+        # A binary search without branches, from the last cell that starts at or before the bucket.
+        for stride in search.strides:
+            place += (search.first.take(place + stride) <= leaves) * stride
+        return np.where(leaves <= search.last.take(place), search.classes.take(place), -1)
 
     @cached_property
     def _search(self) -> _Search:
         order = np.argsort(self.ids, kind="stable")
         first, last = s2.range_min(self.ids[order]), s2.range_max(self.ids[order])
         starts = np.arange(s2.FACES * 4**_BUCKET_LEVEL + 1, dtype=np.uint64) << _BUCKET_SHIFT
-        # The last cell that starts at or before the bucket does: it may reach into it.
-        buckets = np.searchsorted(first, starts, side="right").astype(np.int64) - 1
-        return _Search(order, first, last, buckets)
+        buckets = np.searchsorted(first, starts, side="right").astype(np.int64)
+        strides = [1 << bit for bit in reversed(range(int(np.diff(buckets).max()).bit_length()))]
+        nothing, unreached = np.zeros(1, np.uint64), np.full(sum(strides), ~np.uint64(0))
+        return _Search(
+            np.concatenate([[-1], order]),
+            np.concatenate([nothing, first, unreached]),
+            np.concatenate([nothing, last]),
+            buckets,
+            strides,
+        )
 
     @cached_property
     def _text(self) -> str:

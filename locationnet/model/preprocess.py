@@ -180,8 +180,9 @@ def _centre_square(image: Image.Image, at_least: int | None = None) -> Image.Ima
     side = small * factor
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = Image.new("RGB", (small, small))
-    for row in range(0, small, _BAND_ROWS):
-        rows = min(_BAND_ROWS, small - row)
+    step = max(1, _BAND_ROWS // factor)
+    for row in range(0, small, step):
+        rows = min(step, small - row)
         upper = top + row * factor
         band = image.crop((left, upper, left + side, upper + rows * factor))
         square.paste(_opaque(band).reduce(factor), (0, row))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 
 from locationnet import __version__
+from locationnet.model.answer import answer
 from locationnet.model.locator import Locator, load_model
 from locationnet.remote import fetch
 from locationnet.server import docs, problems
@@ -148,8 +149,8 @@ class _Service:
         self.policy = settings.fetch_policy
         self.locator = locator
         self.ready = False
-        # A demo's answer never appears without the prior beside it.
-        self._prior = locator.prior(MAX_TOP_K).to_dict() if locator.bundle.manifest.demo else None
+        # Finding the prior's best point takes as long as finding a photo's; top_k hardly varies.
+        self._prior = lru_cache(maxsize=8)(locator.prior)
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -171,35 +172,22 @@ class _Service:
             photo = await fetch(sent.url, self.policy)
             fetching = perf_counter() - start
         work = partial(self._locate, photo, sent.top_k or top_k)
-        answer, decoding, inferring = await anyio.to_thread.run_sync(work, limiter=self.threads)
-        answer["timing_ms"] = {
+        facts, decoding, inferring = await anyio.to_thread.run_sync(work, limiter=self.threads)
+        facts["timing_ms"] = {
             "fetch": round(1000 * fetching, 1),
             "decode": round(1000 * decoding, 1),
             "infer": round(1000 * inferring, 1),
         }
-        return answer
+        return facts
 
     def _locate(self, photo: bytes, top_k: int) -> tuple[dict[str, Any], float, float]:
         start = perf_counter()
         image = self.locator.prepare(photo)
         decoded = perf_counter()
         [prediction] = self.locator.predict(image[None], top_k=top_k)
-        answer = prediction.to_dict()
+        facts = answer(self.locator.bundle, prediction, self._prior(top_k))
         inferred = perf_counter()
-        if self._prior is not None:
-            answer["demo"] = True
-            answer["prior"] = {
-                "predictions": self._prior["predictions"][:top_k],
-                "best": self._prior["best"],
-                "radius_km": self._prior["radius_km"],
-            }
-        manifest = self.locator.bundle.manifest
-        answer["model"] = {
-            "name": manifest.name,
-            "version": manifest.version,
-            "grid_sha256": self.locator.grid.sha256,
-        }
-        return answer, decoded - start, inferred - decoded
+        return facts, decoded - start, inferred - decoded
 
     def _warm_up(self) -> None:
         size = self.locator.bundle.preprocessing.size

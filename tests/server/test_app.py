@@ -361,6 +361,7 @@ class _Broken:
     def __init__(self, locator: Locator) -> None:
         self.bundle = locator.bundle
         self.grid = locator.grid
+        self.prior = locator.prior
 
     def prepare(self, photo: bytes) -> Any:
         raise RuntimeError("secret: the photo is of a castle")
