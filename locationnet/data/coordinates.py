@@ -166,7 +166,8 @@ class CoordinateFiles:
 
         size = path.stat().st_size
         try:
-            with parquet.ParquetFile(path) as file:
+            # By default whole columns are read ahead.
+            with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
                 rows = max(1, file.metadata.num_rows)
                 names = list(self._columns[path])
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):

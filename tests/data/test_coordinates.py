@@ -213,6 +213,27 @@ def test_a_parquet_column_of_another_type_is_an_error(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("name", ["photos.parquet", "photos.csv"])
+def test_a_large_table_is_never_in_memory_as_a_whole(name: str, tmp_path: Path) -> None:
+    csv = pytest.importorskip("pyarrow.csv", reason="needs the extra 'data'")
+    rows = 4_000_000
+    lat, lng = np.random.default_rng(40).uniform(-90, 90, (2, rows))
+    table = pa.table({"lat": lat, "lng": lng})
+    if name.endswith("csv"):
+        csv.write_csv(table, tmp_path / name)
+    else:
+        # One group of rows: the hardest to read in pieces.
+        parquet.write_table(table, tmp_path / name, row_group_size=rows)
+    whole = table.nbytes
+    del table
+    before, peak, count = pa.total_allocated_bytes(), 0, 0
+    for chunk, _ in CoordinateFiles([tmp_path / name]).chunks():
+        count += len(chunk)
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert count == rows
+    assert peak < whole / 2
+
+
 def test_progress_adds_up_to_the_size_of_the_files(tmp_path: Path, write: Write) -> None:
     text = "lat,lng\n" + "1.25,2.5\n" * 1_200_000
     table = tmp_path / "photos.parquet"
