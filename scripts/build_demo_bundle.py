@@ -5,7 +5,7 @@ Knows where every ingredient comes from; how each is used is in the modules unde
 Needs the dependency group ``recipes`` and a CSV of photo coordinates (columns LAT, LON)::
 
     uv sync --group recipes
-    .venv/bin/python scripts/build_demo_bundle.py ../shared/data/coordinates_100k.csv
+    .venv/bin/python scripts/build_demo_bundle.py coordinates_100k.csv
 
 The npm package world-atlas is fetched with ``npm pack``; ``--world-atlas FILE`` takes one that lies
 here already. The same inputs and versions give the same bytes.

@@ -2,7 +2,7 @@
 
 Knows nothing of how the bundle was made, save that the demo's table of ratios can be shuffled::
 
-    .venv/bin/python scripts/eval_demo_bundle.py ../shared/data/{landmarks,places}.csv
+    .venv/bin/python scripts/eval_demo_bundle.py landmarks.csv places.csv
 
 A CSV has the columns path (relative to it), lat, lng and source. Intervals are 95 %, by bootstrap
 over clusters: photos of one source within one square degree count as one draw.
