@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.formats import Answer, Format, Writer
+from locationnet.cli.outputs import require_folder
 from locationnet.cli.sources import Source, expand
 from locationnet.errors import LocationNetError
 
@@ -52,6 +53,7 @@ def locate(
     """
     from locationnet.model.locator import load_model
 
+    require_folder(html)
     sources = expand(photos)
     locator = load_model(model)
     prior = locator.prior(top_k)

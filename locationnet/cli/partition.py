@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from locationnet.cli.outputs import require_folder
+
 if TYPE_CHECKING:
     from locationnet.data.coordinates import CoordinateFiles
     from locationnet.geo.grid import Grid
@@ -49,10 +51,7 @@ def partition(
 
     if min_photos > max_photos:
         raise typer.BadParameter(f"--min-photos {min_photos} is above --max-photos {max_photos}")
-    for written in (out, geojson):
-        # Said now, not after hours of reading.
-        if written is not None and not written.absolute().parent.is_dir():
-            raise typer.BadParameter(f"{written}: the folder to write it in does not exist")
+    require_folder(out, geojson)
     photos = CoordinateFiles(files, lat_column, lng_column)
     checked = CoordinateFiles(check, lat_column, lng_column) if check else photos
     with _Passes() as passes:

@@ -40,8 +40,11 @@ class Source:
             from locationnet.remote import FetchPolicy, fetch_sync
 
             return fetch_sync(self.name, FetchPolicy())
+        path = Path(self.name)
+        if path.is_dir():
+            raise InputError("no JPEG, PNG or WebP image below this folder")
         try:
-            return Path(self.name).read_bytes()
+            return path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot read the file ({error.strerror})") from error
 
@@ -50,36 +53,23 @@ def expand(names: Iterable[str]) -> list[Source]:
     """List the photos that `names` stand for, in order.
 
     A folder stands for the images below it, by suffix; a pattern for its matches; anything else,
-    even a file that is not there, for itself.
-
-    Raises
-    ------
-    InputError
-        A folder or a pattern holds no image.
+    even a file that is not there or a folder without images, for itself: reading it says why not.
     """
     found: list[Source] = []
     for name in names:
         source = Source(name)
-        path = Path(name)
-        if source.is_url or path.is_file():
-            found.append(source)
-        elif path.is_dir():
-            found += _some(name, (match for match in path.rglob("*") if _is_image(match)))
-        elif glob.has_magic(name):
-            # Path.glob takes no absolute pattern.
-            matches = (Path(match) for match in glob.iglob(name, recursive=True))  # noqa: PTH207
-            found += _some(name, (match for match in matches if match.is_file()))
-        else:
-            found.append(source)
+        found += [source] if source.is_url else _below(name) or [source]
     return found
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-def _some(name: str, paths: Iterable[Path]) -> list[Source]:
-    sources = [Source(str(path)) for path in sorted(paths)]
-    if not sources:
-        raise InputError(f"{name}: no JPEG, PNG or WebP image there")
-    return sources
+def _below(name: str) -> list[Source]:
+    """List the photos of a folder or a pattern, sorted."""
+    path = Path(name)
+    if path.is_dir():
+        matches = [match for match in path.rglob("*") if match.suffix.lower() in SUFFIXES]
+    elif not path.exists() and glob.has_magic(name):
+        # Path.glob takes no absolute pattern.
+        matches = [Path(match) for match in glob.iglob(name, recursive=True)]  # noqa: PTH207
+    else:
+        return []
+    return [Source(str(match)) for match in sorted(matches) if match.is_file()]

@@ -136,8 +136,34 @@ def test_a_document_is_whole_even_where_every_photo_failed(run: Run, tmp_path: P
 
 def test_a_folder_without_images_is_an_error(run: Run, tmp_path: Path) -> None:
     answer = run(tmp_path)
-    assert answer.exit_code != 0
-    assert "no JPEG, PNG or WebP image there" in str(answer.exception)
+    assert answer.exit_code == 1
+    assert answer.stderr == f"error: {tmp_path}: no JPEG, PNG or WebP image below this folder\n"
+
+
+def test_a_folder_without_images_does_not_stop_the_others(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    answer = run(tmp_path / "empty", tmp_path / "*.nef", photos / "dark.PNG", "--format", "jsonl")
+    assert answer.exit_code == 1
+    assert len(answer.stdout.splitlines()) == 1
+    assert len(answer.stderr.splitlines()) == 2
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name_where_it_exists(
+    run: Run, tmp_path: Path, make_photo: Maker
+) -> None:
+    (tmp_path / "trip [1].jpg").write_bytes(make_photo())
+    answer = run(tmp_path / "trip [1].jpg", "--format", "jsonl")
+    assert answer.exit_code == 0
+
+
+def test_a_map_in_a_folder_that_is_not_there_is_refused_before_the_work(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    answer = run(photos, "--html", tmp_path / "missing" / "map.html")
+    assert answer.exit_code == 2
+    assert answer.stdout == ""
 
 
 @pytest.mark.parametrize(
