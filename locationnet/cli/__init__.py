@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from locationnet import __version__
-from locationnet.cli import locate, models, partition, serve
+from locationnet.cli import locate, models, pack, partition, serve, split
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -44,8 +44,10 @@ def options(
 
 app.command("locate")(locate.locate)
 app.command("models")(models.models)
+app.command("pack")(pack.pack)
 app.command("partition")(partition.partition)
 app.command("serve")(serve.serve)
+app.command("split")(split.split)
 
 
 def main() -> None:

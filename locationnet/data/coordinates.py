@@ -226,6 +226,17 @@ def _compression(path: Path) -> str | None:
     return {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(path.suffix.lower())
 
 
+def numbers(column: Any, place: str) -> FloatArray:
+    """Return a whole Arrow column as float64, NaN for what is empty or no number.
+
+    Raises
+    ------
+    InputError
+        The column's type is none that coordinates come in; the message names `place`.
+    """
+    return _floats(column.combine_chunks(), place)[0]
+
+
 def _floats(column: Any, place: str) -> _Column:
     """Return an Arrow column as float64 with NaN for what is no number, and where it is empty."""
     import pyarrow as pa

@@ -167,26 +167,58 @@ def _square_2017(image: Image.Image, size: int) -> NDArray[np.float32]:
     return np.asarray(sampled * (256 / 255), np.float32)
 
 
+def shrunk(image: Image.Image, short_side: int) -> Image.Image:
+    """Decode an opened photo, upright and RGB, with its short side at most `short_side` pixels.
+
+    Raises
+    ------
+    ImageError
+        The pixels cannot be decoded (truncated or corrupt file).
+    """
+    try:
+        image.draft("RGB", (2 * short_side, 2 * short_side))
+        orientation = _orientation(image)
+        image.load()
+        factor = max(1, min(image.size) // (2 * short_side))
+        small = _averaged(image, (0, 0, *image.size), factor)
+    except _DECODER_ERRORS as error:
+        raise ImageError("the image is truncated or corrupt") from error
+    scale = short_side / min(small.size)
+    if scale < 1:
+        size = (round(small.width * scale), round(small.height * scale))
+        small = small.resize(size, Image.Resampling.BILINEAR)
+    return _upright(small, orientation)
+
+
 def _centre_square(image: Image.Image, at_least: int | None = None) -> Image.Image:
     """Cut the centre square and make it opaque RGB.
 
     Where `at_least` is given, blocks of pixels are averaged as long as no side gets smaller than
-    that. Conversions happen band by band, so that they never hold a second whole photo.
+    that.
     """
     image.load()
     shortest = min(image.size)
     factor = 1 if at_least is None else max(1, shortest // at_least)
-    small = shortest // factor
-    side = small * factor
+    side = shortest // factor * factor
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = Image.new("RGB", (small, small))
+    return _averaged(image, (left, top, left + side, top + side), factor)
+
+
+def _averaged(image: Image.Image, box: tuple[int, int, int, int], factor: int) -> Image.Image:
+    """Return a part of a decoded image, opaque RGB, each block of `factor`² pixels as one.
+
+    It is converted band by band, so that no second whole photo is ever held.
+    """
+    left, top = box[:2]
+    width, height = (box[2] - left) // factor, (box[3] - top) // factor
+    part = Image.new("RGB", (width, height))
     step = max(1, _BAND_ROWS // factor)
-    for row in range(0, small, step):
-        rows = min(step, small - row)
+    for row in range(0, height, step):
+        rows = min(step, height - row)
         upper = top + row * factor
-        band = image.crop((left, upper, left + side, upper + rows * factor))
-        square.paste(_opaque(band).reduce(factor), (0, row))
-    return square
+        band = image.crop((left, upper, left + width * factor, upper + rows * factor))
+        part.paste(_opaque(band).reduce(factor), (0, row))
+    return part
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,0 +1,176 @@
+"""Splitting photos into train, val and test so that no photographer is in two of them.
+
+A group's set follows from a salted hash of its name alone, so that adding photos moves none; knows
+nothing of images or cells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locationnet.data.tables import PHOTO_NAMES, UPLOADER_NAMES, find_column, read_table
+from locationnet.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SETS = ("train", "val", "test")
+TRAIN, VAL, TEST = range(3)
+DEFAULT_SALT = "locationnet"
+
+
+def split_groups(
+    groups: Sequence[str],
+    *,
+    val: float = 0.1,
+    test: float = 0.1,
+    salt: str = DEFAULT_SALT,
+    strata: Sequence[str] | None = None,
+) -> NDArray[np.int8]:
+    """Return the set of each photo: 0 train, 1 val, 2 test.
+
+    Parameters
+    ----------
+    groups
+        The group (photographer) of each photo; a group is never torn apart.
+    val, test
+        Share of the groups in each set.
+    salt
+        Another salt gives another split.
+    strata
+        A value of each photo (a landmark, a country) that every set is to hold: a value with three
+        or more groups of its own is in all three sets, one with two in train and another, one with
+        a single group in train. A group belongs to its most frequent value. Only groups of values
+        that would be missing somewhere leave the set that their hash gives.
+
+    Returns
+    -------
+    int8 (photos,)
+
+    Raises
+    ------
+    InputError
+        The shares are not between 0 and 1, or nothing is left to train on.
+    """
+    if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
+        raise InputError(f"shares of {val} and {test} leave nothing to train on")
+    names, rows = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    places = np.array([_place(name, salt) for name in names.tolist()])
+    sets = np.full(len(names), TRAIN, np.int8)
+    sets[places < test + val] = VAL
+    sets[places < test] = TEST
+    if strata is not None:
+        wanted = [TRAIN, *([VAL] if val else []), *([TEST] if test else [])]
+        for members in _home_groups(rows, strata, len(names)):
+            _mend(sets, members[np.argsort(places[members])], wanted)
+    return sets[rows]
+
+
+def _place(group: str, salt: str) -> float:
+    """Return where a group stands in [0, 1)."""
+    digest = hashlib.blake2b(f"{salt}\0{group}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _home_groups(
+    rows: NDArray[np.int64], strata: Sequence[str], count: int
+) -> list[NDArray[np.int64]]:
+    """Return, for each value of the strata, the groups that have it most often."""
+    _, codes = np.unique(np.asarray(strata, dtype=object).astype(str), return_inverse=True)
+    pairs, photos = np.unique(np.stack([rows, codes]), axis=1, return_counts=True)
+    # The most frequent value of a group comes first, the first in the alphabet on a tie.
+    order = np.lexsort((pairs[1], -photos, pairs[0]))
+    _, first = np.unique(pairs[0][order], return_index=True)
+    home = np.empty(count, np.int64)
+    home[pairs[0][order][first]] = pairs[1][order][first]
+    return [np.flatnonzero(home == code) for code in np.unique(home)]
+
+
+def _mend(sets: NDArray[np.int8], members: NDArray[np.int64], wanted: list[int]) -> None:
+    """Move as few of a value's groups, in the order of their hashes, as its missing sets need."""
+    for missing in wanted:
+        counts = np.bincount(sets[members], minlength=len(SETS))
+        if counts[missing] or (missing != TRAIN and counts.max() == 1):
+            continue
+        # Out of the fullest set: its last group goes to train, its first one to the others.
+        spare = members[sets[members] == counts.argmax()]
+        sets[spare[-1] if missing == TRAIN else spare[0]] = missing
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A split table.
+
+    Parameters
+    ----------
+    tables
+        The rows of each set, by its name.
+    groups
+        How many groups each set has, by its name.
+    group_column
+        What the groups are; None where each row is its own.
+    """
+
+    tables: dict[str, pa.Table]
+    groups: dict[str, int]
+    group_column: str | None
+
+
+def split_table(
+    file: Path,
+    *,
+    val: float,
+    test: float,
+    group_column: str | None = None,
+    stratify: str | None = None,
+    salt: str = DEFAULT_SALT,
+) -> Parts:
+    """Split the rows of a CSV or Parquet file; see `split_groups`.
+
+    Raises
+    ------
+    InputError
+        The file is no table or lacks a column.
+    """
+    import pyarrow as pa
+
+    table = read_table(file)
+    column = find_column(file, table.column_names, group_column, UPLOADER_NAMES)
+    if column is not None:
+        groups = table[column].cast(pa.string()).fill_null("").to_pylist()
+    else:
+        # A row is known by its photo, so that the split does not depend on the other columns.
+        own = find_column(file, table.column_names, None, PHOTO_NAMES)
+        groups = _texts(table.select([own]) if own is not None else table)
+    strata = None
+    if stratify is not None:
+        find_column(file, table.column_names, stratify, ())
+        strata = table[stratify].cast(pa.string()).fill_null("").to_pylist()
+    sets = split_groups(groups, val=val, test=test, salt=salt, strata=strata)
+    names = np.asarray(groups, dtype=object)
+    return Parts(
+        tables={name: table.filter(pa.array(sets == code)) for code, name in enumerate(SETS)},
+        groups={name: len(set(names[sets == code])) for code, name in enumerate(SETS)},
+        group_column=column,
+    )
+
+
+def balance(parts: Parts) -> Iterator[str]:
+    """Yield lines that say how the photos fell."""
+    photos = sum(table.num_rows for table in parts.tables.values())
+    what = f"different {parts.group_column}" if parts.group_column else "photos, each on its own"
+    for name, table in parts.tables.items():
+        share = table.num_rows / photos
+        yield f"{name:<5} {table.num_rows:>11,} photos {share:>7.2%}  {parts.groups[name]:,} {what}"
+
+
+def _texts(table: pa.Table) -> list[str]:
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return ["\0".join(map(str, row)) for row in rows]
