@@ -58,7 +58,9 @@ def picture(
     return Image.fromarray((255 * np.clip(pixels, 0, 1)).astype(np.uint8))
 
 
-def make_world(folder: Path, photos: int, *, size: int = 96, seed: int = 0) -> Path:
+def make_world(
+    folder: Path, photos: int, *, size: int = 96, seed: int = 0, towns: int = len(TOWNS)
+) -> Path:
     """Write photos and a table of them; the same arguments give the same bytes.
 
     Parameters
@@ -71,6 +73,8 @@ def make_world(folder: Path, photos: int, *, size: int = 96, seed: int = 0) -> P
         Side of each, pixels.
     seed
         Another seed gives another world of the same towns.
+    towns
+        How many of the towns photos are taken in.
 
     Returns
     -------
@@ -82,7 +86,7 @@ def make_world(folder: Path, photos: int, *, size: int = 96, seed: int = 0) -> P
     (folder / "photos").mkdir(parents=True, exist_ok=True)
     rows: list[tuple[object, ...]] = [("path", "lat", "lng", "uploader")]
     for index in range(photos):
-        town = TOWNS[index % len(TOWNS)]
+        town = TOWNS[index % towns]
         lat, lng = (float(value) for value in np.round(random.normal(town, 0.3), 6))
         who = int(random.integers(PHOTOGRAPHERS))
         path = f"photos/{index:06d}.jpg"

@@ -6,12 +6,13 @@ Nothing heavy is imported before a verb runs, so that ``--help`` and ``--version
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 from locationnet import __version__
-from locationnet.cli import locate, models, pack, partition, serve, split
+from locationnet.cli import export, locate, models, pack, partition, serve, split, train
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -42,19 +43,26 @@ def options(
     """Find where on Earth a photo was probably taken."""
 
 
+app.command("export")(export.export)
 app.command("locate")(locate.locate)
 app.command("models")(models.models)
 app.command("pack")(pack.pack)
 app.command("partition")(partition.partition)
 app.command("serve")(serve.serve)
 app.command("split")(split.split)
+app.command("train")(train.train)
 
 
 def main() -> None:
     """Run the command line; exit code 2 for wrong usage, 1 for a failure, 0 otherwise."""
+    # Pillow remarks on broken metadata, with paths of the installation; nobody can act on it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         app()
     except LocationNetError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except (OSError, UnicodeError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -125,13 +125,17 @@ class Writer:
         prediction, prior = answer.prediction, self._prior
         console = self._console
         console.print(Text(answer.photo, style="bold"))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        # Ratios need a width to share out; wider than this, the eye loses the line.
+        width = min(console.width, 100)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=width)
         table.add_column("", justify="right", min_width=2)
-        table.add_column("place", no_wrap=True, overflow="ellipsis")
+        table.add_column("place", no_wrap=True, overflow="ellipsis", ratio=3, max_width=32)
         table.add_column("prob.", justify="right", min_width=6)
         table.add_column("lat, lng", justify="right", min_width=14)
         if self._demo:
-            table.add_column("prior (no photo)", no_wrap=True, overflow="ellipsis", style="dim")
+            table.add_column(
+                "prior (no photo)", no_wrap=True, overflow="ellipsis", ratio=2, style="dim"
+            )
             table.add_column("prob.", justify="right", min_width=6, style="dim")
         for index, place in enumerate(prediction.places):
             row = [str(place.rank), _shown(place), f"{place.probability:.2%}"]

@@ -38,7 +38,9 @@ def locate(
     ] = "table",
     coarse: Annotated[
         float | None,
-        typer.Option(metavar="KM", min=1, help="Answer with cells nowhere narrower than this."),
+        typer.Option(
+            metavar="KM", min=1, max=6000, help="Answer with cells nowhere narrower than this."
+        ),
     ] = None,
     html: Annotated[
         Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -10,5 +11,11 @@ import typer
 def require_folder(*paths: Path | None) -> None:
     """Refuse, as wrong usage, a file to write in a folder that is not there."""
     for path in paths:
-        if path is not None and not path.absolute().parent.is_dir():
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
             raise typer.BadParameter(f"{path}: the folder to write it in does not exist")
+        if path.is_dir():
+            raise typer.BadParameter(f"{path}: is a folder, not a file to write")
+        if not os.access(path.absolute().parent, os.W_OK):
+            raise typer.BadParameter(f"{path}: the folder to write it in is not writable")

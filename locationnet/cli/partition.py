@@ -52,6 +52,8 @@ def partition(
     if min_photos > max_photos:
         raise typer.BadParameter(f"--min-photos {min_photos} is above --max-photos {max_photos}")
     require_folder(out, geojson)
+    if out.resolve() in {file.resolve() for file in (*files, *(check or ()), geojson or Path())}:
+        raise typer.BadParameter(f"{out}: would replace a file that is also named elsewhere")
     photos = CoordinateFiles(files, lat_column, lng_column)
     checked = CoordinateFiles(check, lat_column, lng_column) if check else photos
     with _Passes() as passes:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from locationnet.errors import InputError
 
+# No photo that we decode is larger; a device or an archive by mistake may be.
+MAX_BYTES = 256 << 20
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
@@ -41,12 +43,19 @@ class Source:
 
             return fetch_sync(self.name, FetchPolicy())
         path = Path(self.name)
-        if path.is_dir():
-            raise InputError("no JPEG, PNG or WebP image below this folder")
         try:
-            return path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read the file ({error.strerror})") from error
+            if path.is_dir():
+                raise InputError("no JPEG, PNG or WebP image below this folder")
+            if path.exists() and not path.is_file():
+                raise InputError("not a regular file")
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+            reason = getattr(error, "strerror", None) or "not a file name"
+            raise InputError(f"cannot read the file ({reason})") from error
+        if len(data) > MAX_BYTES:
+            raise InputError(f"larger than {MAX_BYTES >> 20} MiB")
+        return data
 
 
 def expand(names: Iterable[str]) -> list[Source]:
@@ -65,11 +74,16 @@ def expand(names: Iterable[str]) -> list[Source]:
 def _below(name: str) -> list[Source]:
     """List the photos of a folder or a pattern, sorted."""
     path = Path(name)
-    if path.is_dir():
-        matches = [match for match in path.rglob("*") if match.suffix.lower() in SUFFIXES]
-    elif not path.exists() and glob.has_magic(name):
-        # Path.glob takes no absolute pattern.
-        matches = [Path(match) for match in glob.iglob(name, recursive=True)]  # noqa: PTH207
-    else:
+    try:
+        if not name:
+            return []
+        if path.is_dir():
+            matches = [match for match in path.rglob("*") if match.suffix.lower() in SUFFIXES]
+        elif not path.exists() and glob.has_magic(name):
+            # Path.glob takes no absolute pattern.
+            matches = [Path(match) for match in glob.iglob(name, recursive=True)]  # noqa: PTH207
+        else:
+            return []
+        return [Source(str(match)) for match in sorted(matches) if match.is_file()]
+    except (OSError, ValueError):  # reading the name itself will say what is wrong with it
         return []
-    return [Source(str(match)) for match in sorted(matches) if match.is_file()]

@@ -53,11 +53,29 @@ class Recipe2017(_Strict):
     size: int = Field(default=224, ge=16, le=2048)
 
 
+class Precision(_Strict):
+    """One reduced precision of the network, and what it costs on photos it was not fitted to.
+
+    ``allowed`` says whether a locator may use it: the exporter decides by ``top1_agreement`` (how
+    often both name the same cell first) and ``metric_change`` (reduced minus float32, by metric).
+    """
+
+    runtime: Literal["onnxruntime", "openvino"]
+    file: _Name = "model.onnx"
+    allowed: bool
+    photos: int = Field(ge=1)
+    calibration_photos: int = Field(default=0, ge=0)
+    layers: Literal["all", "last"] = "all"
+    top1_agreement: float = Field(ge=0, le=1)
+    metric_change: dict[str, float]
+
+
 class Manifest(_Strict):
     """The contents of ``manifest.json``.
 
     ``files`` maps each file of the bundle to its sha256. ``training`` and ``accuracy`` are facts
-    for people: what the network learned from and what was measured.
+    for people: what the network learned from and what was measured. ``precisions`` are those that
+    were measured beside float32, the preferred one first.
     """
 
     format: Literal[1]
@@ -71,6 +89,7 @@ class Manifest(_Strict):
     abstain_below_bits: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     training: dict[str, Any] = {}
     accuracy: dict[str, Any] = {}
+    precisions: dict[Literal["bf16", "int8"], Precision] = {}
     files: dict[_Name, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
 
 
@@ -117,7 +136,7 @@ class Bundle:
         """
         path = _find(name_or_path)
         manifest = _read_manifest(path / MANIFEST)
-        for name in REQUIRED:
+        for name in (*REQUIRED, *(offer.file for offer in manifest.precisions.values())):
             if name not in manifest.files:
                 raise BundleError(f"{path / MANIFEST}: files must list {name}")
         for name in manifest.files:

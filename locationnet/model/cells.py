@@ -23,6 +23,7 @@ _MIN_WIDTH_RADIANS = 2 * np.sqrt(2) / 3
 # a third of GeoScore's decay length.
 _SUM_LEVEL = 4
 _FINALISTS = 32
+_PEAKS = 64
 _SPREAD_LEVELS = 2
 # Of an even share: all cells below it together hold less than a millionth.
 _NOTHING = 1e-6
@@ -60,14 +61,20 @@ class CellLayer:
         Notes
         -----
         The expected score of a point is the mean of 5000·exp(−d / 1492.7 km) over the distribution.
-        All cells are ranked with the distribution summed over level-4 parents, then the 32 best by
-        the exact sum.
+        A first pass ranks all cells, with the 64 most probable ones counted exactly and the rest
+        summed over level-4 parents; the 32 best of it and those 64 are then compared by the exact
+        sum.
         """
         groups, kernel = self._kernel
-        summed = totals(groups, probabilities, kernel.shape[1])
-        rough = kernel @ summed.astype(np.float32)
-        count = min(_FINALISTS, len(rough))
-        finalists = np.sort(np.argpartition(-rough, count - 1)[:count])
+        count = min(_PEAKS, len(probabilities))
+        peaks = np.argpartition(-probabilities, count - 1)[:count]
+        rest = probabilities.copy()
+        rest[peaks] = 0
+        near = sphere.geoscore(_kilometres(self._vectors @ self._vectors[peaks].T))
+        rough = kernel @ totals(groups, rest, kernel.shape[1]).astype(np.float32)
+        rough += (near @ probabilities[peaks]).astype(np.float32)
+        best = np.argpartition(-rough, min(_FINALISTS, len(rough)) - 1)[:_FINALISTS]
+        finalists = np.union1d(best, peaks)
         kilometres = _kilometres(self._vectors[finalists] @ self._vectors.T)
         exact = sphere.geoscore(kilometres) @ probabilities
         return int(finalists[np.argmax(exact)])

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ from locationnet.model.bundle import DEFAULT, Bundle
 from locationnet.model.cells import CellLayer
 from locationnet.model.prediction import Evidence, Prediction
 from locationnet.model.preprocess import open_image, tensor
-from locationnet.model.sessions import OnnxSession
+from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
 
+Wanted = Literal["auto", "f32", "bf16", "int8"]
 Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 _EVIDENCE = ("evidence_class", "evidence_probability", "evidence_bits")
 
@@ -31,6 +33,7 @@ def load_model(
     *,
     threads: int = 1,
     abstain_below_bits: float | None = None,
+    precision: Wanted = "auto",
 ) -> Locator:
     """Load a bundle, by name (see `available_models`) or path, and verify it.
 
@@ -42,6 +45,9 @@ def load_model(
         Threads of one inference.
     abstain_below_bits
         Overrides the bundle's own abstention threshold.
+    precision
+        ``"auto"`` takes the first reduced precision that the bundle allows and this machine can
+        run, and float32 where there is none.
 
     Raises
     ------
@@ -50,7 +56,9 @@ def load_model(
     """
     bundle = Bundle.open(name_or_path)
     bundle.verify()
-    return Locator(bundle, threads=threads, abstain_below_bits=abstain_below_bits)
+    return Locator(
+        bundle, threads=threads, abstain_below_bits=abstain_below_bits, precision=precision
+    )
 
 
 class Locator:
@@ -64,18 +72,26 @@ class Locator:
         Threads of one inference.
     abstain_below_bits
         Overrides the bundle's own abstention threshold.
+    precision
+        See `load_model`.
 
     Raises
     ------
     BundleError
-        The network's inputs and outputs do not fit the manifest and the grid.
+        The precision is not to be had here, or the network's inputs and outputs do not fit the
+        manifest and the grid.
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int = 1, abstain_below_bits: float | None = None
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 1,
+        abstain_below_bits: float | None = None,
+        precision: Wanted = "auto",
     ) -> None:
         self.bundle = bundle
-        self._session = OnnxSession(bundle.path / "model.onnx", threads=threads)
+        self.precision, self._session = _open_session(bundle, precision, threads)
         self._preprocessing = bundle.preprocessing
         self._layer = CellLayer(bundle.grid, bundle.names)
         own = bundle.manifest.abstain_below_bits
@@ -192,6 +208,25 @@ class Locator:
             raise BundleError(
                 f"{path}: {classes} outputs for the {len(self.grid)} cells of grids.txt"
             )
+
+
+def _open_session(bundle: Bundle, wanted: Wanted, threads: int) -> tuple[str, Session]:
+    """Open the network in the wanted precision; return the one it got."""
+    for name, offer in bundle.manifest.precisions.items():
+        if wanted not in ("auto", name):
+            continue
+        if offer.allowed and can_run(offer.runtime, name):
+            path = bundle.path / offer.file
+            if offer.runtime == "openvino":
+                how: Literal["f32", "bf16"] = "bf16" if name == "bf16" else "f32"
+                return name, OpenVinoSession(path, threads=threads, precision=how)
+            return name, OnnxSession(path, threads=threads)
+        if wanted == name:
+            reason = "this machine cannot run it" if offer.allowed else "it costs too much accuracy"
+            raise BundleError(f"{bundle.path}: {name} is measured, but {reason}")
+    if wanted in ("auto", "f32"):
+        return "f32", OnnxSession(bundle.path / "model.onnx", threads=threads)
+    raise BundleError(f"{bundle.path}: the bundle does not offer {wanted}")
 
 
 def _image(photo: Photo) -> Image.Image:

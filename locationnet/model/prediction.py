@@ -19,6 +19,9 @@ from locationnet.model.cells import CellLayer, totals
 
 FloatArray = NDArray[np.float64]
 
+# A face of the cube, the largest cell there is, is 6007 km wide at its narrowest.
+MAX_COARSE_KM = 6000
+
 
 @dataclass(frozen=True)
 class Place:
@@ -193,10 +196,10 @@ class Prediction:
         Raises
         ------
         ValueError
-            `km` is not positive.
+            `km` is not positive, or above 6000.
         """
-        if not km > 0:
-            raise ValueError(f"the coarseness is a positive number of kilometres, not {km}")
+        if not 0 < km <= MAX_COARSE_KM:
+            raise ValueError(f"the coarseness is positive and at most {MAX_COARSE_KM} km, not {km}")
         layer, classes = self.layer.coarser(km)
         count = len(layer.grid)
         return Prediction(

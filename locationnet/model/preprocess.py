@@ -20,8 +20,9 @@ from locationnet.errors import ImageError, ImageTooLargeError
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 40_000_000
 # libwebp decodes at full size only, into buffers of its own beside Pillow's; libjpeg keeps all
-# coefficients of a progressive file, and CMYK has the most.
+# coefficients of a progressive file, and a narrow one cannot be decoded at a reduced scale.
 MAX_PIXELS_COSTLY = 16_000_000
+_NARROW = 2400
 
 # ImageNet channel means (red, green, blue) that the 2017 training subtracted.
 MEAN_2017 = (123.68, 116.779, 103.939)
@@ -79,7 +80,8 @@ def open_image(data: bytes) -> Image.Image:
     ImageError
         The bytes are in none of the three formats.
     ImageTooLargeError
-        The header announces more than 40 megapixels (16 for WebP and CMYK).
+        The header announces more than 40 megapixels (16 for WebP, CMYK and
+        narrow progressive JPEG).
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -90,14 +92,18 @@ def open_image(data: bytes) -> Image.Image:
         ) from error
     except _DECODER_ERRORS as error:
         raise ImageError("not a JPEG, PNG or WebP image") from error
-    costly = image.format == "WEBP" or image.mode == "CMYK"
-    limit = MAX_PIXELS_COSTLY if costly else MAX_PIXELS
-    width, height = image.size
-    if width * height > limit:
-        raise ImageTooLargeError(
-            f"the image has {width} x {height} pixels; the limit is {limit // 10**6} megapixels"
-        )
+    narrow = "progressive" in image.info and min(image.size) < _NARROW
+    costly = image.format == "WEBP" or image.mode == "CMYK" or narrow
+    _limit(image, MAX_PIXELS_COSTLY if costly else MAX_PIXELS)
     return image
+
+
+def _limit(image: Image.Image, pixels: int) -> None:
+    width, height = image.size
+    if width * height > pixels:
+        raise ImageTooLargeError(
+            f"the image has {width} x {height} pixels; the limit is {pixels // 10**6} megapixels"
+        )
 
 
 def tensor(image: Image.Image, how: Preprocessing) -> NDArray[np.float32]:
@@ -150,6 +156,8 @@ def _square_pillow(image: Image.Image, how: Preprocessing) -> NDArray[np.float32
 def _square_2017(image: Image.Image, size: int) -> NDArray[np.float32]:
     from scipy import ndimage  # only bundles of 2017 pay for loading it
 
+    if "progressive" in image.info:  # decoded at full size here, beside all its coefficients
+        _limit(image, MAX_PIXELS_COSTLY)
     orientation = _orientation(image)
     square = _upright(_centre_square(image), orientation)
     sampled = np.empty((size, size, 3), np.float64)

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from locationnet.errors import BundleError
+from locationnet.errors import BundleError, MissingExtraError
+
+# Without these instructions int8 products may overflow (AVX2 adds pairs in 16 bits) and bfloat16
+# is slower than float32; what was measured at the export would not hold.
+_INSTRUCTIONS = {
+    "bf16": {"amx_bf16", "avx512_bf16"},
+    "int8": {"amx_int8", "avx512_vnni", "avx_vnni", "asimddp"},
+}
+
+
+class Session(Protocol):
+    """What the runtimes below have in common."""
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs that `run` answers."""
+        ...
+
+    @property
+    def input_shape(self) -> list[int | str | None]:
+        """Declared shape of the input ``images``; free dimensions are no numbers."""
+        ...
+
+    def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+        """Run the network on float32 ``(n, 3, size, size)`` and return its outputs by name."""
+        ...
 
 
 class OnnxSession:
@@ -51,3 +81,75 @@ class OnnxSession:
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
         """Run the network on float32 ``(n, 3, size, size)`` and return its outputs by name."""
         return dict(zip(self._names, self._session.run(None, {"images": images}), strict=True))
+
+
+class OpenVinoSession:
+    """An OpenVINO network on the CPU, safe to run from several threads at once.
+
+    Parameters
+    ----------
+    path
+        An ONNX file.
+    threads
+        Threads of one inference.
+    precision
+        What products are computed in.
+
+    Raises
+    ------
+    MissingExtraError
+        OpenVINO is not installed.
+    BundleError
+        OpenVINO refuses the file.
+    """
+
+    def __init__(
+        self, path: Path, *, threads: int = 1, precision: Literal["f32", "bf16"] = "f32"
+    ) -> None:
+        try:
+            import openvino
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("running networks with OpenVINO", "openvino") from error
+        settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        try:
+            self._network = openvino.Core().compile_model(str(path), "CPU", settings)
+        except Exception as error:  # OpenVINO's errors are bare RuntimeErrors and worse
+            raise BundleError(f"{path}: not a network that OpenVINO can load") from error
+        self._names = [output.get_any_name() for output in self._network.outputs]
+        # A request holds the buffers of one inference, so each thread has its own.
+        self._local = threading.local()
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs that `run` answers."""
+        return list(self._names)
+
+    @property
+    def input_shape(self) -> list[int | str | None]:
+        """Declared shape of the input ``images``; None stands for free dimensions."""
+        shape = self._network.input("images").get_partial_shape()
+        return [dim.get_length() if dim.is_static else None for dim in shape]
+
+    def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+        """Run the network on float32 ``(n, 3, size, size)`` and return its outputs by name."""
+        if not hasattr(self._local, "request"):
+            self._local.request = self._network.create_infer_request()
+        self._local.request.infer({"images": images})
+        return {name: self._local.request.get_tensor(name).data.copy() for name in self._names}
+
+
+@cache
+def can_run(runtime: str, precision: str) -> bool:
+    """Say whether this machine has the runtime and the CPU instructions of a reduced precision."""
+    if runtime == "openvino" and find_spec("openvino") is None:
+        return False
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux: unknown, so float32
+        return False
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", described, re.MULTILINE)
+    return flags is not None and not _INSTRUCTIONS[precision].isdisjoint(flags[1].split())

@@ -6,6 +6,7 @@ Knows nothing of sockets, processes or the command line, and keeps nothing of a 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
@@ -37,6 +38,9 @@ from locationnet.server.settings import Settings, read_settings
 from locationnet.server.uploads import read_submission
 
 logger = logging.getLogger("uvicorn.error")
+# What these say of a broken upload quotes it, and Python prints it where nobody listens.
+for _name in ("python_multipart", "PIL"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _TopK = Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many places.")]
 
@@ -137,6 +141,7 @@ def create_app(settings: Settings, locator: Locator) -> FastAPI:
 
 def app_from_environment() -> FastAPI:
     """Return the service as the environment configures it, for ``uvicorn --factory``."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on broken metadata
     settings = read_settings()
     return create_app(settings, load_model(settings.model))
 

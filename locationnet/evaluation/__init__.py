@@ -1,0 +1,4 @@
+"""How good predictions are: metrics over arrays.
+
+Knows nothing of how the predictions were made.
+"""

@@ -1,0 +1,235 @@
+"""The processes of a group that run on one machine: started, listened to, ended.
+
+Knows processes and the variables that MXNet's parameter server reads; not what workers do, nor of
+other machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from locationnet.errors import LocationNetError
+
+# A worker that ends with this code has said in its last line what is wrong; trying again is idle.
+REFUSED = 4
+_LAST_LINES = 20
+_SERVE = "from locationnet.training.crew import serve; serve()"
+_WORK = "from locationnet.training.distributed import work; work()"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the group's scheduler listens, and how large the group is."""
+
+    host: str
+    port: int
+    workers: int
+    servers: int
+
+    def variables(self, role: str) -> dict[str, str]:
+        """Return what MXNet's parameter server reads."""
+        return {
+            "DMLC_ROLE": role,
+            "DMLC_PS_ROOT_URI": self.host,
+            "DMLC_PS_ROOT_PORT": str(self.port),
+            "DMLC_NUM_WORKER": str(self.workers),
+            "DMLC_NUM_SERVER": str(self.servers),
+        }
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a group's work ended on one machine.
+
+    Parameters
+    ----------
+    kind
+        ``done``; ``stopped`` on a signal; ``refused``, where a new attempt would end the same way;
+        ``died``.
+    message
+        One line.
+    lines
+        The last that the process said.
+    """
+
+    kind: str
+    message: str = ""
+    lines: tuple[str, ...] = ()
+
+
+class Crew:
+    """One server and some workers, and on the leading machine the scheduler.
+
+    Parameters
+    ----------
+    address
+        The group's.
+    workers
+        How many run here.
+    leads
+        Whether the scheduler runs here.
+    job
+        What workers are told, as JSON text.
+    logs
+        Folder for what each process says.
+    """
+
+    def __init__(
+        self, address: Address, workers: int, *, leads: bool, job: str, logs: Path
+    ) -> None:
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LocationNetError(f"{logs}: cannot be written ({error.strerror})") from error
+        self._workers: list[_Process] = []
+        self._helpers: list[_Process] = []
+        try:
+            for role in ["scheduler"] * leads + ["server"]:
+                command = [sys.executable, "-c", _SERVE]
+                self._helpers.append(_Process(role, command, address.variables(role), logs))
+            for number in range(workers):
+                command = [sys.executable, "-c", _WORK, job]
+                name = f"worker-{number}"
+                self._workers.append(_Process(name, command, address.variables("worker"), logs))
+        except OSError as error:
+            self.kill()
+            raise LocationNetError(f"a worker cannot be started ({error.strerror})") from error
+
+    def poll(self) -> Ending | None:
+        """Return how it ended, or None while all is well."""
+        codes = {process: process.code() for process in (*self._workers, *self._helpers)}
+        wrong = [process for process, code in codes.items() if code not in (None, 0)]
+        # Whoever was refused or killed knows more than those whom it took along.
+        wrong.sort(key=lambda process: codes[process] != REFUSED)
+        if wrong:
+            return self._ending(wrong[0], int(codes[wrong[0]] or 0))
+        if all(codes[process] == 0 for process in self._workers):
+            return Ending("done")
+        helper = next((process for process in self._helpers if codes[process] == 0), None)
+        # A server leaves when the workers do, and they may need a moment longer.
+        if helper is not None and time.monotonic() - helper.ended > 20:
+            return Ending("died", f"the {helper.name} left before the workers", helper.lines())
+        return None
+
+    def stop(self) -> None:
+        """Ask the workers to write a checkpoint and to stop."""
+        for process in self._workers:
+            process.send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End everything at once."""
+        for process in (*self._workers, *self._helpers):
+            process.send(signal.SIGKILL)
+        for process in (*self._workers, *self._helpers):
+            process.wait()
+
+    def finish(self, seconds: float = 10) -> None:
+        """Let schedulers and servers leave by themselves, then end what is left."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and any(p.code() is None for p in self._helpers):
+            time.sleep(0.1)
+        self.kill()
+
+    def _ending(self, process: _Process, code: int) -> Ending:
+        lines = process.lines()
+        if code == REFUSED:
+            return Ending("refused", lines[-1] if lines else "", lines)
+        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            return Ending("stopped", lines[-1] if lines else "", lines)
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return Ending("died", f"{process.name} (process {process.pid}) {how}", lines)
+
+
+def serve() -> None:
+    """Be a scheduler or a server: importing mxnet is all it takes, and ends when the workers do."""
+    end_with_parent()
+    importlib.import_module("locationnet.training.compat")
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, even if that one was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class _Process:
+    """A child whose words are passed on, kept in a file, and remembered at the end."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], variables: Mapping[str, str], logs: Path
+    ) -> None:
+        self.name = name
+        self.ended = 0.0
+        self._lines: deque[str] = deque(maxlen=_LAST_LINES)
+        # A session of its own: Ctrl-C reaches the launcher alone, which then asks politely.
+        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and code
+            command,
+            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self.pid = self._child.pid
+        self._log = logs / f"{name}.log"
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def code(self) -> int | None:
+        """Return the exit code, negative for a signal; None while it runs."""
+        code = self._child.poll()
+        if code is not None and not self.ended:
+            self.ended = time.monotonic()
+        return code
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the last lines that it said."""
+        if self._child.poll() is not None:
+            self._listener.join(timeout=2)
+        return tuple(self._lines)
+
+    def send(self, number: int) -> None:
+        """Send a signal to it and to what it started."""
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                if number == signal.SIGKILL:
+                    os.killpg(self.pid, number)
+                else:
+                    self._child.send_signal(number)
+
+    def wait(self) -> None:
+        """Wait until it is gone."""
+        self._child.wait()
+        self._listener.join(timeout=2)
+        if self._child.stdout is not None and not self._listener.is_alive():
+            self._child.stdout.close()
+
+    def _listen(self) -> None:
+        stream: Any = self._child.stdout
+        with contextlib.suppress(ValueError, OSError), self._log.open("a", encoding="utf-8") as log:
+            for line in stream:
+                self._lines.append(line.rstrip("\n"))
+                log.write(line)
+                log.flush()
+                sys.stderr.write(line)
+                sys.stderr.flush()

@@ -1,0 +1,342 @@
+"""Checkpoint to bundle: converted, proven equal, calibrated, and written whole or not at all.
+
+Knows what a bundle holds and where each part comes from; nothing of how the network was trained.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locationnet.errors import InputError, LocationNetError, MissingExtraError
+from locationnet.geo.grid import Grid
+from locationnet.model.bundle import MANIFEST, Bundle, Manifest, write_manifest
+from locationnet.model.preprocess import Preprocessing, recipe_2017
+from locationnet.model.sessions import OnnxSession, Session
+from locationnet.training import precisions
+from locationnet.training.calibration import calibration_error, fit_temperature, metrics
+from locationnet.training.convert import EMBEDDING, PROBABILITIES, SourceNetwork
+from locationnet.training.photos import SHIPPED, Sample, shipped_photos
+from locationnet.training.weights import load_weights, params_path, run_facts
+
+if TYPE_CHECKING:
+    from locationnet.data.pack import Pack
+
+# Largest difference between MXNet's probabilities and the bundle's that an export accepts.
+PARITY = 1e-5
+PARITY_PHOTOS = 16
+CALIBRATION_PHOTOS = 512
+MAX_PHOTOS = 5000
+
+Reduced = Literal["bf16", "int8"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a bundle says about itself to people."""
+
+    name: str
+    version: str = "1.0.0"
+    description: str = "Trained with locationnet."
+    license: str = "unstated"
+
+
+def export_bundle(
+    prefix: str | os.PathLike[str],
+    epoch: int,
+    grid: Grid,
+    out: Path,
+    *,
+    label: Label | None = None,
+    preprocessing: Preprocessing | None = None,
+    validation: Pack | None = None,
+    reduced: Sequence[Reduced] = (),
+    calibration: Pack | None = None,
+    max_photos: int = MAX_PHOTOS,
+    overwrite: bool = False,
+) -> Manifest:
+    """Make a bundle of a checkpoint.
+
+    Parameters
+    ----------
+    prefix, epoch
+        The checkpoint; see `load_weights`.
+    grid
+        The cells that its classes stand for.
+    out
+        Directory to write; it appears when everything in it is right.
+    label
+        Name and licence; the name is the directory's by default.
+    preprocessing
+        What the network was trained on; by default what ``train`` noted in ``PREFIX-run.json``,
+        and the recipe of 2017 where there is no such file.
+    validation
+        Held-out photos to fit the temperature to and to measure on.
+    reduced
+        Reduced precisions to make and measure on the validation photos.
+    calibration
+        Photos that int8 is calibrated with; by default 512 of the validation's, which are then
+        not measured on.
+    max_photos
+        How many of the validation's photos are used, drawn at random.
+    overwrite
+        Replace a bundle that `out` holds.
+
+    Raises
+    ------
+    LocationNetError
+        Something is missing or does not fit together, or the converted network's answers differ
+        from MXNet's.
+    """
+    _check_target(out, overwrite=overwrite)
+    facts = run_facts(prefix)
+    how = preprocessing or _recorded_preprocessing(prefix, facts)
+    _check_grid(prefix, facts, grid)
+    source = SourceNetwork(load_weights(prefix, epoch), how.size)
+    sample, own = _draw(validation, calibration, reduced, grid, max_photos)
+    label = label or Label(out.resolve().name)
+    with _whole(out) as folder:
+        source.write_onnx(folder / "model.onnx")
+        session = OnnxSession(folder / "model.onnx", threads=2)
+        parity = _parity(source, session, sample, how, grid)
+        grid.write(folder / "grids.txt")
+        np.save(folder / "prior.npy", _prior(facts, len(grid)))
+        _write_places(folder / "places.csv", grid)
+        accuracy: dict[str, Any] = {"parity": parity}
+        temperature, offers = 1.0, dict[str, Any]()
+        if sample is not None:
+            temperature, measured, offers = _measure(
+                folder, session, sample, own, reduced, grid, how
+            )
+            accuracy |= measured
+        manifest = write_manifest(
+            folder,
+            {
+                "format": 1,
+                **asdict(label),
+                "preprocessing": _preprocessing_facts(how),
+                "temperature": temperature,
+                "training": _training_facts(prefix, epoch, facts),
+                "accuracy": accuracy,
+                "precisions": offers,
+            },
+        )
+        Bundle.open(folder).verify()
+    return manifest
+
+
+def _draw(
+    validation: Pack | None,
+    calibration: Pack | None,
+    reduced: Sequence[Reduced],
+    grid: Grid,
+    max_photos: int,
+) -> tuple[Sample | None, Sample | None]:
+    """Choose the photos to measure on and those for int8, before anything expensive happens."""
+    if validation is None:
+        if reduced:
+            raise InputError(f"{reduced[0]} is measured on held-out photos: give --validation")
+        return None, None
+    for pack in (validation, calibration):
+        if pack is not None:
+            pack.check_grid(grid)
+    measured, own = Sample.draw(validation, max_photos), None
+    if "int8" in reduced:
+        own = Sample.draw(calibration or validation, CALIBRATION_PHOTOS, seed=1)
+        measured = measured.without(own)
+    if reduced:
+        precisions.check_sizes([measured] if own is None else [measured, own])
+    return measured, own
+
+
+def _measure(
+    folder: Path,
+    session: Session,
+    sample: Sample,
+    calibration: Sample | None,
+    reduced: Sequence[Reduced],
+    grid: Grid,
+    how: Preprocessing,
+) -> tuple[float, dict[str, Any], dict[str, Any]]:
+    """Return the temperature, the facts for ``accuracy`` and those for ``precisions``."""
+
+    def answer(session: Session) -> NDArray[np.float32]:
+        parts = [session.run(batch)[PROBABILITIES] for batch in sample.batches(how)]
+        return np.concatenate(parts).astype(np.float32, copy=False)
+
+    truth, probabilities = sample.truth, answer(session)
+    temperature = fit_temperature(probabilities, truth)
+    facts = {
+        "validation": {"photos": len(sample), **_rounded(metrics(probabilities, truth, grid))},
+        "calibration": {
+            "photos": len(sample),
+            "temperature": temperature,
+            "expected_calibration_error_before": calibration_error(probabilities, truth),
+            "expected_calibration_error_after": calibration_error(
+                probabilities, truth, temperature
+            ),
+        },
+    }
+    yardstick = precisions.Yardstick(probabilities, truth, grid, answer)
+    model, offers = folder / "model.onnx", {}
+    for name in dict.fromkeys(reduced):
+        if name == "int8" and calibration is not None:
+            made = folder / "model-int8.onnx"
+            measured = precisions.int8(model, made, yardstick, calibration, how)
+        else:
+            measured = precisions.bf16(model, yardstick)
+        offers[str(name)] = asdict(measured)
+    return temperature, facts, offers
+
+
+def _parity(
+    source: SourceNetwork, session: Session, sample: Sample | None, how: Preprocessing, grid: Grid
+) -> dict[str, Any]:
+    """Compare MXNet's answers with the bundle's and return the facts."""
+    if sample is None:
+        images, where = shipped_photos(how), f"photos of scikit-image: {', '.join(SHIPPED)}"
+    else:
+        batches = list(sample.batches(how, PARITY_PHOTOS))
+        images, where = np.concatenate(batches), "photos of the validation pack"
+    expected, found = source.run(images), session.run(images)
+    found_probabilities = np.asarray(found[PROBABILITIES], np.float32)
+    found_embedding = np.asarray(found[EMBEDDING], np.float32)
+    classes = expected.probabilities.shape[1]
+    if classes != len(grid):
+        raise LocationNetError(
+            f"the network has {classes} outputs and the grid {len(grid)} cells: not its grid"
+        )
+    if not np.isfinite(expected.probabilities).all():
+        raise LocationNetError("the checkpoint answers NaN: the training has diverged")
+    difference = float(np.abs(expected.probabilities - found_probabilities).max())
+    if not difference <= PARITY:
+        raise LocationNetError(
+            f"the converted network differs from MXNet's by {difference:.1e} (at most {PARITY:g}"
+            " is accepted): it uses an operator that mxnet exports wrongly"
+        )
+    return {
+        "max_probability_difference": difference,
+        "max_embedding_difference": float(np.abs(expected.embedding - found_embedding).max()),
+        "photos": len(images),
+        "measured_on": where,
+    }
+
+
+def _recorded_preprocessing(prefix: str | os.PathLike[str], facts: dict[str, Any]) -> Preprocessing:
+    if not facts:
+        # `train` always takes notes; what else is about are the weights of 2017.
+        return recipe_2017()
+    try:
+        found = facts["preprocessing"]
+        if found["recipe"] == "2017":
+            return recipe_2017(int(found.get("size", 224)))
+        (r, g, b), (sr, sg, sb) = found["mean"], found["std"]
+        return Preprocessing(
+            found["recipe"], int(found["size"]), int(found["short_side"]), (r, g, b), (sr, sg, sb)
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{os.fspath(prefix)}-run.json: preprocessing is not what `train` writes"
+            f" ({type(error).__name__}: {error}); say it with --recipe"
+        ) from error
+
+
+def _preprocessing_facts(how: Preprocessing) -> dict[str, Any]:
+    if how.recipe == "2017":
+        return {"recipe": how.recipe, "size": how.size}
+    return asdict(how)
+
+
+def _check_grid(prefix: str | os.PathLike[str], facts: dict[str, Any], grid: Grid) -> None:
+    recorded = facts.get("grid_sha256")
+    if recorded is not None and recorded != grid.sha256:
+        raise InputError(
+            f"{os.fspath(prefix)}: trained on another grid (sha256 {recorded[:12]}…, and this one"
+            f" has {grid.sha256[:12]}…)"
+        )
+
+
+def _prior(facts: dict[str, Any], classes: int) -> NDArray[np.float32]:
+    """Share of training photos in each cell, float32 ``(classes,)``; equal where unknown.
+
+    Laplace's rule, one photo more in each cell, keeps cells without any possible.
+    """
+    counts = np.asarray(facts.get("counts_per_class") or np.zeros(classes), np.float64)
+    if counts.shape != (classes,) or not (counts >= 0).all():
+        raise InputError(f"counts_per_class of the run: expected {classes} numbers of photos")
+    return np.asarray((counts + 1) / (counts.sum() + classes), np.float32)
+
+
+def _write_places(path: Path, grid: Grid) -> None:
+    """Name each cell after the town nearest to its centre (GeoNames through reverse_geocode)."""
+    try:
+        import reverse_geocode
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("naming the cells' places", "train") from error
+    towns = reverse_geocode.search(list(zip(grid.lat.tolist(), grid.lng.tolist(), strict=True)))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["class", "city", "region", "country"])
+        for index, town in enumerate(towns):
+            writer.writerow([index, town["city"], town.get("state", ""), town["country_code"]])
+
+
+def _training_facts(
+    prefix: str | os.PathLike[str], epoch: int, facts: dict[str, Any]
+) -> dict[str, Any]:
+    path = params_path(prefix, epoch)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    elsewhere = ("preprocessing", "counts_per_class")
+    noted = {
+        name: _without_folders(value) for name, value in facts.items() if name not in elsewhere
+    }
+    return {"checkpoint": path.name, "checkpoint_sha256": sha256, "epoch": epoch, **noted}
+
+
+def _without_folders(value: Any) -> Any:
+    """Return facts with the last part of paths only: a bundle travels, folders do not."""
+    if isinstance(value, dict):
+        return {name: _without_folders(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(part) for part in value]
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in values.items()}
+
+
+def _check_target(out: Path, *, overwrite: bool) -> None:
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: the folder to write it in does not exist")
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
+        raise InputError(f"{out}: exists and is not a bundle")
+    if any(out.iterdir()) and not overwrite:
+        raise InputError(f"{out}: exists; --overwrite replaces it")
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """Give a folder beside `out` that takes its name if the block succeeds."""
+    with tempfile.TemporaryDirectory(
+        dir=out.absolute().parent, prefix=f".{out.name}-"
+    ) as temporary:
+        folder = Path(temporary) / "new"
+        folder.mkdir()
+        yield folder
+        if out.exists():
+            out.rename(Path(temporary) / "old")
+        folder.rename(out)
