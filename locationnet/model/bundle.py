@@ -16,7 +16,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
 
 from locationnet.errors import BundleError
 from locationnet.files import write_text
@@ -43,7 +50,13 @@ class PillowRecipe(_Strict):
     size: int = Field(ge=16, le=2048)
     short_side: int = Field(ge=16, le=4096)
     mean: _Triple
-    std: _Triple
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> PillowRecipe:
+        if self.short_side < self.size:
+            raise ValueError(f"short_side {self.short_side} is smaller than size {self.size}")
+        return self
 
 
 class Recipe2017(_Strict):

@@ -5,6 +5,7 @@ Knows nothing of URLs, of the command line or of the server.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable
 from itertools import islice
@@ -105,6 +106,7 @@ class Locator:
 
     def prior(self, top_k: int = 5) -> Prediction:
         """Return the answer before any photo is seen: the places where photos are taken."""
+        _check_count("top_k", top_k)
         prior = self.bundle.prior
         return Prediction(self._layer, prior, prior, top_k, self._abstain_below_bits)
 
@@ -132,6 +134,7 @@ class Locator:
         self, photos: Iterable[Photo], *, top_k: int = 5, batch_size: int = 8
     ) -> list[Prediction]:
         """Locate several photos in batches; see `locate`."""
+        _check_count("batch_size", batch_size)
         answers: list[Prediction] = []
         waiting = iter(photos)
         while batch := list(islice(waiting, batch_size)):
@@ -158,8 +161,7 @@ class Locator:
         list of Prediction
             In the order of the images.
         """
-        if top_k < 1:
-            raise ValueError(f"top_k is at least 1, not {top_k}")
+        _check_count("top_k", top_k)
         outputs = self._session.run(images)
         probabilities = self._calibrated(outputs["probabilities"])
         return [
@@ -227,6 +229,11 @@ def _open_session(bundle: Bundle, wanted: Wanted, threads: int) -> tuple[str, Se
     if wanted in ("auto", "f32"):
         return "f32", OnnxSession(bundle.path / "model.onnx", threads=threads)
     raise BundleError(f"{bundle.path}: the bundle does not offer {wanted}")
+
+
+def _check_count(name: str, value: int) -> None:
+    if operator.index(value) < 1:
+        raise ValueError(f"{name} is at least 1, not {value}")
 
 
 def _image(photo: Photo) -> Image.Image:

@@ -86,6 +86,14 @@ def test_a_manifest_must_list_every_required_file(bundle: Path, name: str) -> No
         ("abstain_below_bits", -1),
         ("preprocessing", {"recipe": "magic"}),
         ("preprocessing", {"recipe": "pillow", "size": 224}),
+        (
+            "preprocessing",
+            {"recipe": "pillow", "size": 64, "short_side": 32, "mean": [0] * 3, "std": [1] * 3},
+        ),
+        (
+            "preprocessing",
+            {"recipe": "pillow", "size": 32, "short_side": 32, "mean": [0] * 3, "std": [0, 1, 1]},
+        ),
         ("surprise", 1),
         ("files", {"../../secret": "0" * 64}),
         ("files", {"model.onnx": "short"}),

@@ -101,5 +101,14 @@ def test_top_k_is_at_least_one(tiny_locator: Locator, make_photo: Maker) -> None
         tiny_locator.locate(make_photo(), top_k=0)
 
 
+def test_counts_are_whole_and_positive(tiny_locator: Locator, make_photo: Maker) -> None:
+    with pytest.raises(ValueError, match="top_k is at least 1"):
+        tiny_locator.prior(0)
+    with pytest.raises(ValueError, match="batch_size is at least 1"):
+        tiny_locator.locate_many([make_photo()], batch_size=0)
+    with pytest.raises(TypeError):
+        tiny_locator.locate(make_photo(), top_k=2.5)  # type: ignore[arg-type]  # the point
+
+
 def test_more_places_than_cells_are_all_of_them(tiny_locator: Locator, make_photo: Maker) -> None:
     assert len(tiny_locator.locate(make_photo(), top_k=100).places) == 4
