@@ -192,6 +192,7 @@ def _launch(layout: Any, settings: Any, *, resume: bool, restarts: int) -> None:
     except StoppedGroupError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(128 + error.signal) from error
+    _say_next(settings.out)
 
 
 def _train(settings: Any, *, resume: bool) -> None:
@@ -203,7 +204,11 @@ def _train(settings: Any, *, resume: bool) -> None:
         typer.echo(str(error), err=True)
         raise typer.Exit(128 + error.signal) from error
     typer.echo(f"trained {outcome.epochs} epochs; the best is number {outcome.best_epoch}")
-    typer.echo(f"wrote {outcome.run}; next: locationnet export {outcome.run} -o BUNDLE")
+    _say_next(outcome.run)
+
+
+def _say_next(run: Path) -> None:
+    typer.echo(f"wrote {run}; next: locationnet export {run} -o BUNDLE")
 
 
 def _devices(gpus: str | None, devices: str | None) -> str | None:

@@ -25,6 +25,7 @@ from locationnet.training import checkpoints
 from locationnet.training.cluster import PORT, Layout, is_here
 from locationnet.training.crew import REFUSED, Address, Crew, Ending, end_with_parent
 from locationnet.training.interrupts import Interrupts
+from locationnet.training.preparation import claim, open_packs
 from locationnet.training.settings import Settings
 
 _POLL = 0.25
@@ -79,6 +80,9 @@ def launch(layout: Layout, settings: Settings, *, resume: bool = False, restarts
             layout.nodes[0].host, PORT, layout.here, settings, layout.nodes[layout.here].workers
         )
         return
+    # Here, so that it is said once and not by every worker.
+    training, _ = open_packs(settings)
+    claim(settings, training, resume=resume)
     with Interrupts() as interrupts, _gathered(layout, settings) as followers:
         for attempt in range(restarts + 1):
             again = resume or (attempt > 0 and checkpoints.newest(settings.out) is not None)
