@@ -13,7 +13,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from locationnet.errors import InputError
+from locationnet.errors import InputError, LocationNetError
 
 SAGEMAKER = Path("/opt/ml/input/config/resourceconfig.json")
 # Launchers talk here; the parameter server gets the next free ports.
@@ -82,6 +82,20 @@ def is_here(host: str) -> bool:
     except OSError:
         return False
     return any(_is_own(str(address)) for address in found)
+
+
+def address_of(host: str) -> str:
+    """Return the IPv4 address of a host, which may be written ``user@host``.
+
+    Raises
+    ------
+    LocationNetError
+        It has none.
+    """
+    try:
+        return str(socket.getaddrinfo(host.rpartition("@")[2], None, socket.AF_INET)[0][4][0])
+    except OSError as error:
+        raise LocationNetError(f"{host}: has no address ({error.strerror})") from error
 
 
 def _is_own(address: str) -> bool:
