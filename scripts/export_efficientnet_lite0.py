@@ -43,8 +43,7 @@ def main() -> None:
                 output_names=["logits"],
                 dynamic_axes={"images": {0: "n"}, "logits": {0: "n"}},
                 opset_version=OPSET,
-                training=torch.onnx.TrainingMode.PRESERVE,
-                do_constant_folding=False,
+                do_constant_folding=True,
                 dynamo=False,
             )
         unfinished.replace(out)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from locationnet.errors import LocationNetError, MissingExtraError
+from locationnet.training.processors import cores
 
 if TYPE_CHECKING:
     import mxnet as mx
@@ -101,6 +102,8 @@ def _installed_build() -> str | None:
 if not TYPE_CHECKING:
     # mxnet would announce on stderr that it fuses operators, once for each network.
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+    # mxnet takes every second processor for a hyper-thread and leaves it idle.
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     mx = _import("mxnet")
     # At every ``mx.nd.array`` it would ask SciPy under a deprecated name whether the source is a
     # sparse matrix; without SciPy, for which it is prepared, it does not.

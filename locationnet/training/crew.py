@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from locationnet.errors import LocationNetError
+from locationnet.training.processors import cores
 
 # A worker that ends with this code has said in its last line what is wrong; trying again is idle.
 REFUSED = 4
@@ -99,10 +100,12 @@ class Crew:
             for role in ["scheduler"] * leads + ["server"]:
                 command = [sys.executable, "-c", _SERVE]
                 self._helpers.append(_Process(role, command, address.variables(role), logs))
+            # The workers of a machine share its cores.
+            threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // workers))
+            variables = {**address.variables("worker"), "OMP_NUM_THREADS": threads}
             for number in range(workers):
                 command = [sys.executable, "-c", _WORK, job]
-                name = f"worker-{number}"
-                self._workers.append(_Process(name, command, address.variables("worker"), logs))
+                self._workers.append(_Process(f"worker-{number}", command, variables, logs))
         except OSError as error:
             self.kill()
             raise LocationNetError(f"a worker cannot be started ({error.strerror})") from error
