@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from locationnet.geo.sphere import geoscore
-
-# Street, city, region, country, continent: the radii that the IM2GPS papers report.
-THRESHOLDS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
+from locationnet.geo.sphere import THRESHOLDS_KM, geoscore
 
 
 def within_km(

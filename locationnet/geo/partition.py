@@ -21,8 +21,6 @@ from locationnet.geo.grid import Grid
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
-THRESHOLDS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
-
 # North of 45° rounding gives photos at +180° to the western cell; near a pole also this far off.
 _SEAM = 1e-9
 
@@ -136,7 +134,7 @@ class Ceiling:
     photos: int = 0
     outside: int = 0
     _within: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros(len(THRESHOLDS_KM), np.int64)
+        default_factory=lambda: np.zeros(len(sphere.THRESHOLDS_KM), np.int64)
     )
 
     def add(self, lat: s2.FloatArray, lng: s2.FloatArray) -> None:
@@ -149,11 +147,13 @@ class Ceiling:
         km = sphere.great_circle_km(lat, lng, self.grid.lat[classes], self.grid.lng[classes])
         self.photos += len(lat)
         self.outside += len(lost)
-        self._within += [int((km <= threshold).sum()) for threshold in THRESHOLDS_KM]
+        self._within += [int((km <= threshold).sum()) for threshold in sphere.THRESHOLDS_KM]
 
     def shares(self) -> dict[float, float]:
         """Return the share of photos within each of 1, 25, 200, 750 and 2500 km."""
-        return dict(zip(THRESHOLDS_KM, (self._within / max(1, self.photos)).tolist(), strict=True))
+        return dict(
+            zip(sphere.THRESHOLDS_KM, (self._within / max(1, self.photos)).tolist(), strict=True)
+        )
 
     @cached_property
     def _centroids(self) -> KDTree:

@@ -12,6 +12,8 @@ from locationnet.errors import MissingExtraError
 
 # The radius that the IM2GPS papers use.
 EARTH_RADIUS_KM = 6371.0
+# Street, city, region, country, continent: the radii that the IM2GPS papers report.
+THRESHOLDS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
 GEOSCORE_MAX = 5000.0
 GEOSCORE_SCALE_KM = 1492.7
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from locationnet.errors import LocationNetError
 from locationnet.training.compat import mx, onnx_exporter
+from locationnet.training.last_layer import last_layer
 from locationnet.training.network import DATA
 from locationnet.training.weights import Weights
 
@@ -25,7 +26,6 @@ IMAGES = "images"
 PROBABILITIES = "probabilities"
 EMBEDDING = "embedding"
 
-_SOFTMAXES = {"SoftmaxOutput", "Softmax", "softmax"}
 _CASTS = {"Cast", "amp_cast"}
 
 
@@ -61,9 +61,7 @@ class SourceNetwork:
         weights.check(image_size)
         self.image_size = image_size
         self._symbol = _in_float32(weights.symbol)
-        internals = self._symbol.get_internals()
-        logits, features = _last_layers(self._symbol)
-        self._logits, self._features = internals[logits], internals[features]
+        self._logits, self._features, _ = last_layer(self._symbol)
         self._arguments = {name: _float32(value) for name, value in weights.arguments.items()}
         self._auxiliary = {name: _float32(value) for name, value in weights.auxiliary.items()}
         # MXNet computes as if these were 1, whatever is saved; mxnet's exporter does not know.
@@ -182,26 +180,6 @@ def _needed(graph: Any) -> list[Any]:
 def _widths(group: mx.sym.Symbol, size: int) -> dict[str, int]:
     _, shapes, _ = group.infer_shape(**{DATA: (1, 3, size, size)})
     return dict(zip((PROBABILITIES, EMBEDDING), (shape[1] for shape in shapes), strict=True))
-
-
-def _last_layers(symbol: mx.sym.Symbol) -> tuple[str, str]:
-    """Return the names of the outputs that hold the logits and the features before them."""
-    graph = json.loads(symbol.tojson())
-    nodes = graph["nodes"]
-    softmax = nodes[graph["heads"][0][0]]
-    if softmax["op"] not in _SOFTMAXES:
-        raise LocationNetError(f"the network ends with {softmax['op']}, not with a softmax")
-    logits = nodes[softmax["inputs"][0][0]]
-    layer = logits
-    while layer["op"] in _CASTS:
-        layer = nodes[layer["inputs"][0][0]]
-    if layer["op"] != "FullyConnected":
-        raise LocationNetError(
-            f"the network's last layer is {layer['op']} ({layer['name']}), not a fully connected"
-            " one"
-        )
-    features = nodes[layer["inputs"][0][0]]
-    return f"{logits['name']}_output", f"{features['name']}_output"
 
 
 def _fixed_gammas(symbol: mx.sym.Symbol) -> list[str]:

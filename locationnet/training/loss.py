@@ -6,18 +6,14 @@ through the loss belongs to the plain network and is saved with that.
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from locationnet.errors import LocationNetError
 from locationnet.training.compat import mx
-from locationnet.training.network import DATA, LABEL, head
+from locationnet.training.last_layer import last_layer
+from locationnet.training.network import DATA, LABEL
 
 LABEL_CLASSES = LABEL
 LABEL_WEIGHTS = "softmax_label_weight"
 TOP = 5
 
-_SOFTMAXES = ("SoftmaxOutput", "Softmax", "softmax", "SoftmaxActivation")
 Triple = tuple[float, float, float]
 
 
@@ -60,7 +56,7 @@ def training_symbol(
     )
     if fp16:
         prepared = mx.sym.cast(prepared, dtype="float16")
-    logits = _logits(network)(**{DATA: prepared})
+    logits = last_layer(network).logits(**{DATA: prepared})
     if fp16:
         logits = mx.sym.cast(logits, dtype="float32")
     named = mx.sym.Variable(LABEL_CLASSES)
@@ -73,46 +69,3 @@ def training_symbol(
     loss = mx.sym.MakeLoss(-mx.sym.sum(own * weights, axis=1), name="loss")
     top = mx.sym.topk(mx.sym.BlockGrad(logits), k=min(TOP, classes), axis=1, name="top")
     return mx.sym.Group([loss, mx.sym.BlockGrad(top)])
-
-
-def with_new_head(network: mx.sym.Symbol, classes: int) -> mx.sym.Symbol:
-    """Replace a network's last layer by one for so many classes, named ``fc1``.
-
-    Raises
-    ------
-    LocationNetError
-        The network does not end with a fully connected layer (and a softmax).
-    """
-    nodes, last = _last_layer(network)
-    source, output, *_ = nodes[last]["inputs"][0]
-    internals = network.get_internals()
-    name = nodes[source]["name"]
-    outputs = internals.list_outputs()
-    wanted = f"{name}_output" if f"{name}_output" in outputs else f"{name}_output{output}"
-    return head(internals[wanted], classes)
-
-
-def head_parameters(network: mx.sym.Symbol) -> list[str]:
-    """Return the names of the last layer's parameters."""
-    nodes, last = _last_layer(network)
-    return [nodes[source]["name"] for source, *_ in nodes[last]["inputs"][1:]]
-
-
-def _logits(network: mx.sym.Symbol) -> mx.sym.Symbol:
-    nodes, last = _last_layer(network)
-    return network.get_internals()[f"{nodes[last]['name']}_output"]
-
-
-def _last_layer(network: mx.sym.Symbol) -> tuple[list[dict[str, Any]], int]:
-    """Return the graph's nodes and which of them is the last fully connected layer."""
-    graph = json.loads(network.tojson())
-    nodes = graph["nodes"]
-    index = graph["heads"][0][0]
-    while nodes[index]["op"] in (*_SOFTMAXES, "Cast", "amp_cast"):
-        index = nodes[index]["inputs"][0][0]
-    if nodes[index]["op"] != "FullyConnected":
-        raise LocationNetError(
-            f"the network ends with {nodes[index]['name']} ({nodes[index]['op']});"
-            " expected a fully connected layer and a softmax"
-        )
-    return nodes, index

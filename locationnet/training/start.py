@@ -12,7 +12,7 @@ from pathlib import Path
 from locationnet.errors import InputError, LocationNetError
 from locationnet.geo.grid import Grid
 from locationnet.training.compat import mx
-from locationnet.training.loss import head_parameters, with_new_head
+from locationnet.training.last_layer import last_layer, with_new_head
 from locationnet.training.network import freeze, resnet
 from locationnet.training.settings import Settings
 from locationnet.training.weights import load_weights, run_facts
@@ -75,7 +75,7 @@ def starting_point(settings: Settings, grid: Grid) -> Start:
     fixed: list[str] = []
     if settings.freeze is not None:
         symbol, fixed = freeze(symbol, settings.freeze)
-    return Start(symbol, arguments, auxiliary, fixed, head_parameters(symbol))
+    return Start(symbol, arguments, auxiliary, fixed, last_layer(symbol).parameters)
 
 
 def _from_checkpoint(
@@ -87,7 +87,7 @@ def _from_checkpoint(
     prefix = path.with_name(match[1])
     learned = load_weights(prefix, int(match[2]))
     recorded = run_facts(prefix).get("grid_sha256")
-    names = head_parameters(learned.symbol)
+    names = last_layer(learned.symbol).parameters
     missing = [name for name in names if name not in learned.arguments]
     if missing:
         raise LocationNetError(f"{path}: lacks the parameter {missing[0]} of its last layer")
@@ -95,6 +95,6 @@ def _from_checkpoint(
     if classes == len(grid) and recorded in (None, grid.sha256):
         return learned.symbol, dict(learned.arguments), dict(learned.auxiliary)
     symbol = with_new_head(learned.symbol, len(grid))
-    replaced = {*names, *head_parameters(symbol)}
+    replaced = {*names, *last_layer(symbol).parameters}
     arguments = {name: v for name, v in learned.arguments.items() if name not in replaced}
     return symbol, arguments, dict(learned.auxiliary)

@@ -1,10 +1,8 @@
 import numpy as np
-import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from locationnet.errors import LocationNetError
 from locationnet.training.compat import mx
-from locationnet.training.loss import head_parameters, training_symbol, with_new_head
+from locationnet.training.loss import training_symbol
 from locationnet.training.network import resnet
 
 
@@ -67,17 +65,3 @@ def test_float16_computes_between_two_casts() -> None:
     assert found["conv0_weight"] == np.float16
     assert found["bn1_gamma"] == np.float32
     assert outputs[0] == np.float32
-
-
-def test_a_new_head_has_as_many_classes_as_asked_for() -> None:
-    symbol = with_new_head(resnet(18, 9, 32), 4)
-    arguments, outputs, _ = symbol.infer_shape(data=(1, 3, 32, 32))
-    assert outputs == [(1, 4)]
-    assert dict(zip(symbol.list_arguments(), arguments, strict=True))["fc1_weight"] == (4, 512)
-    assert head_parameters(symbol) == ["fc1_weight", "fc1_bias"]
-
-
-def test_a_network_without_a_last_layer_is_refused() -> None:
-    pooled = mx.sym.Flatten(mx.sym.Variable("data"), name="flat")
-    with pytest.raises(LocationNetError, match=r"ends with flat \(Flatten\)"):
-        with_new_head(mx.sym.SoftmaxOutput(pooled, name="softmax"), 4)
