@@ -1,0 +1,62 @@
+"""``locationnet evaluate``: a model and photos with known places in, figures out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    benchmark: Annotated[
+        str, typer.Option(metavar="TABLE", help="CSV or Parquet: path, lat, lng, uploader.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")],
+    model: Annotated[
+        str, typer.Option(help="A bundle's name or directory (see `locationnet models`).")
+    ] = "demo",
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where paths start; the table's folder.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Photos that belong together, not the uploader's."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="predictions.parquet of another model, to compare."),
+    ] = None,
+) -> None:
+    """Measure how near a model's answers come, beside guesses that need no photo.
+
+    Example: locationnet evaluate --benchmark photos.csv --model bundle -o report
+
+    Writes predictions.parquet and report.json. A photo that cannot be read counts as wrong and is
+    listed. An interrupted call goes on when it is given again.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from locationnet.evaluation.benchmarks import load_benchmark
+    from locationnet.evaluation.evaluate import evaluate as measure
+    from locationnet.evaluation.report import as_json, print_report
+    from locationnet.files import write_text
+    from locationnet.model.locator import load_model
+
+    photos = load_benchmark(benchmark, images, cluster_column=cluster)
+    locator = load_model(model, threads=2)
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("locating", total=len(photos))
+        results = measure(
+            locator,
+            photos,
+            out,
+            against=against,
+            advance=lambda done: bar.update(task, completed=done),
+        )
+    write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")
+    print_report(results, Console(width=200, highlight=False))
+    typer.echo(f"wrote {out}")

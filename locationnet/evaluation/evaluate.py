@@ -1,0 +1,141 @@
+"""One model on one benchmark, from photos to results.
+
+Knows in which order things happen; each part knows its own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from locationnet.errors import InputError
+from locationnet.evaluation.answers import answer
+from locationnet.evaluation.benchmarks import Benchmark
+from locationnet.evaluation.intervals import Bootstrap
+from locationnet.evaluation.report import Results
+from locationnet.evaluation.scores import (
+    Guess,
+    guess,
+    kilometres,
+    model_scores,
+    paired,
+    uniform_guess,
+)
+
+if TYPE_CHECKING:
+    from locationnet.model.locator import Locator
+
+
+def evaluate(
+    locator: Locator,
+    benchmark: Benchmark,
+    out: Path,
+    *,
+    against: Path | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Results:
+    """Measure a model, with the guesses that need no photo beside it.
+
+    Parameters
+    ----------
+    locator
+        The model.
+    benchmark
+        The photos.
+    out
+        Folder for ``predictions.parquet``; an interrupted call goes on there.
+    against
+        ``predictions.parquet`` of another model on the same photos.
+    advance
+        Called with the number of photos answered so far.
+
+    Raises
+    ------
+    InputError
+        There are no photos, or the other model answered different ones.
+    """
+    if not len(benchmark):
+        raise InputError(f"{benchmark.name}: holds no photos")
+    table = answer(locator, benchmark, out, advance)
+    bootstrap = Bootstrap.of(benchmark.uploaders, len(benchmark))
+    measures = model_scores(table, benchmark.rule, bootstrap)
+    guesses: dict[str, Guess] = {
+        "most probable cell": measures["mode"],
+        "best point": measures["best"],
+        "nearest of five": measures["top5"],
+        **_blind(locator, benchmark, bootstrap),
+        "ceiling of the grid": _ceiling(locator, benchmark, bootstrap),
+    }
+    difference = None
+    if against is not None:
+        difference = _difference(table, against, benchmark, bootstrap)
+    notes: tuple[str, ...] = ()
+    if benchmark.uploaders is None:
+        notes += ("the photographers are not known, so the intervals may be too narrow",)
+    return Results(
+        benchmark, _facts(locator), guesses, measures, _clusters(benchmark, bootstrap), difference,
+        notes,
+    )  # fmt: skip
+
+
+def _blind(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> dict[str, Guess]:
+    """Return what the prior's two points and any point at all are worth."""
+    prior, rule = locator.prior(), benchmark.rule
+    truth = benchmark.lat, benchmark.lng
+    places = {
+        "prior: most probable cell": prior.mode,
+        "prior: best point": prior.best,
+    }
+    found = {
+        name: guess(
+            kilometres(rule, *truth, np.array(place.lat), np.array(place.lng)), rule, bootstrap
+        )
+        for name, place in places.items()
+    }
+    return {**found, "anywhere": uniform_guess(rule)}
+
+
+def _ceiling(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> Guess:
+    """Return what naming the true cell, or the nearest where there is none, would be worth."""
+    grid = locator.grid
+    classes = grid.assign(benchmark.lat, benchmark.lng)
+    for photo in np.flatnonzero(classes < 0):
+        one = slice(photo, photo + 1)
+        km = kilometres(benchmark.rule, benchmark.lat[one], benchmark.lng[one], grid.lat, grid.lng)
+        classes[photo] = int(km.argmin())
+    km = kilometres(
+        benchmark.rule, benchmark.lat, benchmark.lng, grid.lat[classes], grid.lng[classes]
+    )
+    return guess(km, benchmark.rule, bootstrap)
+
+
+def _difference(table: Any, against: Path, benchmark: Benchmark, bootstrap: Bootstrap) -> Any:
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        other = parquet.read_table(against)
+        return paired(table, other, benchmark.rule, bootstrap)
+    except (OSError, ArrowInvalid, KeyError) as error:
+        raise InputError(f"{against}: holds no predictions ({error})") from error
+    except ValueError as error:
+        raise InputError(f"{against}: {error}") from error
+
+
+def _facts(locator: Locator) -> dict[str, Any]:
+    manifest = locator.bundle.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "demo": manifest.demo,
+        "precision": locator.precision,
+        "grid_sha256": locator.grid.sha256,
+    }
+
+
+def _clusters(benchmark: Benchmark, bootstrap: Bootstrap) -> str:
+    if benchmark.uploaders is None:
+        return f"{bootstrap.count:,} photos"
+    return f"{bootstrap.count:,} photographers"

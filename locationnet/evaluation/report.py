@@ -1,0 +1,146 @@
+"""A benchmark's results as a table for people and as JSON for programs.
+
+Knows measures and how they read; not how they were measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from locationnet.evaluation.benchmarks import Benchmark
+from locationnet.evaluation.confidence import INFORMATION_KM
+from locationnet.evaluation.intervals import Interval
+from locationnet.evaluation.scores import Guess
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured.
+
+    Parameters
+    ----------
+    benchmark
+        The photos.
+    model
+        Name, version, demo or not, precision.
+    guesses
+        By name: the model's, then those that need no photo, then the grid's ceiling.
+    measures
+        The model's other measures, see `locationnet.evaluation.scores.model_scores`.
+    clusters
+        How many draws the intervals stand on, and of what.
+    paired
+        Against another model, where one was given.
+    notes
+        What a reader must know.
+    """
+
+    benchmark: Benchmark
+    model: Mapping[str, Any]
+    guesses: Mapping[str, Guess]
+    measures: Mapping[str, Any]
+    clusters: str
+    paired: Mapping[str, Interval] | None = None
+    notes: tuple[str, ...] = ()
+
+
+_SHARES = {
+    "top1": "true cell named first",
+    "top5_accuracy": "true cell among the first five",
+    "inside_50": "truth inside the 50 % radius",
+    "inside_90": "truth inside the 90 % radius",
+    "abstained": "abstained",
+}
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """Return results as plain JSON values; an interval is [value, low, high]."""
+    measures = results.measures
+    diagram, curve = measures["reliability"], measures["risk_coverage"]
+    return {
+        "benchmark": results.benchmark.name,
+        "photos": len(results.benchmark),
+        "broken": measures["broken"],
+        "rule": str(results.benchmark.rule),
+        "intervals": f"95 %, bootstrap over {results.clusters}",
+        "model": dict(results.model),
+        "guesses": {name: _guess_json(one) for name, one in results.guesses.items()},
+        **{name: list(measures[name]) for name in _SHARES},
+        "information_bits": list(measures["information_bits"]),
+        "expected_calibration_error": measures["calibration_error"],
+        "reliability": [
+            {"confidence": sure, "accuracy": right, "photos": photos}
+            for sure, right, photos in zip(*(part.tolist() for part in diagram), strict=True)
+            if photos
+        ],
+        "risk_coverage_area": curve.area,
+        "paired": results.paired and {name: list(one) for name, one in results.paired.items()},
+        "notes": list(results.notes),
+    }
+
+
+def print_report(results: Results, console: Console) -> None:
+    """Print the table."""
+    benchmark, measures = results.benchmark, results.measures
+    console.print(
+        f"{benchmark.name}: {len(benchmark):,} photos, {benchmark.rule}; 95 % intervals by"
+        f" bootstrap over {results.clusters}"
+    )
+    if measures["broken"]:
+        console.print(f"{measures['broken']} photos could not be read and count as wrong")
+    table = Table(box=None, header_style="none", pad_edge=False)
+    table.add_column("% within", no_wrap=True)
+    limits = benchmark.rule.thresholds_km
+    for limit in limits:
+        table.add_column(f"{limit:g} km", justify="right", no_wrap=True)
+    for name in ("median km", "GeoScore"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, one in results.guesses.items():
+        table.add_row(
+            name,
+            *(_share(one.within[limit], unit="") for limit in limits),
+            _number(one.median_km),
+            _number(one.geoscore),
+        )
+    console.print(table)
+    for name, label in _SHARES.items():
+        console.print(f"{label:32} {_share(measures[name])}")
+    bits = measures["information_bits"]
+    console.print(
+        f"{'information over the prior':32} {bits.value:+.2f} [{bits.low:+.2f}, {bits.high:+.2f}]"
+        f" bits within {INFORMATION_KM:g} km"
+    )
+    console.print(f"{'expected calibration error':32} {measures['calibration_error']:.1%}")
+    for name, gain in (results.paired or {}).items():
+        text = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
+        console.print(f"{'against the other, ' + name:32} {text}")
+    for note in (*benchmark.notes, *results.notes):
+        console.print(f"note: {note}")
+
+
+def _guess_json(one: Guess) -> dict[str, Any]:
+    return {
+        "within_km": {f"{limit:g}": list(share) for limit, share in one.within.items()},
+        "median_km": one.median_km and list(one.median_km),
+        "mean_km": one.mean_km and list(one.mean_km),
+        "geoscore": list(one.geoscore),
+    }
+
+
+def _share(one: Interval, unit: str = " %") -> str:
+    if one.low == one.high:
+        return f"{100 * one.value:.1f}{unit}"
+    return f"{100 * one.value:.1f}{unit} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+
+
+def _number(one: Interval | None) -> str:
+    if one is None:
+        return ""
+    if one.low == one.high:
+        return f"{one.value:,.0f}"
+    return f"{one.value:,.0f} [{one.low:,.0f}, {one.high:,.0f}]"

@@ -1,0 +1,151 @@
+"""The verb itself: photos in, figures out, interrupted and broken ones included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+from typer.testing import CliRunner, Result
+
+from locationnet.cli import app
+from locationnet.errors import InputError
+from locationnet.evaluation import answers
+from locationnet.evaluation.benchmarks import load_benchmark
+from locationnet.evaluation.evaluate import evaluate
+from locationnet.model.locator import Locator
+
+Photo = Callable[..., bytes]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, make_photo: Photo) -> Path:
+    """A table of seven photos by three photographers; one is not a photo, one is not there."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rows = ["path,lat,lng,uploader"]
+    for index in range(7):
+        rows.append(f"{index}.jpg,{10 * index - 30},{20 * index},{'abc'[index % 3]}")
+        if index == 5:
+            (folder / "5.jpg").write_bytes(b"<html>photo no longer available</html>")
+        elif index != 6:
+            (folder / f"{index}.jpg").write_bytes(make_photo())
+    table = tmp_path / "small.csv"
+    table.write_text("\n".join(rows) + "\n")
+    return table
+
+
+def _run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["evaluate", *map(str, words)])
+
+
+def _facts(out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / "report.json").read_text()))
+
+
+def test_a_bundle_is_measured_beside_its_prior(
+    photos: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    result = _run("--benchmark", photos, "--images", photos.parent / "photos", "--model",
+                  tiny_bundle, "-o", out)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    for text in ("prior: best point", "anywhere", "ceiling", "3 photographers", "2 photos could"):
+        assert text in result.stdout
+    facts = _facts(out)
+    assert facts["photos"] == 7
+    assert facts["broken"] == 2
+    assert facts["rule"] == "haversine distance, <="
+    assert set(facts["guesses"]) >= {"most probable cell", "best point", "anywhere"}
+    rows = parquet.read_table(out / "predictions.parquet").to_pylist()
+    assert [row["id"] for row in rows] == [f"{index}.jpg" for index in range(7)]
+    assert [row["problem"] is None for row in rows] == [True] * 5 + [False] * 2
+    assert "no such file" in rows[6]["problem"].lower()
+    assert not (out / "parts").exists()
+
+
+def test_an_interrupted_call_goes_on_and_ends_the_same(
+    photos: Path, tiny_locator: Locator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "_PART", 2)
+    benchmark = load_benchmark(str(photos), photos.parent / "photos")
+    whole = evaluate(tiny_locator, benchmark, tmp_path / "whole")
+    asked: list[int] = []
+
+    def stop(done: int) -> None:
+        asked.append(done)
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tiny_locator, benchmark, tmp_path / "again", advance=stop)
+    prepared: list[Any] = []
+    prepare = tiny_locator.prepare
+
+    def counted(photo: Any) -> Any:
+        prepared.append(photo)
+        return prepare(photo)
+
+    monkeypatch.setattr(tiny_locator, "prepare", counted)
+    again = evaluate(tiny_locator, benchmark, tmp_path / "again")
+    assert len(prepared) == 3
+    assert again.measures["mode"] == whole.measures["mode"]
+    tables = [parquet.read_table(tmp_path / n / "predictions.parquet") for n in ("whole", "again")]
+    assert tables[0].equals(tables[1])
+
+
+def test_another_models_half_done_work_is_not_used(
+    photos: Path, tiny_locator: Locator, tmp_path: Path
+) -> None:
+    parts = tmp_path / "out" / "parts"
+    parts.mkdir(parents=True)
+    (parts / "begun").write_text("of another model")
+    (parts / "000000000.parquet").write_bytes(b"its answers")
+    benchmark = load_benchmark(str(photos), photos.parent / "photos")
+    assert evaluate(tiny_locator, benchmark, tmp_path / "out").measures["broken"] == 2
+
+
+def test_a_model_compared_with_itself_is_no_better(
+    photos: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    words = ["--benchmark", photos, "--images", photos.parent / "photos", "--model", tiny_bundle]
+    assert _run(*words, "-o", tmp_path / "one").exit_code == 0
+    predictions = tmp_path / "one" / "predictions.parquet"
+    result = _run(*words, "-o", tmp_path / "two", "--against", predictions)
+    assert result.exit_code == 0, result.output
+    assert _facts(tmp_path / "two")["paired"]["geoscore"] == [0, 0, 0]
+    wrong = _run(*words, "-o", tmp_path / "three", "--against", photos)
+    assert isinstance(wrong.exception, InputError)
+    assert str(photos) in str(wrong.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path,lat,lng\na.jpg,91,0\n", "row 1: '91' is no latitude"),
+        ("path,lat,lng\na.jpg,1,x\n", "row 1: 'x' is no longitude"),
+        ("path,lat,lng\na.jpg,1,2\n,1,2\n", "row 2: '' is no photo"),
+        ("path,lat,lng\na.jpg,nan,2\n", "row 1: 'nan' is no latitude"),
+        ("path,lat\na.jpg,1\n", "no column for the longitude"),
+        ("path,lat,lng\n", "holds no rows"),
+    ],
+)
+def test_a_wrong_table_is_named(tmp_path: Path, text: str, said: str) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_benchmark(str(table))
+    assert said in str(caught.value)
+    assert str(table) in str(caught.value)
+
+
+def test_photos_can_belong_together_by_any_column(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("path,lat,lng,trip\na.jpg,1,2,x\nb.jpg,1,2,x\nc.jpg,1,2,y\n")
+    assert load_benchmark(str(table)).uploaders is None
+    benchmark = load_benchmark(str(table), cluster_column="trip")
+    assert benchmark.uploaders == ("x", "x", "y")
+    assert benchmark.paths[0] == tmp_path / "a.jpg"
