@@ -11,14 +11,19 @@ import typer
 
 def evaluate(
     benchmark: Annotated[
-        str, typer.Option(metavar="TABLE", help="CSV or Parquet: path, lat, lng, uploader.")
+        str,
+        typer.Option(
+            metavar="NAME|TABLE",
+            help="im2gps, im2gps3k, yfcc4k, placing2016, or a CSV or Parquet of photos.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")],
     model: Annotated[
         str, typer.Option(help="A bundle's name or directory (see `locationnet models`).")
     ] = "demo",
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where paths start; the table's folder.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Its files, or where paths start."),
     ] = None,
     cluster: Annotated[
         str | None,
@@ -39,8 +44,8 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from locationnet.evaluation.benchmarks import load_benchmark
     from locationnet.evaluation.evaluate import evaluate as measure
+    from locationnet.evaluation.layouts import load_benchmark
     from locationnet.evaluation.report import as_json, print_report
     from locationnet.files import write_text
     from locationnet.model.locator import load_model

@@ -1,11 +1,11 @@
-"""Sets of photos with known places, as their authors lay them out.
+"""What a benchmark is, photos with known places and a rule; and anybody's table as one.
 
-Knows files, columns and each benchmark's rule; nothing of models.
+Knows columns; published benchmarks are in `layouts`, and nothing here knows models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -77,15 +77,15 @@ class Benchmark:
         return len(self.ids)
 
 
-def load_benchmark(
-    name: str, images: Path | None = None, *, cluster_column: str | None = None
+def from_table(
+    path: Path, images: Path | None = None, *, cluster_column: str | None = None
 ) -> Benchmark:
-    """Read a benchmark.
+    """Read a CSV or Parquet with path, lat, lng and, if known, uploader.
 
     Parameters
     ----------
-    name
-        A CSV or Parquet with path, lat, lng and, if known, uploader.
+    path
+        The table.
     images
         The folder that paths start at; the table's own by default.
     cluster_column
@@ -94,9 +94,8 @@ def load_benchmark(
     Raises
     ------
     InputError
-        A file or column is missing, or a row is wrong; the message names it.
+        The file or a column is missing, or a row is wrong; the message names it.
     """
-    path = Path(name)
     table = read_table(path)
 
     def column(usual: tuple[str, ...], what: str) -> str:
@@ -106,19 +105,27 @@ def load_benchmark(
         return found
 
     files = _texts(path, table[column(PHOTO_NAMES, "photo")].to_pylist(), "photo")
-    lat = _degrees(path, table[column(_LAT, "latitude")].to_pylist(), 90, "latitude")
-    lng = _degrees(path, table[column(_LNG, "longitude")].to_pylist(), 180, "longitude")
+    lat = degrees(path, table[column(_LAT, "latitude")].to_pylist(), 90, "latitude")
+    lng = degrees(path, table[column(_LNG, "longitude")].to_pylist(), 180, "longitude")
     group = find_column(path, table.column_names, cluster_column, UPLOADER_NAMES)
     uploaders = None if group is None else tuple(map(str, table[group].to_pylist()))
     folder = path.parent if images is None else images
     return Benchmark(path.stem, files, tuple(folder / file for file in files), lat, lng, uploaders)
 
 
-def _texts(path: Path, values: list[object], what: str) -> tuple[str, ...]:
+def _texts(path: Path, values: Sequence[object], what: str) -> tuple[str, ...]:
     return tuple(_each(path, values, what, lambda value: str(value) if value else None))
 
 
-def _degrees(path: Path, values: list[object], most: float, what: str) -> Floats:
+def degrees(path: Path, values: Sequence[object], most: float, what: str) -> Floats:
+    """Return coordinates as float64 ``(n,)``.
+
+    Raises
+    ------
+    InputError
+        One is not a number between −most and most; the message names its row, from 1.
+    """
+
     def read(value: object) -> float | None:
         number = float(str(value))
         return number if abs(number) <= most else None
@@ -127,7 +134,7 @@ def _degrees(path: Path, values: list[object], most: float, what: str) -> Floats
 
 
 def _each(
-    path: Path, values: list[object], what: str, read: Callable[[object], _Value | None]
+    path: Path, values: Sequence[object], what: str, read: Callable[[object], _Value | None]
 ) -> list[_Value]:
     found = []
     for row, value in enumerate(values, 1):

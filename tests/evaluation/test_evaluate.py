@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from locationnet.cli import app
 from locationnet.errors import InputError
 from locationnet.evaluation import answers
-from locationnet.evaluation.benchmarks import load_benchmark
 from locationnet.evaluation.evaluate import evaluate
+from locationnet.evaluation.layouts import load_benchmark
 from locationnet.model.locator import Locator
 
 Photo = Callable[..., bytes]
