@@ -38,14 +38,16 @@ def evaluate(
 
     Example: locationnet evaluate --benchmark photos.csv --model bundle -o report
 
-    Writes predictions.parquet and report.json. A photo that cannot be read counts as wrong and is
-    listed. An interrupted call goes on when it is given again.
+    Writes predictions.parquet, report.json and report.html. A photo that cannot be read counts as
+    wrong and is listed. An interrupted call goes on when it is given again.
     """
     from rich.console import Console
     from rich.progress import Progress
 
+    from locationnet.errors import MissingExtraError
     from locationnet.evaluation.evaluate import evaluate as measure
     from locationnet.evaluation.layouts import load_benchmark
+    from locationnet.evaluation.page import write_page
     from locationnet.evaluation.report import as_json, print_report
     from locationnet.files import write_text
     from locationnet.model.locator import load_model
@@ -55,7 +57,7 @@ def evaluate(
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("locating", total=len(photos))
-        results = measure(
+        results, table = measure(
             locator,
             photos,
             out,
@@ -64,4 +66,8 @@ def evaluate(
         )
     write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")
     print_report(results, Console(width=200, highlight=False))
+    try:
+        write_page(out / "report.html", results, table)
+    except MissingExtraError as error:
+        typer.echo(f"no report.html: {error}", err=True)
     typer.echo(f"wrote {out}")

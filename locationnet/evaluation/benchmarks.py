@@ -57,7 +57,9 @@ class Benchmark:
     lat, lng
         float64 ``(n,)``, degrees.
     uploaders
-        Who took each, where it is known.
+        Who took each, or whatever else belongs together, where it is known.
+    clustered_by
+        What `uploaders` holds.
     rule
         How answers are scored.
     notes
@@ -70,6 +72,7 @@ class Benchmark:
     lat: Floats
     lng: Floats
     uploaders: tuple[str, ...] | None = None
+    clustered_by: str = "photographer"
     rule: Rule = Rule()
     notes: tuple[str, ...] = ()
 

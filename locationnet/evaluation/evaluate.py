@@ -26,6 +26,8 @@ from locationnet.evaluation.scores import (
 )
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from locationnet.model.locator import Locator
 
 
@@ -36,7 +38,7 @@ def evaluate(
     *,
     against: Path | None = None,
     advance: Callable[[int], None] | None = None,
-) -> Results:
+) -> tuple[Results, pa.Table]:
     """Measure a model, with the guesses that need no photo beside it.
 
     Parameters
@@ -51,6 +53,11 @@ def evaluate(
         ``predictions.parquet`` of another model on the same photos.
     advance
         Called with the number of photos answered so far.
+
+    Returns
+    -------
+    Results, Table
+        What was measured, and the answers; see `locationnet.evaluation.answers.answer`.
 
     Raises
     ------
@@ -75,10 +82,13 @@ def evaluate(
     notes: tuple[str, ...] = ()
     if benchmark.uploaders is None:
         notes += ("the photographers are not known, so the intervals may be too narrow",)
-    return Results(
+    broken = table.filter(table["problem"].is_valid()).to_pylist()
+    problems = tuple(f"{row['path']}: {row['problem']}" for row in broken)
+    results = Results(
         benchmark, _facts(locator), guesses, measures, _clusters(benchmark, bootstrap), difference,
-        notes,
+        notes, problems,
     )  # fmt: skip
+    return results, table
 
 
 def _blind(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> dict[str, Guess]:
@@ -138,4 +148,4 @@ def _facts(locator: Locator) -> dict[str, Any]:
 def _clusters(benchmark: Benchmark, bootstrap: Bootstrap) -> str:
     if benchmark.uploaders is None:
         return f"{bootstrap.count:,} photos"
-    return f"{bootstrap.count:,} photographers"
+    return f"{bootstrap.count:,} clusters by {benchmark.clustered_by}"

@@ -96,7 +96,9 @@ def im2gps(folder: Path) -> Benchmark:
     known = all(name in listed for name in ids)
     uploaders = tuple(listed[name]["AUTHOR"] for name in ids) if known else None
     lat, lng = np.array(places).T
-    return Benchmark("IM2GPS", tuple(ids), tuple(paths), lat, lng, uploaders, notes=tuple(notes))
+    return Benchmark(
+        "IM2GPS", tuple(ids), tuple(paths), lat, lng, uploaders=uploaders, notes=tuple(notes)
+    )
 
 
 def im2gps3k(folder: Path) -> Benchmark:

@@ -6,7 +6,7 @@ Knows measures and how they read; not how they were measured.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.table import Table
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.confidence import INFORMATION_KM
 from locationnet.evaluation.intervals import Interval
+from locationnet.evaluation.published import published
 from locationnet.evaluation.scores import Guess
 
 
@@ -38,6 +39,8 @@ class Results:
         Against another model, where one was given.
     notes
         What a reader must know.
+    problems
+        Photos that could not be read, and why.
     """
 
     benchmark: Benchmark
@@ -47,9 +50,12 @@ class Results:
     clusters: str
     paired: Mapping[str, Interval] | None = None
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
-_SHARES = {
+# Unreadable photos that the printed report names.
+_SHOWN = 10
+SHARES = {
     "top1": "true cell named first",
     "top5_accuracy": "true cell among the first five",
     "inside_50": "truth inside the 50 % radius",
@@ -70,7 +76,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "intervals": f"95 %, bootstrap over {results.clusters}",
         "model": dict(results.model),
         "guesses": {name: _guess_json(one) for name, one in results.guesses.items()},
-        **{name: list(measures[name]) for name in _SHARES},
+        **{name: list(measures[name]) for name in SHARES},
         "information_bits": list(measures["information_bits"]),
         "expected_calibration_error": measures["calibration_error"],
         "reliability": [
@@ -80,7 +86,9 @@ def as_json(results: Results) -> dict[str, Any]:
         ],
         "risk_coverage_area": curve.area,
         "paired": results.paired and {name: list(one) for name, one in results.paired.items()},
-        "notes": list(results.notes),
+        "notes": [*results.benchmark.notes, *results.notes],
+        "problems": list(results.problems),
+        "published": [asdict(row) for row in published(results.benchmark.name)],
     }
 
 
@@ -103,13 +111,17 @@ def print_report(results: Results, console: Console) -> None:
     for name, one in results.guesses.items():
         table.add_row(
             name,
-            *(_share(one.within[limit], unit="") for limit in limits),
-            _number(one.median_km),
-            _number(one.geoscore),
+            *(share(one.within[limit], unit="") for limit in limits),
+            number(one.median_km),
+            number(one.geoscore),
         )
+    for row in published(benchmark.name):
+        shares = (row.within.get(limit) for limit in limits)
+        texts = ("" if one is None else f"{100 * one:.1f}" for one in shares)
+        table.add_row(f"{row.model}, {row.year}", *texts, "", "(published)")
     console.print(table)
-    for name, label in _SHARES.items():
-        console.print(f"{label:32} {_share(measures[name])}")
+    for name, label in SHARES.items():
+        console.print(f"{label:32} {share(measures[name])}")
     bits = measures["information_bits"]
     console.print(
         f"{'information over the prior':32} {bits.value:+.2f} [{bits.low:+.2f}, {bits.high:+.2f}]"
@@ -119,8 +131,10 @@ def print_report(results: Results, console: Console) -> None:
     for name, gain in (results.paired or {}).items():
         text = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
         console.print(f"{'against the other, ' + name:32} {text}")
-    for note in (*benchmark.notes, *results.notes):
+    for note in (*benchmark.notes, *results.notes, *results.problems[:_SHOWN]):
         console.print(f"note: {note}")
+    if len(results.problems) > _SHOWN:
+        console.print(f"note: {len(results.problems) - _SHOWN} more photos are in report.json")
 
 
 def _guess_json(one: Guess) -> dict[str, Any]:
@@ -132,13 +146,15 @@ def _guess_json(one: Guess) -> dict[str, Any]:
     }
 
 
-def _share(one: Interval, unit: str = " %") -> str:
+def share(one: Interval, unit: str = " %") -> str:
+    """Return a share as a percentage with its interval."""
     if one.low == one.high:
         return f"{100 * one.value:.1f}{unit}"
     return f"{100 * one.value:.1f}{unit} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
 
 
-def _number(one: Interval | None) -> str:
+def number(one: Interval | None) -> str:
+    """Return a number with its interval, or nothing."""
     if one is None:
         return ""
     if one.low == one.high:

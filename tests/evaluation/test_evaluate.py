@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,13 @@ def test_a_bundle_is_measured_beside_its_prior(
     result = _run("--benchmark", photos, "--images", photos.parent / "photos", "--model",
                   tiny_bundle, "-o", out)  # fmt: skip
     assert result.exit_code == 0, result.output
-    for text in ("prior: best point", "anywhere", "ceiling", "3 photographers", "2 photos could"):
+    for text in (
+        "prior: best point",
+        "anywhere",
+        "ceiling",
+        "3 clusters by photographer",
+        "2 photos could",
+    ):
         assert text in result.stdout
     facts = _facts(out)
     assert facts["photos"] == 7
@@ -65,6 +72,13 @@ def test_a_bundle_is_measured_beside_its_prior(
     assert [row["problem"] is None for row in rows] == [True] * 5 + [False] * 2
     assert "no such file" in rows[6]["problem"].lower()
     assert not (out / "parts").exists()
+    assert len(facts["problems"]) == 2
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 6
+    assert "prior: best point" in page
+    assert "6.jpg" in page
+    # Nothing is fetched when the page is opened.
+    assert not re.search(r'(src|href)="(?!data:)', page)
 
 
 def test_an_interrupted_call_goes_on_and_ends_the_same(
@@ -72,7 +86,7 @@ def test_an_interrupted_call_goes_on_and_ends_the_same(
 ) -> None:
     monkeypatch.setattr(answers, "_PART", 2)
     benchmark = load_benchmark(str(photos), photos.parent / "photos")
-    whole = evaluate(tiny_locator, benchmark, tmp_path / "whole")
+    whole, _ = evaluate(tiny_locator, benchmark, tmp_path / "whole")
     asked: list[int] = []
 
     def stop(done: int) -> None:
@@ -90,7 +104,7 @@ def test_an_interrupted_call_goes_on_and_ends_the_same(
         return prepare(photo)
 
     monkeypatch.setattr(tiny_locator, "prepare", counted)
-    again = evaluate(tiny_locator, benchmark, tmp_path / "again")
+    again, _ = evaluate(tiny_locator, benchmark, tmp_path / "again")
     assert len(prepared) == 3
     assert again.measures["mode"] == whole.measures["mode"]
     tables = [parquet.read_table(tmp_path / n / "predictions.parquet") for n in ("whole", "again")]
@@ -105,7 +119,8 @@ def test_another_models_half_done_work_is_not_used(
     (parts / "begun").write_text("of another model")
     (parts / "000000000.parquet").write_bytes(b"its answers")
     benchmark = load_benchmark(str(photos), photos.parent / "photos")
-    assert evaluate(tiny_locator, benchmark, tmp_path / "out").measures["broken"] == 2
+    results, _ = evaluate(tiny_locator, benchmark, tmp_path / "out")
+    assert results.measures["broken"] == 2
 
 
 def test_a_model_compared_with_itself_is_no_better(

@@ -1,0 +1,275 @@
+"""What every map draws of an answer: its colours, circles, lines and land, as plain arrays.
+
+Knows nothing of matplotlib, of Jupyter or of Google. Longitudes of a line run on past ±180° instead
+of jumping, so that whoever draws it can cut, wrap or repeat it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from locationnet.geo import sphere
+from locationnet.model.prediction import Place, Prediction
+from locationnet.viz import assets, payload
+
+FloatArray = NDArray[np.float64]
+LatLng = tuple[float, float]
+
+COLOURS = 6
+_RULE = re.compile(r":root\s*\{(.*?)\}", re.DOTALL)
+_VARIABLE = re.compile(r"--([\w-]+):\s*(#[0-9a-f]{6})\b")
+# Web Mercator ends here; it also makes the far north and south too large to frame.
+_MERCATOR_LIMITS = (-65.0, 78.0)
+_TILE_PIXELS = 256
+
+
+class Frame(NamedTuple):
+    """A part of the world, degrees; `west` and `east` may lie beyond ±180°."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+class Cells(NamedTuple):
+    """Cells to draw, the least probable first, so that what matters lies on top.
+
+    `outlines` holds for each its open rings of [lng, lat], cut at ±180°; `probabilities` is float64
+    ``(cells,)``, `colours` ``#rrggbb``: the more probable, the darker, in any colour vision.
+    """
+
+    outlines: list[list[list[list[float]]]]
+    probabilities: FloatArray
+    colours: list[str]
+
+
+class Land(NamedTuple):
+    """Polygons as lists of closed rings (first the outer one, holes run backwards), and lines.
+
+    Each ring and line is float64 ``(points, 2)``: longitude and latitude, degrees, within ±180°.
+    """
+
+    polygons: list[list[FloatArray]]
+    borders: list[FloatArray]
+
+
+@cache
+def palette() -> dict[str, str]:
+    """Return the light colours of ``map.css``, ``#rrggbb`` by name, so that all maps look alike."""
+    rule = _RULE.search(assets.style())
+    return dict(_VARIABLE.findall(rule[1] if rule else ""))
+
+
+def colour_steps(probabilities: ArrayLike) -> list[float]:
+    """Return the probabilities at which one of the `COLOURS` colours ends and the next begins.
+
+    As in ``map.js``: equal ratios from the least to the most probable cell. Nearly equal cells stay
+    pale, and what is far below the top shares the palest colour.
+
+    Parameters
+    ----------
+    probabilities
+        float64 ``(cells,)``, above 0, at least one.
+    """
+    low, top = float(np.min(probabilities)), float(np.max(probabilities))
+    ratio = max(1.3, min(3.0, (top / low) ** (1 / COLOURS)))
+    least = max(low, top / ratio**COLOURS)
+    return [float(f"{least * ratio**step:.2g}") for step in range(1, COLOURS)]
+
+
+def cells(prediction: Prediction, limit: int = payload.MAX_CELLS) -> Cells:
+    """Return the cells that hold most of the probability, at most `limit`."""
+    classes = payload.top_cells(prediction.probabilities, payload.SHARE, limit)[::-1]
+    probabilities = prediction.probabilities[classes]
+    shades = np.searchsorted(colour_steps(probabilities), probabilities, side="right")
+    colours = [palette()[f"cell-{shade}"] for shade in shades]
+    return Cells(payload.outlines(prediction.grid.ids[classes]), probabilities, colours)
+
+
+def colour_ranges(drawn: Cells) -> dict[str, str]:
+    """Return for a legend each colour in use, palest first, with its cells' probabilities in %."""
+    ranges: dict[str, list[str]] = {}
+    for colour, probability in zip(drawn.colours, drawn.probabilities, strict=True):
+        ranges.setdefault(colour, []).append(f"{float(f'{100 * probability:.2g}'):g}")
+    return {
+        colour: own[0] if own[0] == own[-1] else f"{own[0]}–{own[-1]}"
+        for colour, own in ranges.items()
+    }
+
+
+def circle(lat: float, lng: float, km: float, points: int = 181) -> FloatArray:
+    """Return the points `km` from a place, in order: float64 ``(points, 2)``, lng and lat, degrees.
+
+    The line ends where it began, or 360° further where the circle holds a pole.
+    """
+    # From due east: due north and south may lie beyond a pole, where ±180° are the same.
+    bearing = np.radians(90.0) + np.linspace(0, 2 * np.pi, points)
+    angle, phi = km / sphere.EARTH_RADIUS_KM, math.radians(lat)
+    sin_lat = math.sin(phi) * math.cos(angle) + math.cos(phi) * math.sin(angle) * np.cos(bearing)
+    turn = np.arctan2(
+        np.sin(bearing) * math.sin(angle) * math.cos(phi), math.cos(angle) - math.sin(phi) * sin_lat
+    )
+    return _unwrapped(np.degrees(np.arcsin(np.clip(sin_lat, -1, 1))), lng + np.degrees(turn))
+
+
+def great_circle(start: LatLng, end: LatLng, points: int = 129) -> FloatArray:
+    """Return the shortest way from `start` to `end`, (lat, lng): float64 ``(points, 2)``, lng, lat.
+
+    Between antipodes every way is as short; one of them is returned.
+    """
+    a, b = sphere.unit_vectors(*start), sphere.unit_vectors(*end)
+    # Gram and Schmidt: the direction in which to leave `a`.
+    ahead = b - (a @ b) * a
+    if np.linalg.norm(ahead) < 1e-9:
+        ahead = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
+    ahead /= np.linalg.norm(ahead)
+    angle = math.atan2(float(np.linalg.norm(np.cross(a, b))), float(a @ b))
+    along = np.linspace(0, angle, points)[:, None]
+    line = _unwrapped(*sphere.direction_degrees(np.cos(along) * a + np.sin(along) * ahead))
+    return moved(line, start[1] - line[0, 0])
+
+
+def nearest_turn(lng: ArrayLike, to: float) -> FloatArray:
+    """Return longitudes moved by full turns to within 180° of `to`, degrees."""
+    lng = np.asarray(lng, np.float64)
+    return np.asarray(lng + 360 * np.round((to - lng) / 360))
+
+
+def turns(line: FloatArray, west: float, east: float) -> list[float]:
+    """Return by how many degrees to move a line so that each of its copies meets a range."""
+    low, high = float(line[:, 0].min()), float(line[:, 0].max())
+    first, last = math.ceil((west - high) / 360), math.floor((east - low) / 360)
+    return [360.0 * turn for turn in range(first, last + 1)]
+
+
+def moved(line: FloatArray, turn: float) -> FloatArray:
+    """Return a line moved eastwards by degrees."""
+    return np.asarray(line + np.array([turn, 0.0]))
+
+
+def copies(line: FloatArray, part: Frame) -> list[FloatArray]:
+    """Repeat a line every 360°, wherever a part of the world shows it."""
+    return [moved(line, turn) for turn in turns(line, part.west, part.east)]
+
+
+def frame(prediction: Prediction, truth: LatLng | None = None) -> Frame:
+    """Return the part of the world with the places, best guess, 50 % circle and error line.
+
+    Raises
+    ------
+    ValueError
+        `truth` is no latitude and longitude.
+    """
+    if truth is not None and not (abs(truth[0]) <= 90 and math.isfinite(truth[1])):
+        raise ValueError(f"truth is (latitude, longitude) in degrees, not {truth}")
+    best = prediction.best
+    points = [np.array([[best.lng, best.lat]]), circle(best.lat, best.lng, radius(prediction, 0.5))]
+    points += [np.array([[place.lng, place.lat]]) for place in prediction.places]
+    if truth is not None:
+        points.append(great_circle((best.lat, best.lng), truth))
+    lng, lat = np.concatenate(points).T
+    lng = nearest_turn(lng, best.lng)
+    return Frame(float(lng.min()), float(lat.min()), float(lng.max()), float(lat.max()))
+
+
+def mercator_view(
+    part: Frame, width: float, height: float, step: float = 1.0
+) -> tuple[LatLng, float]:
+    """Return the centre (lat, lng) and the zoom level at which a web map shows a part.
+
+    Parameters
+    ----------
+    part
+        What to show.
+    width, height
+        Of the map, pixels.
+    step
+        Zoom levels are multiples of it, from 1 to 9.
+    """
+    low, high = np.clip([part.south, part.north], *_MERCATOR_LIMITS)
+    bottom, top = (math.asinh(math.tan(math.radians(lat))) for lat in (low, high))
+    # 0.8 leaves a margin for markers and the legend.
+    across = 0.8 * width / _TILE_PIXELS * 360 / max(part.east - part.west, 1e-6)
+    upright = 0.8 * height / _TILE_PIXELS * 2 * math.pi / max(top - bottom, 1e-6)
+    middle = math.degrees(math.atan(math.sinh((bottom + top) / 2)))
+    zoom = math.floor(math.log2(min(across, upright)) / step) * step
+    return (middle, (part.west + part.east) / 2), min(9.0, max(1.0, zoom))
+
+
+def radius(prediction: Prediction, probability: float) -> float:
+    """Return the radius to draw, kilometres: no more than half way around the Earth."""
+    return min(prediction.radius_km(probability), math.pi * sphere.EARTH_RADIUS_KM - 1)
+
+
+def error_km(prediction: Prediction, truth: LatLng) -> float:
+    """Return how far the best guess is from the true place, kilometres."""
+    best = prediction.best
+    return float(sphere.great_circle_km(best.lat, best.lng, *truth))
+
+
+def distance_text(km: float) -> str:
+    """Return a distance as maps write it: tenths of kilometres below 10 km, else whole ones."""
+    return f"{km:.1f} km" if km < 10 else f"{km:,.0f} km"
+
+
+def percent_text(probability: float) -> str:
+    """Return a probability in percent with one decimal."""
+    return f"{100 * probability:.1f} %" if probability >= 0.0005 else "< 0.1 %"
+
+
+def title(place: Place) -> str:
+    """Return what to call a place: its name, or its cell where it has none."""
+    return place.name or f"cell {place.cell}"
+
+
+@cache
+def land() -> Land:
+    """Return the land of ``land.json``; not to be changed."""
+    data = json.loads(assets.land())
+    polygons = [
+        [_closed(_decoded(ring, data["steps"])) for ring in rings] for rings in data["land"]
+    ]
+    borders = [_decoded(line, data["steps"]) for line in data["borders"]]
+    return Land([_oriented(rings) for rings in polygons], borders)
+
+
+def coasts(ring: FloatArray) -> list[FloatArray]:
+    """Split a ring where land was cut, along ±180° and the pole: there is no coast.
+
+    A ring that was not cut is one line, itself.
+    """
+    start, end = ring[:-1], ring[1:]
+    cut = (np.abs(start[:, 0]) == 180) & (np.abs(end[:, 0]) == 180)
+    cut |= (start[:, 1] == -90) | (end[:, 1] == -90)
+    lines = np.split(ring, np.flatnonzero(cut) + 1)
+    return [line for line in lines if len(line) > 1]
+
+
+def _unwrapped(lat: FloatArray, lng: FloatArray) -> FloatArray:
+    return np.stack([np.unwrap(lng, period=360), lat], axis=-1)
+
+
+def _decoded(flat: list[int], steps: int) -> FloatArray:
+    return np.asarray(np.cumsum(np.reshape(flat, (-1, 2)), axis=0) / steps)
+
+
+def _closed(ring: FloatArray) -> FloatArray:
+    return np.concatenate([ring, ring[:1]])
+
+
+def _oriented(rings: list[FloatArray]) -> list[FloatArray]:
+    """Put the largest ring first, counterclockwise; the others, its holes, turn clockwise."""
+    areas = [float(np.sum(r[:-1, 0] * r[1:, 1] - r[1:, 0] * r[:-1, 1])) for r in rings]
+    order = np.argsort(-np.abs(areas))
+    return [
+        rings[index] if (areas[index] > 0) == (place == 0) else rings[index][::-1]
+        for place, index in enumerate(order)
+    ]

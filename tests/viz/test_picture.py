@@ -1,0 +1,222 @@
+"""The static picture: what is on it, in which colours, and where it may not fail."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from PIL import Image
+
+from locationnet.errors import ImageError, LocationNetError, MissingExtraError
+from locationnet.model.cells import CellLayer
+from locationnet.model.prediction import Prediction
+from locationnet.viz import shapes
+from locationnet.viz.picture import draw, write_png
+
+Predict = Callable[..., Prediction]
+FIJI, SAMOA = (-17.8, 178.0), (-14.0, -171.8)
+
+
+def _map(figure: Figure) -> Axes:
+    return figure.axes[0]
+
+
+def _texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def _lines(axes: Axes, colour: str) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    """Return the drawn lines of a colour of the palette."""
+    return [
+        np.asarray(line)
+        for collection in axes.collections
+        if isinstance(collection, LineCollection)
+        and to_hex(np.asarray(collection.get_color())[0]) == shapes.palette()[colour]
+        for line in collection.get_segments()
+    ]
+
+
+def test_the_map_has_ranks_radii_and_the_error(predict: Predict) -> None:
+    figure = draw(predict(48.9, 2.3, 300.0), truth=(51.5, -0.1))
+    axes = _map(figure)
+    ranks = [text for text in _texts(axes) if text.isdigit()]
+    assert ranks == ["1", "2", "3", "4", "5"]
+    assert any(text.endswith(" km") for text in _texts(axes))
+    title = axes.get_title(loc="left")
+    assert title.startswith("Best guess: ")
+    assert "50 % within" in title
+    legend = axes.get_legend()
+    assert legend is not None
+    entries = [text.get_text() for text in legend.get_texts()]
+    assert entries[-4:] == ["best guess", "holds 50 %", "holds 90 %", "true place"]
+    assert len(_lines(axes, "circle")) == 2
+
+
+def test_cells_have_the_colours_of_their_probability(predict: Predict) -> None:
+    prediction = predict(48.9, 2.3)
+    axes = _map(draw(prediction))
+    (drawn,) = (item for item in axes.collections if isinstance(item, PolyCollection))
+    colours = [to_hex(colour) for colour in np.asarray(drawn.get_facecolor())]
+    cells = shapes.cells(prediction)
+    # A cell that touches ±180° is drawn on both edges of the map.
+    assert list(dict.fromkeys(colours)) == list(dict.fromkeys(cells.colours))
+    assert len(colours) >= len(cells.colours)
+
+
+@pytest.mark.parametrize("extent", ["world", "places"])
+def test_nothing_runs_around_the_world_near_the_antimeridian(predict: Predict, extent: str) -> None:
+    axes = _map(draw(predict(*FIJI, 50.0), truth=SAMOA, extent=extent))  # type: ignore[arg-type]
+    for colour in ("circle", "truth"):
+        lines = _lines(axes, colour)
+        assert lines
+        assert all(np.ptp(line[:, 0]) < 60 for line in lines)
+    copies = len(_lines(axes, "truth"))
+    # At the edges of the world map each line is drawn twice, and each edge shows its part.
+    assert copies == (2 if extent == "world" else 1)
+
+
+def test_a_map_of_places_shows_them_all(predict: Predict) -> None:
+    prediction = predict(*FIJI, 50.0)
+    axes = _map(draw(prediction, truth=SAMOA, extent="places"))
+    (west, east), (south, north) = axes.get_xlim(), axes.get_ylim()
+    assert east - west < 120
+    for lat, lng in [(place.lat, place.lng) for place in prediction.places] + [SAMOA]:
+        assert west < float(shapes.nearest_turn(lng, (west + east) / 2)) < east
+        assert south < lat < north
+
+
+@pytest.mark.parametrize("lat", [-89.0, 89.0])
+def test_the_world_map_reaches_as_far_as_the_answer(predict: Predict, lat: float) -> None:
+    south, north = _map(draw(predict(lat, 0.0, 50.0))).get_ylim()
+    assert (south, north) == ((-90, 85) if lat < 0 else (-60, 90))
+
+
+def test_no_rank_hides_another(predict: Predict) -> None:
+    """All five cells lie side by side: a few points of 1/72 inch on a map of the world."""
+    figure = draw(predict(48.9, 2.3, 100.0))
+    figure.draw_without_rendering()
+    axes = _map(figure)
+    centres = []
+    for text in axes.texts:
+        if isinstance(text, Annotation) and text.get_text().isdigit():
+            box = text.get_window_extent()
+            centres.append(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
+    points = np.array(centres) * 72 / figure.dpi
+    gaps = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
+    assert gaps[~np.eye(len(points), dtype=bool)].min() > 10
+
+
+def test_names_are_text_and_no_formulas(predict: Predict, world: CellLayer, tmp_path: Path) -> None:
+    prediction = predict(48.9, 2.3)
+    names = replace(world.names, city=["A$P^$ \\x 東京"] * len(world.grid))
+    prediction = replace(prediction, layer=CellLayer(world.grid, names))
+    figure = draw(prediction)
+    assert "A$P^$ \\x 東京" in figure.axes[1].texts[2].get_text()
+    # No warning about letters that the font lacks: here all warnings are errors.
+    write_png(tmp_path / "map.png", prediction, dpi=40)
+
+
+def test_an_abstaining_answer_names_no_place(predict: Predict) -> None:
+    title = _map(draw(predict(48.9, 2.3, threshold=99.0))).get_title(loc="left")
+    assert title.startswith("The photo says too little about its place")
+    assert "Best guess" not in title
+
+
+def test_given_axes_are_drawn_on(predict: Predict) -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert draw(predict(48.9, 2.3), axes=right) is figure
+    assert not left.collections
+    assert right.collections
+    with pytest.raises(ValueError, match="no room for a photo"):
+        draw(predict(48.9, 2.3), axes=left, photo=b"")
+
+
+def test_an_unknown_extent_is_refused(predict: Predict) -> None:
+    with pytest.raises(ValueError, match="extent is 'world' or 'places', not 'moon'"):
+        draw(predict(48.9, 2.3), extent="moon")  # type: ignore[arg-type]
+
+
+def test_pyplot_is_left_alone(predict: Predict) -> None:
+    draw(predict(48.9, 2.3))
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_the_file_is_a_png_of_the_wanted_size(
+    predict: Predict, tmp_path: Path, rocket: Path
+) -> None:
+    path = tmp_path / "map.image"
+    write_png(path, predict(28.6, -80.6), truth=(28.6, -80.6), photo=rocket, dpi=50)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.width == 550
+        colours = {colour for _, colour in image.convert("RGB").getcolors(10**6) or []}
+    assert tuple(bytes.fromhex(shapes.palette()["sea"][1:])) in colours
+    assert tuple(bytes.fromhex(shapes.palette()["land"][1:])) in colours
+
+
+def test_land_fills_a_map_that_shows_no_coast(predict: Predict, tmp_path: Path) -> None:
+    path = tmp_path / "map.png"
+    write_png(path, predict(55.0, 80.0, 50.0), extent="places", dpi=40)
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()
+    land, sea = (list(bytes.fromhex(shapes.palette()[name][1:])) for name in ("land", "sea"))
+    assert pixels.count(land) > 1000 > pixels.count(sea)
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "image", "array"])
+def test_a_photo_may_come_in_any_form(predict: Predict, rocket: Path, kind: str) -> None:
+    with Image.open(rocket) as image:
+        image.load()
+    photos: dict[str, Any] = {
+        "path": str(rocket),
+        "bytes": rocket.read_bytes(),
+        "image": image,
+        "array": np.asarray(image),
+    }
+    figure = draw(predict(48.9, 2.3), photo=photos[kind])
+    (shown,) = figure.axes[1].child_axes[0].images
+    height, width = np.asarray(shown.get_array()).shape[:2]
+    assert min(height, width) <= 400
+    assert width / height == pytest.approx(image.width / image.height, rel=0.01)
+
+
+def test_what_cannot_be_read_or_written_is_one_clear_error(
+    predict: Predict, tmp_path: Path
+) -> None:
+    with pytest.raises(ImageError, match="not a JPEG, PNG or WebP image"):
+        draw(predict(48.9, 2.3), photo=b"nothing")
+    missing = tmp_path / "none" / "map.png"
+    with pytest.raises(LocationNetError, match=r"map\.png: cannot be written"):
+        write_png(missing, predict(48.9, 2.3), dpi=20)
+
+
+def test_without_matplotlib_the_extra_is_named(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"drawing maps needs .*locationnet\[notebook\]"):
+        draw(predict(48.9, 2.3))
+
+
+def test_the_same_answer_gives_the_same_file(predict: Predict, tmp_path: Path) -> None:
+    contents = []
+    for name in ("a.png", "b.png"):
+        write_png(tmp_path / name, predict(48.9, 2.3), dpi=40)
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0] == contents[1]
+    assert b"matplotlib" not in contents[0].lower()
+    with Image.open(io.BytesIO(contents[0])) as image:
+        image.verify()
