@@ -37,3 +37,4 @@ lint: .venv/.dev
 bench: .venv/.dev
 	.venv/bin/python scripts/bench_partition.py
 	.venv/bin/python scripts/bench_train.py
+	.venv/bin/python scripts/bench_evaluate.py

@@ -60,7 +60,11 @@ for kind in scratch fine-tuned; do
         --validation "$out/packs/val"
 done
 
-# 7. Photos that neither training nor validation has seen; those in no cell count as they fall.
-python "$scripts/eval_held_out.py" "$out/test.csv" --images "$data" --train "$out/train.csv" \
-    "$out/bundles/landmarks-scratch" "$out/bundles/landmarks-fine-tuned"
+# 7. Photos that neither training nor validation has seen; those in no cell count as they fall. The
+#    prior's most probable cell is the majority class.
+for kind in scratch fine-tuned; do
+    locationnet evaluate --benchmark "$out/test.csv" --images "$data" \
+        --model "$out/bundles/landmarks-$kind" -o "$out/reports/$kind"
+done
 echo "curves: $out/runs/scratch/training.png $out/runs/fine-tuned/training.png"
+echo "reports: $out/reports/scratch/report.html $out/reports/fine-tuned/report.html"
