@@ -39,7 +39,7 @@ SIDE = 256
 PHOTOS = 1024
 CLASSES = 20
 # Batches of a run that are left out, while buffers fill and memory is found.
-WARM_UP = 4
+WARM_UP = 8
 
 
 def make_pack(folder: Path) -> Path:

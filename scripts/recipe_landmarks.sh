@@ -1,6 +1,6 @@
 #!/bin/sh
 # Two bundles from 1,313 photos of landmarks: a ResNet-18 from scratch, and EfficientNet-Lite0 with
-# ImageNet weights, fine-tuned. About 35 minutes on two cores.
+# ImageNet weights, fine-tuned. About 20 minutes on two cores.
 #
 #   scripts/recipe_landmarks.sh DATA OUT
 #
@@ -11,7 +11,7 @@ set -eu
 data=$1
 out=$2
 scripts=$(dirname "$0")
-mkdir -p "$out"
+mkdir -p "$out/bundles"
 
 # 1. The published weights as ONNX. PyTorch is needed for this alone, so it gets an environment of
 #    its own, with the versions of the dependency group `recipes`.
