@@ -25,6 +25,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Its files, or where paths start."),
     ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="Download the benchmark's photos to a folder in --images."),
+    ] = False,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Photos that belong together, not the uploader's."),
@@ -46,16 +50,28 @@ def evaluate(
 
     from locationnet.errors import MissingExtraError
     from locationnet.evaluation.evaluate import evaluate as measure
+    from locationnet.evaluation.fetch import RECORD
+    from locationnet.evaluation.fetch import fetch as download
     from locationnet.evaluation.layouts import load_benchmark
     from locationnet.evaluation.page import write_page
     from locationnet.evaluation.report import as_json, print_report
     from locationnet.files import write_text
     from locationnet.model.locator import load_model
 
-    photos = load_benchmark(benchmark, images, cluster_column=cluster)
-    locator = load_model(model, threads=2)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        if fetch:
+            if images is None:
+                raise typer.BadParameter("--fetch needs --images, the folder to download to")
+            task = bar.add_task("downloading", total=None)
+            images = download(
+                benchmark,
+                images,
+                advance=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+            typer.echo(f"photos: {images}; {images / RECORD} says what came", err=True)
+        photos = load_benchmark(benchmark, images, cluster_column=cluster)
+        locator = load_model(model, threads=2)
         task = bar.add_task("locating", total=len(photos))
         results, table = measure(
             locator,

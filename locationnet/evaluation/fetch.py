@@ -1,40 +1,28 @@
 """Gets a published benchmark's photos by their authors' own link, and says where others lie.
 
-Knows links and zip archives; not what a benchmark's files mean (`layouts` does). The links are
-ours, not a stranger's, so this is not `locationnet.remote`: it streams to disk, goes on where an
-earlier call broke off, and uses the proxy that the environment names.
+Knows links and zip archives; not what a benchmark's files mean, which is in `layouts`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
-import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
-from typing import cast
-from urllib.error import HTTPError, URLError
 
-from locationnet.errors import InputError, LocationNetError, RemoteFailedError, RemoteTooLargeError
+from locationnet.errors import InputError, LocationNetError, RemoteFailedError
+from locationnet.evaluation.download import Advance, discard, download
 from locationnet.files import write_text
-from locationnet.urls import parse_url
 
 RECORD = "fetched.json"
 
-Advance = Callable[[int, int | None], object]
-"""Called with the bytes that are there so far, and with all there are where that is known."""
-
-_BLOCK_BYTES = 1 << 16
 _PHOTO_BYTES = 64 << 20
 _SUFFIXES = (".jpg", ".jpeg")
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)", re.ASCII)
 # What zipfile raises for bytes that are no archive, or a damaged, encrypted or exotic one.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError)
 
@@ -124,9 +112,20 @@ def fetch(
     if _is_there(target):
         return target
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        _download(archive, part, advance, timeout_s)
-        photos = _unpack(archive, part, target)
+        folder.mkdir(parents=True, exist_ok=True)
+        download(
+            archive.url,
+            part,
+            max_bytes=archive.max_bytes,
+            page=archive.page,
+            advance=advance,
+            timeout_s=timeout_s,
+        )
+        try:
+            photos = _unpack(archive, part, target)
+        except RemoteFailedError:
+            discard(part)  # going on with it could only fail again
+            raise
         with part.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         record = {
@@ -138,7 +137,7 @@ def fetch(
         }
         # Last, because it says that all the photos are there.
         write_text(target / RECORD, json.dumps(record, indent=1) + "\n")
-        _discard(part)
+        discard(part)
     except OSError as error:
         raise LocationNetError(f"{target}: cannot be written ({error.strerror})") from error
     return target
@@ -153,117 +152,54 @@ def _is_there(target: Path) -> bool:
     return isinstance(photos, int) and found >= photos
 
 
-@dataclass(frozen=True)
-class _State:
-    """What an unfinished download is a part of; kept beside it."""
-
-    url: str
-    validator: str = ""
-    total: int | None = None
-
-
-def _download(archive: Archive, part: Path, advance: Advance | None, timeout_s: float) -> None:
-    """Make `part` the whole archive, going on with what an earlier call left there."""
-    state = _read_state(part)
-    done = part.stat().st_size if state and state.url == archive.url and part.exists() else 0
-    if state and done and done == state.total:
-        return
-    if not (state and done and state.validator):
-        state, done = None, 0
-    response = _open(archive, timeout_s, done, state)
-    if state and not _continues(response, done, state):
-        # Another version: start anew. An answer of 200 is already the whole of it.
-        state, done = None, 0
-        if response.status != 200:
-            response.close()
-            response = _open(archive, timeout_s)
-    with response:
-        if response.status != (206 if state else 200):
-            raise RemoteFailedError(f"{archive.url}: answered {response.status}, not 200")
-        if state is None:
-            state = _new_state(archive.url, response)
-            _discard(part)
-            # Before the first byte, so that no byte is ever taken for another version's.
-            write_text(_state_path(part), json.dumps(asdict(state)) + "\n")
-        with part.open("ab") as file:
-            for block in _blocks(archive.url, response, state.total, done):
-                done += len(block)
-                if max(done, state.total or 0) > archive.max_bytes:
-                    raise RemoteTooLargeError(
-                        f"{archive.url}: is larger than {archive.max_bytes:,} bytes"
-                    )
-                file.write(block)
-                if advance is not None:
-                    advance(done, state.total)
-
-
-def _open(
-    archive: Archive, timeout_s: float, done: int = 0, state: _State | None = None
-) -> HTTPResponse:
-    """Ask for the archive, or for what is missing of it; 416 comes back, other errors do not."""
-    headers = {"User-Agent": "locationnet", "Accept-Encoding": "identity"}
-    if state is not None:
-        headers |= {"Range": f"bytes={done}-", "If-Range": state.validator}
-    parse_url(archive.url)  # refuses all but http and https
-    request = urllib.request.Request(archive.url, headers=headers)  # noqa: S310
-    opener = urllib.request.build_opener()
-    try:
-        return cast(HTTPResponse, opener.open(request, timeout=timeout_s))
-    except HTTPError as error:
-        with error:
-            if error.code == 416 and state is not None:
-                return cast(HTTPResponse, error)
-        what = "the link is dead" if error.code in (404, 410) else "the server refused"
-        raise RemoteFailedError(
-            f"{archive.url}: {what} ({error.code}); see {archive.page}"
-        ) from error
-    except (OSError, HTTPException, ValueError) as error:
-        raise RemoteFailedError(f"{archive.url}: cannot be reached ({_reason(error)})") from error
-
-
-def _continues(response: HTTPResponse, done: int, state: _State) -> bool:
-    """Whether the answer goes on exactly where we are, in the same version."""
-    found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if response.status != 206 or found is None:
-        return False
-    same = _validator(response) in ("", state.validator)
-    return same and int(found[1]) == done and state.total in (None, int(found[2]))
-
-
-def _new_state(url: str, response: HTTPResponse) -> _State:
-    length = response.headers.get("Content-Length", "")
-    total = int(length) if length.isascii() and length.isdigit() else None
-    return _State(url, _validator(response), total)
-
-
-def _validator(response: HTTPResponse) -> str:
-    """Return what names the version in ``If-Range``, or nothing (RFC 9110, section 13.1.5)."""
-    etag = response.headers.get("ETag", "")
-    found = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-    return found if found.isascii() and found.isprintable() else ""
-
-
-def _blocks(url: str, response: HTTPResponse, total: int | None, done: int) -> Iterator[bytes]:
-    try:
-        while block := response.read1(_BLOCK_BYTES):
-            done += len(block)
-            yield block
-    except (OSError, HTTPException) as error:
-        raise RemoteFailedError(f"{url}: broke off ({_reason(error)}); run again") from error
-    if total is not None and done != total:
-        raise RemoteFailedError(
-            f"{url}: broke off after {done:,} of {total:,} bytes; run again to go on"
-        )
-
-
 def _unpack(archive: Archive, part: Path, target: Path) -> int:
-    """Put the archive's photos flat into `target`; return how many there are."""
+    """Put the archive's photos flat into `target`, all or none; return how many there are."""
+    with tempfile.TemporaryDirectory(dir=part.parent, prefix=f".{target.name}-") as temporary:
+        paths = []
+        for name, data in _photos(archive, part):
+            paths.append(Path(temporary) / name)
+            paths[-1].write_bytes(data)
+        target.mkdir(exist_ok=True)
+        for path in paths:
+            path.replace(target / path.name)
+    return len(paths)
+
+
+def _photos(archive: Archive, part: Path) -> Iterator[tuple[str, bytes]]:
     try:
-        with (
-            zipfile.ZipFile(part) as packed,
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{part.name}-") as folder,
-        ):
-            ...
-    except _DAMAGED:
-        ...
-    return 0
+        with zipfile.ZipFile(part) as packed:
+            for name, member in _members(archive, packed).items():
+                with packed.open(member) as file:
+                    # Never more than announced, whatever it inflates to; then comes its checksum.
+                    data = file.read(member.file_size)
+                if len(data) != member.file_size:
+                    raise zipfile.BadZipFile(f"{name} is cut short")
+                yield name, data
+    except _DAMAGED as error:
+        raise RemoteFailedError(
+            f"{archive.url}: what came is no whole zip archive ({error})"
+        ) from error
+
+
+def _members(archive: Archive, packed: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the JPEGs of an archive by file name; refuse names and sizes that are traps."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in packed.infolist():
+        path = PurePosixPath(member.filename)
+        name = member.filename
+        if path.is_absolute() or ".." in path.parts or "\\" in name or not name.isprintable():
+            raise RemoteFailedError(f"{archive.url}: holds a file named {name!r}")
+        # macOS puts a hidden twin beside each file.
+        if path.suffix.lower() not in _SUFFIXES or path.name.startswith(".") or member.is_dir():
+            continue
+        if path.name in found:
+            raise RemoteFailedError(f"{archive.url}: holds {path.name} twice")
+        found[path.name] = member
+    sizes = [member.file_size for member in found.values()]
+    if sum(sizes) > archive.max_bytes or max(sizes, default=0) > _PHOTO_BYTES:
+        raise RemoteFailedError(f"{archive.url}: holds more than {archive.max_bytes:,} bytes")
+    if len(found) != archive.photos:
+        raise RemoteFailedError(
+            f"{archive.url}: holds {len(found):,} photos, expected {archive.photos:,}"
+        )
+    return found
