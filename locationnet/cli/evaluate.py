@@ -33,6 +33,12 @@ def evaluate(
         str | None,
         typer.Option(metavar="COLUMN", help="Photos that belong together, not the uploader's."),
     ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PACK", help="Look in this training pack for the same photographers or photos."
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="predictions.parquet of another model, to compare."),
@@ -78,6 +84,7 @@ def evaluate(
             photos,
             out,
             against=against,
+            training=train,
             advance=lambda done: bar.update(task, completed=done),
         )
     write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")

@@ -15,6 +15,7 @@ from locationnet.errors import InputError
 from locationnet.evaluation.answers import answer
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.intervals import Bootstrap
+from locationnet.evaluation.leaks import leaks
 from locationnet.evaluation.report import Results
 from locationnet.evaluation.scores import (
     Guess,
@@ -37,6 +38,7 @@ def evaluate(
     out: Path,
     *,
     against: Path | None = None,
+    training: Path | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[Results, pa.Table]:
     """Measure a model, with the guesses that need no photo beside it.
@@ -51,6 +53,8 @@ def evaluate(
         Folder for ``predictions.parquet``; an interrupted call goes on there.
     against
         ``predictions.parquet`` of another model on the same photos.
+    training
+        The pack that the model was trained on, to be searched for photos of the benchmark.
     advance
         Called with the number of photos answered so far.
 
@@ -82,6 +86,8 @@ def evaluate(
     notes: tuple[str, ...] = ()
     if benchmark.uploaders is None:
         notes += ("the photographers are not known, so the intervals may be too narrow",)
+    if training is not None:
+        notes += leaks(benchmark, training) or (f"nothing of it is in {training}",)
     broken = table.filter(table["problem"].is_valid()).to_pylist()
     problems = tuple(f"{row['path']}: {row['problem']}" for row in broken)
     results = Results(

@@ -330,7 +330,7 @@ def test_a_redirect_is_followed(site: Site, tmp_path: Path) -> None:
 )
 def test_a_redirect_to_nowhere_is_not(site: Site, tmp_path: Path, location: str) -> None:
     site.special = lambda handler: handler.answer(302, {"Location": location})
-    with pytest.raises(RemoteFailedError, match="302|unknown url type|Invalid IPv6"):
+    with pytest.raises(RemoteFailedError, match=r"302|unknown url type|Invalid IPv6"):
         fetch("im2gps", tmp_path, archive=site.archive())
 
 
@@ -449,7 +449,7 @@ def test_what_has_no_link_is_to_be_got_by_hand(tmp_path: Path, name: str) -> Non
 
 
 def test_an_unknown_benchmark_is_told_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'kitti' is no benchmark .* im2gps, im2gps3k"):
+    with pytest.raises(InputError, match=r"'kitti' is no benchmark .* im2gps, im2gps3k"):
         fetch("kitti", tmp_path)
 
 
