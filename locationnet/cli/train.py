@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -203,6 +204,12 @@ def _train(settings: Any, *, resume: bool) -> None:
     except InterruptedRunError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(128 + error.signal) from error
+    except BaseException as error:
+        if os.environ.get("DMLC_ROLE") == "worker":
+            from locationnet.training.crew import leave_at_once
+
+            leave_at_once(error)
+        raise
     typer.echo(f"trained {outcome.epochs} epochs; the best is number {outcome.best_epoch}")
     _say_next(outcome.run)
 

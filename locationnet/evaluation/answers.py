@@ -32,9 +32,18 @@ TOP = 5
 _PART = 256
 _BATCH = 8
 # A photo that cannot be read is answered with the point farthest from the truth.
-_FARTHEST = {"mode_cell": "", "mode_country": "", "mode_probability": 0.0, "near_probability": 0.0,
-             "near_prior": 0.0, "radius_50_km": 0.0, "radius_90_km": 0.0, "information_bits": 0.0,
-             "abstained": True}  # fmt: skip
+_FARTHEST = {
+    "mode_cell": "",
+    "mode_country": "",
+    "mode_region": "",
+    "mode_probability": 0.0,
+    "near_probability": 0.0,
+    "near_prior": 0.0,
+    "radius_50_km": 0.0,
+    "radius_90_km": 0.0,
+    "information_bits": 0.0,
+    "abstained": True,
+}
 
 
 def answer(
@@ -61,11 +70,11 @@ def answer(
     Table
         A row for each photo in the benchmark's order: ``id``, ``path``, ``uploader``, ``lat``,
         ``lng`` (the truth), ``problem`` (why it could not be read, or null), ``mode_lat``,
-        ``mode_lng``, ``mode_cell``, ``mode_country``, ``mode_probability``, ``best_lat``,
-        ``best_lng``, ``top_lat``, ``top_lng`` (lists, best first), ``rank`` (of the true cell, 0
-        for the best; the number of cells where the truth lies in none), ``near_probability`` and
-        ``near_prior`` (probability within 750 km of the truth), ``radius_50_km``,
-        ``radius_90_km``, ``information_bits``, ``abstained``.
+        ``mode_lng``, ``mode_cell``, ``mode_country`` (ISO code), ``mode_region``,
+        ``mode_probability``, ``best_lat``, ``best_lng``, ``top_lat``, ``top_lng`` (lists, best
+        first), ``rank`` (of the true cell, 0 for the best; the number of cells where the truth
+        lies in none), ``near_probability`` and ``near_prior`` (probability within 750 km of the
+        truth), ``radius_50_km``, ``radius_90_km``, ``information_bits``, ``abstained``.
 
     Raises
     ------
@@ -106,7 +115,8 @@ def _schema() -> pa.Schema:
         [
             ("id", text), ("path", text), ("uploader", text), ("lat", number), ("lng", number),
             ("problem", text), ("mode_lat", number), ("mode_lng", number), ("mode_cell", text),
-            ("mode_country", text), ("mode_probability", number), ("best_lat", number),
+            ("mode_country", text), ("mode_region", text), ("mode_probability", number),
+            ("best_lat", number),
             ("best_lng", number), ("top_lat", pa.list_(number)), ("top_lng", pa.list_(number)),
             ("rank", pa.int64()), ("near_probability", number), ("near_prior", number),
             ("radius_50_km", number), ("radius_90_km", number), ("information_bits", number),
@@ -185,6 +195,7 @@ def _right(benchmark: Benchmark, place: int, prediction: Prediction, own: int) -
         "mode_lng": mode.lng,
         "mode_cell": mode.cell,
         "mode_country": prediction.layer.names.country[mode.class_index],
+        "mode_region": prediction.layer.names.region[mode.class_index],
         "mode_probability": mode.probability,
         "best_lat": best.lat,
         "best_lng": best.lng,

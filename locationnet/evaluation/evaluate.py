@@ -16,6 +16,7 @@ from locationnet.evaluation.answers import answer
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.intervals import Bootstrap
 from locationnet.evaluation.leaks import leaks
+from locationnet.evaluation.places import place_scores
 from locationnet.evaluation.report import Results
 from locationnet.evaluation.scores import (
     Guess,
@@ -72,7 +73,7 @@ def evaluate(
         raise InputError(f"{benchmark.name}: holds no photos")
     table = answer(locator, benchmark, out, advance)
     bootstrap = Bootstrap.of(benchmark.uploaders, len(benchmark))
-    measures = model_scores(table, benchmark.rule, bootstrap)
+    measures = model_scores(table, benchmark.rule, bootstrap) | place_scores(table, bootstrap)
     guesses: dict[str, Guess] = {
         "most probable cell": measures["mode"],
         "best point": measures["best"],

@@ -28,7 +28,10 @@ IM2GPS3K_WITHOUT_TRUTH = frozenset(
 PLACING_RULE = Rule("karney", True, (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0))
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 # The truth in a comment, which must say both numbers; spaces and case vary.
-_COMMENT = re.compile(rb"(latitude|longitude)\s*[:=]\s*([-+]?\d+(?:\.\d+)?)", re.IGNORECASE)
+_COMMENT = re.compile(
+    rb"^\s*(latitude|longitude)\s*[:=]\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)",
+    re.IGNORECASE | re.MULTILINE,
+)
 # Where the two sources of IM2GPS's truth differ by more, the reader is told.
 _DOUBT_KM = 1.0
 
@@ -76,11 +79,13 @@ def im2gps(folder: Path) -> Benchmark:
     """
     table = folder / "im2gps_places365.csv"
     listed = {_stem(row["IMG_ID"]): row for _, row in _csv_rows(table)} if table.is_file() else {}
+    authors: list[str] = []
     ids, paths, places, notes = [], [], [], []
     for path in _photos(folder):
         place = comment_place(path.read_bytes())
-        row = listed.get(path.stem)
+        row = _listed(listed, path.stem)
         if row is not None:
+            authors.append(row["AUTHOR"])
             other = _place(table, path.name, row["LAT"], row["LON"])
             if place is None:
                 place = other
@@ -93,8 +98,9 @@ def im2gps(folder: Path) -> Benchmark:
         places.append(place)
     if not ids:
         raise InputError(f"{folder}: holds no photos")
-    known = all(name in listed for name in ids)
-    uploaders = tuple(listed[name]["AUTHOR"] for name in ids) if known else None
+    if listed and len(authors) < len(ids):
+        notes.append(f"{table.name} lists {len(authors)} of {len(ids)} photos")
+    uploaders = tuple(authors) if len(authors) == len(ids) else None
     lat, lng = np.array(places).T
     return Benchmark(
         "IM2GPS", tuple(ids), tuple(paths), lat, lng, uploaders=uploaders, notes=tuple(notes)
@@ -110,11 +116,14 @@ def im2gps3k(folder: Path) -> Benchmark:
         if _stem(row["IMG_ID"]) not in IM2GPS3K_WITHOUT_TRUTH
     ]
     places = [_place(table, f"row {number}", row["LAT"], row["LON"]) for number, row in rows]
+    if not rows:
+        raise InputError(f"{table}: holds no photo with a known place")
     lat, lng = np.array(places).T
+    lie = {path.stem: path for path in _photos(folder)}
     return Benchmark(
         "IM2GPS3k",
         tuple(_stem(row["IMG_ID"]) for _, row in rows),
-        tuple(folder / row["IMG_ID"] for _, row in rows),
+        tuple(lie.get(_stem(row["IMG_ID"]), folder / row["IMG_ID"]) for _, row in rows),
         lat,
         lng,
         tuple(row["AUTHOR"] for _, row in rows),
@@ -126,10 +135,11 @@ def yfcc4k(folder: Path) -> Benchmark:
     """Read YFCC4k (Vo et al., ICCV 2017): ``info.txt`` in YFCC100M's 25 columns, and photos."""
     rows = _tab_rows(folder / "info.txt", 25)
     ids = tuple(row[1] for _, row in rows)
+    lie = {path.stem: path for path in _photos(folder)}
     return Benchmark(
         "YFCC4k",
         ids,
-        tuple(_find(folder, name) for name in ids),
+        tuple(lie.get(name, folder / f"{name}.jpg") for name in ids),
         degrees(folder / "info.txt", [row[13] for _, row in rows], 90, "latitude"),
         degrees(folder / "info.txt", [row[12] for _, row in rows], 180, "longitude"),
         tuple(row[3] for _, row in rows),
@@ -189,6 +199,13 @@ def _comments(jpeg: bytes) -> Iterator[bytes]:
         place += 2 + max(length, 2)
 
 
+def _listed(listed: dict[str, dict[str, str]], stem: str) -> dict[str, str] | None:
+    """Return a photo's row: files are named ``Rome_00024_<id>``, rows by the id alone."""
+    parts = stem.split("_")
+    tails = ("_".join(parts[start:]) for start in range(len(parts)))
+    return next((listed[tail] for tail in tails if tail in listed), None)
+
+
 def _photos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
 
@@ -206,7 +223,7 @@ def _find(folder: Path, name: str) -> Path:
 def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     wanted = {"IMG_ID", "AUTHOR", "LAT", "LON"}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             rows = list(enumerate(reader, 1))
     except (OSError, UnicodeDecodeError) as error:

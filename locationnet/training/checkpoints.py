@@ -156,12 +156,17 @@ def write(run: Path, state: State, *, end_of_epoch: bool) -> Path:
         if not _is_complete(final):
             _write_folder(run, final, state)
         if end_of_epoch:
-            _publish(final / _WEIGHTS, run / f"{PREFIX}-{progress.epoch:04d}.params")
+            publish(run, final, progress.epoch)
         for _, old in sorted(_states(run), reverse=True)[KEEP_STATES:]:
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise LocationNetError(f"{final}: cannot be written ({error.strerror})") from error
     return final
+
+
+def publish(run: Path, state: Path, epoch: int) -> None:
+    """Give an epoch's parameters their standard name; a run may be killed before it has."""
+    _publish(state / _WEIGHTS, run / f"{PREFIX}-{epoch:04d}.params")
 
 
 def write_best(run: Path, epoch: int, metric: str, value: float) -> None:

@@ -6,6 +6,7 @@ starts nothing.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -82,6 +83,15 @@ def is_here(host: str) -> bool:
     except OSError:
         return False
     return any(_is_own(str(address)) for address in found)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is named by an IP address, after which it can only be bound as it is."""
+    try:
+        ipaddress.ip_address(host.rpartition("@")[2])
+    except ValueError:
+        return False
+    return True
 
 
 def address_of(host: str) -> str:

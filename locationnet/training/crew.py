@@ -14,17 +14,22 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from locationnet.errors import LocationNetError
+from locationnet.training.preparation import EngineError
 from locationnet.training.processors import cores
 
 # A worker that ends with this code has said in its last line what is wrong; trying again is idle.
 REFUSED = 4
+# 1 for the worker that leads and 0 for the others: which of them is rank 0 is the parameter
+# server's choice, and the run's folder is on the leading machine. Without it rank 0 leads.
+LEADS = "LOCATIONNET_LEADS"
 _LAST_LINES = 20
 _SERVE = "from locationnet.training.crew import serve; serve()"
 _WORK = "from locationnet.training.distributed import work; work()"
@@ -38,10 +43,15 @@ class Address:
     port: int
     workers: int
     servers: int
+    by_name: bool = False
 
     def variables(self, role: str) -> dict[str, str]:
         """Return what MXNet's parameter server reads."""
+        # The scheduler binds its address as it is written, unless it is told that it is known by
+        # names: then it listens on all of its machine's.
+        named = {"DMLC_USE_KUBERNETES": "1"} if self.by_name and role == "scheduler" else {}
         return {
+            **named,
             "DMLC_ROLE": role,
             "DMLC_PS_ROOT_URI": self.host,
             "DMLC_PS_ROOT_PORT": str(self.port),
@@ -87,6 +97,9 @@ class Crew:
         Folder for what each process says.
     """
 
+    # Only another machine can be asked to stop without our knowing.
+    wishes_stop = False
+
     def __init__(
         self, address: Address, workers: int, *, leads: bool, job: str, logs: Path
     ) -> None:
@@ -105,6 +118,7 @@ class Crew:
             variables = {**address.variables("worker"), "OMP_NUM_THREADS": threads}
             for number in range(workers):
                 command = [sys.executable, "-c", _WORK, job]
+                variables[LEADS] = str(int(leads and number == 0))
                 self._workers.append(_Process(f"worker-{number}", command, variables, logs))
         except OSError as error:
             self.kill()
@@ -159,6 +173,20 @@ def serve() -> None:
     """Be a scheduler or a server: importing mxnet is all it takes, and ends when the workers do."""
     end_with_parent()
     importlib.import_module("locationnet.training.compat")
+
+
+def leave_at_once(error: BaseException) -> NoReturn:
+    """End a worker that failed, with what it has to say and a code that tells whether to retry.
+
+    A regular end would wait for the other workers, who wait for this one.
+    """
+    if isinstance(error, LocationNetError):
+        sys.stderr.write(f"error: {error}\n")
+    else:
+        traceback.print_exception(error)
+    sys.stderr.flush()
+    worth_retrying = not isinstance(error, LocationNetError) or isinstance(error, EngineError)
+    os._exit(1 if worth_retrying else REFUSED)
 
 
 def end_with_parent() -> None:

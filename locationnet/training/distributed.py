@@ -8,7 +8,6 @@ who started the processes watches them, ends all when one dies, and brings them 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
 import time
@@ -17,8 +16,8 @@ from typing import NoReturn, Protocol
 
 from locationnet.errors import InputError, LocationNetError
 from locationnet.training import checkpoints
-from locationnet.training.cluster import PORT, Layout, address_of
-from locationnet.training.crew import REFUSED, Address, Crew, Ending, end_with_parent
+from locationnet.training.cluster import PORT, Layout, address_of, is_address
+from locationnet.training.crew import Address, Crew, Ending, end_with_parent, leave_at_once
 from locationnet.training.followers import Follower, follow, gathered
 from locationnet.training.interrupts import Interrupts
 from locationnet.training.preparation import claim, open_packs
@@ -41,6 +40,8 @@ class StoppedGroupError(LocationNetError):
 class _Part(Protocol):
     """What runs on one machine, this one or another."""
 
+    @property
+    def wishes_stop(self) -> bool: ...
     def poll(self) -> Ending | None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
@@ -78,6 +79,7 @@ def launch(layout: Layout, settings: Settings, *, resume: bool = False, restarts
     # Here, so that it is said once and not by every worker.
     training, _ = open_packs(settings)
     claim(settings, training, resume=resume)
+    again_with = f"locationnet train --resume --out {settings.out}, on the same hosts"
     with Interrupts() as interrupts, gathered(layout, settings) as followers:
         for attempt in range(restarts + 1):
             again = resume or (attempt > 0 and checkpoints.newest(settings.out) is not None)
@@ -85,13 +87,15 @@ def launch(layout: Layout, settings: Settings, *, resume: bool = False, restarts
             if ending.kind == "done":
                 return
             if ending.kind == "stopped" or interrupts.received is not None:
-                raise StoppedGroupError(
-                    ending.message or "stopped before the first checkpoint",
-                    interrupts.received or 15,
-                )
+                message = ending.message or "stopped before the first checkpoint"
+                if ending.kind != "stopped":
+                    message += f"; go on with: {again_with}"
+                raise StoppedGroupError(message, interrupts.received or 15)
             if ending.kind == "refused":
                 raise LocationNetError(ending.message.removeprefix("error: "))
             _show_last_lines(ending)
+            if any(follower.lost for follower in followers):
+                break
             if attempt < restarts:
                 sys.stderr.write(
                     f"{ending.message}; restart {attempt + 1} of {restarts} from the last"
@@ -99,7 +103,7 @@ def launch(layout: Layout, settings: Settings, *, resume: bool = False, restarts
                 )
     raise LocationNetError(
         f"{ending.message}, and the group was ended; see {settings.out / 'logs'}, and go on with:"
-        f" locationnet train --resume --out {settings.out}"
+        f" {again_with}"
     )
 
 
@@ -121,11 +125,8 @@ def work() -> NoReturn:
     except InterruptedRunError as error:
         sys.stderr.write(f"{error}\n")
         code = 128 + (error.signal or 15)
-    except LocationNetError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.stderr.flush()
-        # A regular end would wait for the other workers, who wait for this one.
-        os._exit(REFUSED)
+    except BaseException as error:
+        leave_at_once(error)
     sys.exit(code)
 
 
@@ -139,7 +140,13 @@ def _attempt(
 ) -> Ending:
     """Start everything once and return how it ended; nothing is left running."""
     host = layout.nodes[0].host
-    address = Address(host, _free_port(host), layout.workers, len(layout.nodes))
+    address = Address(
+        address_of(host),
+        _free_port(),
+        layout.workers,
+        len(layout.nodes),
+        by_name=not is_address(host),
+    )
     job = json.dumps({"settings": settings.to_json(), "resume": resume})
     crew = Crew(address, layout.nodes[0].workers, leads=True, job=job, logs=settings.out / "logs")
     parts: list[_Part] = [crew]
@@ -173,7 +180,8 @@ def _watch(parts: list[_Part], interrupts: Interrupts) -> Ending:
             for part in parts:
                 part.finish()
             return stopped or Ending("done")
-        if interrupts.received is not None and deadline == float("inf"):
+        wished = interrupts.received is not None or any(part.wishes_stop for part in parts)
+        if wished and deadline == float("inf"):
             deadline = time.monotonic() + _STOPPING
             for part in parts:
                 part.stop()
@@ -182,7 +190,7 @@ def _watch(parts: list[_Part], interrupts: Interrupts) -> Ending:
         time.sleep(_POLL)
 
 
-def _free_port(host: str) -> int:
+def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((address_of(host), 0))
+        probe.bind(("", 0))
         return int(probe.getsockname()[1])

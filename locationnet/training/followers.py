@@ -14,13 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from locationnet.errors import LocationNetError
-from locationnet.training.cluster import PORT, Layout, address_of, is_here
+from locationnet.training.cluster import PORT, Layout, address_of, is_address, is_here
 from locationnet.training.crew import Address, Crew, Ending, end_with_parent
+from locationnet.training.interrupts import Interrupts
 from locationnet.training.settings import Settings
 
 _POLL = 0.25
@@ -36,11 +37,12 @@ def gathered(layout: Layout, settings: Settings) -> Iterator[list[Follower]]:
     if not others:
         yield []
         return
-    host = layout.nodes[0].host
+    host = layout.nodes[0].host.rpartition("@")[2]
     shells: list[subprocess.Popen[bytes]] = []
     followers: list[Follower] = []
     try:
-        with socket.create_server((address_of(host), 0 if layout.by_ssh else PORT)) as listener:
+        where = address_of(host) if is_address(host) else ""
+        with socket.create_server((where, 0 if layout.by_ssh else PORT)) as listener:
             port = listener.getsockname()[1]
             if layout.by_ssh:
                 for place, node in enumerate(others, 1):
@@ -81,31 +83,36 @@ def follow(host: str, port: int, node: int, settings: Settings, workers: int) ->
     line = _connect(host, port)
     line.send({"node": node})
     crew: Crew | None = None
-    told = False
-    try:
-        while True:
-            message = line.read(_POLL)
-            if line.closed:
-                raise LocationNetError(f"{host}: the leading machine is gone")
-            order = message.get("do") if message else None
-            if message and order == "start":
-                address = Address(**message["address"])
-                logs = settings.out / f"logs-{node}"
-                crew = Crew(address, workers, leads=False, job=message["job"], logs=logs)
-                told = False
-            elif order == "leave":
-                return
-            elif crew is not None and order in ("stop", "kill", "finish"):
-                {"stop": crew.stop, "kill": crew.kill, "finish": crew.finish}[order]()
-                if order != "stop":
-                    crew = None
-                    line.send({"did": order})
-            if crew is not None and not told and (ending := crew.poll()) is not None:
-                line.send({"ending": asdict(ending)})
-                told = True
-    finally:
-        if crew is not None:
-            crew.kill()
+    told = wished = False
+    # SageMaker asks every machine to stop; the leading one decides what follows.
+    with Interrupts() as interrupts:
+        try:
+            while True:
+                if interrupts.received is not None and not wished:
+                    line.send({"wish": "stop"})
+                    wished = True
+                message = line.read(_POLL)
+                if line.closed:
+                    raise LocationNetError(f"{host}: the leading machine is gone")
+                order = message.get("do") if message else None
+                if message and order == "start":
+                    address = Address(**message["address"])
+                    logs = settings.out / f"logs-{node}"
+                    crew = Crew(address, workers, leads=False, job=message["job"], logs=logs)
+                    told = False
+                elif order == "leave":
+                    return
+                elif crew is not None and order in ("stop", "kill", "finish"):
+                    {"stop": crew.stop, "kill": crew.kill, "finish": crew.finish}[order]()
+                    if order != "stop":
+                        crew = None
+                        line.send({"did": order})
+                if crew is not None and not told and (ending := crew.poll()) is not None:
+                    line.send({"ending": asdict(ending)})
+                    told = True
+        finally:
+            if crew is not None:
+                crew.kill()
 
 
 def follow_job() -> None:
@@ -126,10 +133,19 @@ class Follower:
     def __init__(self, line: _Line, host: str) -> None:
         self._line, self._host = line, host
         self._busy = False
+        self.wishes_stop = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection broke; there is no way back to that machine."""
+        return self._line.closed
 
     def start(self, address: Address, job: str) -> None:
         """Have it start its processes."""
-        self._line.send({"do": "start", "address": asdict(address), "job": job})
+        # It reaches the leading machine by the address that it has dialled, whatever its name is.
+        own = replace(address, host=self._line.connection.getsockname()[0])
+        self.wishes_stop = False
+        self._line.send({"do": "start", "address": asdict(own), "job": job})
         self._busy = True
 
     def poll(self) -> Ending | None:
@@ -138,6 +154,8 @@ class Follower:
         if self._line.closed:
             self._busy = False
             return Ending("died", f"{self._host}: the connection broke")
+        if message and message.get("wish") == "stop":
+            self.wishes_stop = True
         if message and "ending" in message:
             ending = message["ending"]
             text = ending["message"]

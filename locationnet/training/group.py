@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.training.compat import mx
+from locationnet.training.crew import LEADS
 
 # Room for a JSON text that is shared as numbers.
 _TEXT = 8192
@@ -50,7 +51,8 @@ class Group:
     @property
     def leads(self) -> bool:
         """Whether this worker writes files and speaks for the group."""
-        return self.rank == 0
+        mark = os.environ.get(LEADS)
+        return self.rank == 0 if mark is None else mark == "1"
 
     def sum(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum over all workers, in float32 precision; everyone must call it.
@@ -77,10 +79,14 @@ class Group:
         """Overwrite everyone's arrays with the leader's; names and shapes must agree."""
         if self.kvstore is None:
             return
-        for part in sorted(arrays):
+        for part, array in sorted(arrays.items()):
+            # The sum of the leader's and nothing: `init` would take those of rank 0, which the
+            # parameter server gives to any machine.
             key = f"share:{name}:{part}"
-            self.kvstore.init(key, arrays[part])
-            self.kvstore.pull(key, out=arrays[part])
+            nothing = mx.nd.zeros(array.shape, dtype=array.dtype)
+            self.kvstore.init(key, nothing)
+            self.kvstore.push(key, array if self.leads else nothing)
+            self.kvstore.pull(key, out=array)
 
     def share_json(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
         """Return the leader's value; its JSON text must be shorter than 8 KiB."""

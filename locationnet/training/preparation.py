@@ -16,6 +16,10 @@ from locationnet.training import checkpoints
 from locationnet.training.settings import Settings
 
 
+class EngineError(LocationNetError):
+    """MXNet failed while it computed; a new attempt may succeed."""
+
+
 def open_packs(settings: Settings) -> tuple[Pack, Pack]:
     """Open the training and the validation photos.
 
@@ -86,4 +90,4 @@ def clear_errors(settings: Settings) -> Iterator[None]:
             ) from error
         lines = [part.strip() for part in text.splitlines() if part.strip()]
         telling = [part for part in lines if "rror" in part] or lines or ["no reason given"]
-        raise LocationNetError(f"MXNet failed: {telling[-1]}") from error
+        raise EngineError(f"MXNet failed: {telling[-1]}") from error

@@ -119,8 +119,11 @@ class Run:
         checkpoints.write(self.settings.out, state, end_of_epoch=end_of_epoch)
 
     def average_statistics(self) -> None:
-        """Give all workers the mean of their BatchNorm statistics; the weights are equal anyway."""
-        if self.group.workers > 1:
+        """Give all devices of all workers the mean of their BatchNorm statistics.
+
+        What is validated is then what is saved; the weights are equal anyway.
+        """
+        if self.group.workers > 1 or len(self._devices) > 1:
             arguments, auxiliary = self.learner.weights()
             self.learner.set_weights(arguments, self.group.average("state", auxiliary))
 
@@ -179,6 +182,8 @@ class Run:
         learner.set_optimizer(self._optimizer(start), momentum)
         if newest is not None:
             progress = self.progress
+            if progress.epoch > 0 and progress.batch == 0:
+                checkpoints.publish(settings.out, newest, progress.epoch)
             if progress.best is not None:
                 # The run may have been killed between its checkpoint and its pointer.
                 metric = settings.best_by

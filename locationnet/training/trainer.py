@@ -159,6 +159,8 @@ class _Loop:
         settings, progress = run.settings, run.progress
         began = time.monotonic()
         run.average_statistics()
+        # Whatever happens in validation, the epoch is not lost.
+        run.save()
         with run.log.bar("validation", run.held_out.plan.batches):
             metrics = validate(
                 run.learner, run.held_out, run.validation, run.group, self._may_go_on
@@ -259,7 +261,7 @@ class _Loop:
         raise InterruptedRunError(
             f"stopped at epoch {progress.epoch + 1}, batch {progress.batch:,} of"
             f" {run.plan.batches:,}; go on with: locationnet train --resume --out"
-            f" {run.settings.out}",
+            f" {run.settings.out}{', on the same hosts' if run.group.workers > 1 else ''}",
             self._interrupts.received or 0,
         )
 

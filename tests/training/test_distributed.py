@@ -230,6 +230,9 @@ def test_two_machines_stop_when_asked_and_go_on(
     state = checkpoints.read(_newest(settings.out))
     assert state.progress.updates > 0
     assert checkpoints.read_facts(settings.out)["workers"] == 2
+    # The one that speaks and writes is on the leading machine, whichever is rank 0.
+    assert "epoch 1 done" in (settings.out / "logs" / "worker-0.log").read_text()
+    assert "epoch 1 done" not in (settings.out / "logs-1" / "worker-0.log").read_text()
     launcher = _launch(started, settings, hosts, resume=True)
     _wait_for(f'"epoch": {state.progress.epoch + 2}', settings.out / "log.jsonl", launcher)
     launcher.send_signal(signal.SIGTERM)
@@ -245,17 +248,70 @@ def _newest(run: Path) -> Path:
     return newest
 
 
+def test_hosts_can_be_named(make_settings: Make, started: list[subprocess.Popen[str]]) -> None:
+    settings = make_settings(batch_size=8, epochs=1)
+    launcher = _launch(started, settings, "localhost\n127.0.0.2\n")
+    out, _ = launcher.communicate(timeout=120)
+    assert launcher.returncode == 0, out
+    assert checkpoints.read_facts(settings.out)["workers"] == 2
+
+
+def test_a_follower_that_is_asked_to_stop_has_the_group_write_a_checkpoint(
+    make_settings: Make, tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    settings = make_settings(batch_size=4, epochs=300, log_every=1)
+    port = _free_port()
+    launchers = _sagemaker(started, settings, tmp_path, port)
+    _wait_for('"epoch": 2', settings.out / "log.jsonl", launchers[0])
+    launchers[1].send_signal(signal.SIGTERM)
+    out, _ = launchers[0].communicate(timeout=120)
+    assert launchers[0].returncode == 128 + signal.SIGTERM, out
+    assert checkpoints.read(_newest(settings.out)).progress.epoch >= 1
+    launchers[1].communicate(timeout=30)
+
+
+def test_a_worker_that_fails_in_any_way_does_not_hang_the_group(
+    make_settings: Make, tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    """Started through DMLC_*: one worker raises what nobody expected, and is gone at once."""
+    settings = make_settings(batch_size=8, epochs=1)
+    variables = {
+        "DMLC_PS_ROOT_URI": "127.0.0.1",
+        "DMLC_PS_ROOT_PORT": str(_free_port()),
+        "DMLC_NUM_WORKER": "2",
+        "DMLC_NUM_SERVER": "1",
+    }
+    script = (
+        TRAIN.replace("close(self)", "raise ValueError('unforeseen')")
+        .replace("train(Settings", "from locationnet.cli.train import _train\n_train(Settings")
+        .replace('out=Path(values["out"])))', 'out=Path(values["out"])), resume=False)')
+    )
+    words = (script, json.dumps(settings.to_json()), str(tmp_path / "left"))
+    for role in ("scheduler", "server", "worker", "worker"):
+        _start(started, *words, DMLC_ROLE=role, **variables)
+    for worker in started[2:]:
+        out, _ = worker.communicate(timeout=60)
+        assert worker.returncode == 1, out
+        assert "ValueError: unforeseen" in out
+
+
+def _sagemaker(
+    started: list[subprocess.Popen[str]], settings: Settings, folder: Path, port: int
+) -> list[subprocess.Popen[str]]:
+    machines = ["127.0.0.1", "127.0.0.2"]
+    launchers = []
+    for number, name in enumerate(machines):
+        config = folder / f"resourceconfig-{number}.json"
+        config.write_text(json.dumps({"hosts": machines, "current_host": name}))
+        launchers.append(_launch(started, settings, None, port=port, sagemaker=config))
+    return launchers
+
+
 def test_sagemakers_machines_find_each_other(
     make_settings: Make, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     settings = make_settings(batch_size=8, epochs=1)
-    port = _free_port()
-    machines = ["127.0.0.1", "127.0.0.2"]
-    launchers = []
-    for number, name in enumerate(machines):
-        config = tmp_path / f"resourceconfig-{number}.json"
-        config.write_text(json.dumps({"hosts": machines, "current_host": name}))
-        launchers.append(_launch(started, settings, None, port=port, sagemaker=config))
+    launchers = _sagemaker(started, settings, tmp_path, _free_port())
     for launcher in launchers:
         out, _ = launcher.communicate(timeout=120)
         assert launcher.returncode == 0, out

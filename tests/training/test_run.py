@@ -116,6 +116,33 @@ def test_a_network_with_other_classes_gets_a_new_head(
         assert not np.array_equal(after[name].asnumpy(), before[name].asnumpy()), name
 
 
+def test_an_epoch_is_saved_before_it_is_validated(
+    make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(epochs=1)
+
+    def fail(*_: object) -> None:
+        raise LocationNetError("a damaged photo")
+
+    with monkeypatch.context() as patch, pytest.raises(LocationNetError, match="damaged"):
+        patch.setattr(trainer, "validate", fail)
+        train(settings)
+    newest = checkpoints.newest(settings.out)
+    assert newest is not None
+    assert checkpoints.read_progress(newest).batch == 7
+    assert train(settings, resume=True).epochs == 1
+
+
+def test_parameters_that_a_kill_kept_from_their_name_get_it_on_resume(
+    make_settings: Make,
+) -> None:
+    settings = make_settings(epochs=1)
+    train(settings)
+    (settings.out / "checkpoint-0001.params").unlink()
+    train(settings, resume=True)
+    assert (settings.out / "checkpoint-0001.params").is_file()
+
+
 @pytest.mark.parametrize(
     ("thrown", "said"),
     [
