@@ -111,7 +111,11 @@ def from_table(
     lat = degrees(path, table[column(_LAT, "latitude")].to_pylist(), 90, "latitude")
     lng = degrees(path, table[column(_LNG, "longitude")].to_pylist(), 180, "longitude")
     group = find_column(path, table.column_names, cluster_column, UPLOADER_NAMES)
-    uploaders = None if group is None else tuple(map(str, table[group].to_pylist()))
+    uploaders = (
+        None
+        if group is None
+        else tuple("" if value is None else str(value) for value in table[group].to_pylist())
+    )
     folder = path.parent if images is None else images
     return Benchmark(path.stem, files, tuple(folder / file for file in files), lat, lng, uploaders)
 

@@ -52,11 +52,12 @@ class Bootstrap:
 
     @classmethod
     def of(cls, names: Sequence[object] | None, photos: int) -> Bootstrap:
-        """Return a bootstrap over clusters by name; without names each photo is its own."""
+        """Return a bootstrap over clusters by name; a photo without a name is its own."""
         if names is None:
             return cls(np.arange(photos))
         numbers: dict[object, int] = {}
-        return cls(np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64))
+        own = (name or ("alone", place) for place, name in enumerate(names))
+        return cls(np.array([numbers.setdefault(name, len(numbers)) for name in own], np.int64))
 
     @property
     def count(self) -> int:

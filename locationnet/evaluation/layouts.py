@@ -216,6 +216,8 @@ def _stem(name: str) -> str:
 
 def _find(folder: Path, name: str) -> Path:
     """Return where a photo lies: beside its table, or as Multimedia Commons sorts its images."""
+    if Path(name).name != name:
+        raise InputError(f"{folder}: {name!r} is no photo's name")
     sorted_in = folder / "data" / "images" / name[:3] / name[3:6] / f"{name}.jpg"
     return sorted_in if sorted_in.is_file() else folder / f"{name}.jpg"
 

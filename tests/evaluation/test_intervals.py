@@ -53,3 +53,7 @@ def test_the_same_clusters_give_the_same_interval() -> None:
 def test_values_that_do_not_fit_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match="expected 2 finite values"):
         Bootstrap.of(None, 2).mean(bad)
+
+
+def test_photos_whose_photographer_is_not_known_are_not_one_cluster() -> None:
+    assert Bootstrap.of(["a", "", "a", "", None], 5).count == 4

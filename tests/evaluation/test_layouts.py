@@ -92,6 +92,27 @@ def test_im2gps_is_checked_against_its_table(tmp_path: Path) -> None:
         load_benchmark("im2gps", tmp_path)
 
 
+def test_im2gps_photos_are_known_by_the_number_at_the_end_of_their_name(tmp_path: Path) -> None:
+    (tmp_path / "Rome_00024_97344248.jpg").write_bytes(_jpeg(b"latitude: 41.9", b"longitude: 12.5"))
+    (tmp_path / "im2gps_places365.csv").write_text(
+        "\ufeffIMG_ID,AUTHOR,LAT,LON\n97344248.jpg,ann,41.9,12.5\n", encoding="utf-8"
+    )
+    assert load_benchmark("im2gps", tmp_path).uploaders == ("ann",)
+
+
+def test_a_photo_may_lie_in_the_folder_that_its_archive_made(tmp_path: Path) -> None:
+    (tmp_path / "im2gps3k_places365.csv").write_text("IMG_ID,AUTHOR,LAT,LON\na_1.jpg,x,1,2\n")
+    (tmp_path / "im2gps3ktest").mkdir()
+    (tmp_path / "im2gps3ktest" / "a_1.jpg").write_bytes(_jpeg())
+    assert load_benchmark("im2gps3k", tmp_path).paths[0].is_file()
+
+
+def test_a_hash_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mediaeval2016_test").write_text("1\tu\t7.5\t50.25\tx\t../../secret\n")
+    with pytest.raises(InputError, match="no photo's name"):
+        load_benchmark("placing2016", tmp_path)
+
+
 def test_im2gps3k_leaves_out_the_three_without_a_place(tmp_path: Path) -> None:
     rows = [f"{name}.jpg,x,," for name in sorted(IM2GPS3K_WITHOUT_TRUTH)]
     rows.insert(1, "1_2_3@N00.jpg,ann,-33.9,151.2")
