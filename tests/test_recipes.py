@@ -17,7 +17,7 @@ from locationnet.cli import app
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "scripts").glob("recipe_*.sh"))
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]  # a group has commands
 
 
