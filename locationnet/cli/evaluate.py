@@ -39,6 +39,12 @@ def evaluate(
             metavar="PACK", help="Look in this training pack for the same photographers or photos."
         ),
     ] = None,
+    neighbours: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PACK", help="Also answer with the photos of this pack that look alike."
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="predictions.parquet of another model, to compare."),
@@ -52,7 +58,7 @@ def evaluate(
     wrong and is listed. An interrupted call goes on when it is given again.
     """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from locationnet.errors import MissingExtraError
     from locationnet.evaluation.evaluate import evaluate as measure
@@ -78,14 +84,21 @@ def evaluate(
             typer.echo(f"photos: {images}; {images / RECORD} says what came", err=True)
         photos = load_benchmark(benchmark, images, cluster_column=cluster)
         locator = load_model(model, threads=2)
-        task = bar.add_task("locating", total=len(photos))
+        tasks: dict[str, TaskID] = {}
+
+        def advance(doing: str, done: int, total: int) -> None:
+            if doing not in tasks:
+                tasks[doing] = bar.add_task(doing, total=total)
+            bar.update(tasks[doing], completed=done)
+
         results, table = measure(
             locator,
             photos,
             out,
             against=against,
             training=train,
-            advance=lambda done: bar.update(task, completed=done),
+            neighbours=neighbours,
+            advance=advance,
         )
     write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")
     print_report(results, Console(width=200, highlight=False))

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.data.records import read_offsets, read_record
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.geo.grid import Grid
 
@@ -143,6 +144,35 @@ class Pack:
         except (OSError, ValueError) as error:
             raise InputError(f"{file}: not the table of a pack") from error
         return {name: table[name].to_numpy() for name in table.column_names}
+
+
+class PackedJpegs:
+    """Reads a pack's photos by number, from many threads; holds no file open.
+
+    A large pack has more shards than a process may have files.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        from pyarrow import parquet
+
+        table = parquet.read_table(pack.path / PHOTOS, columns=["shard", "record"])
+        self._shards, self._numbers = (table[name].to_numpy() for name in ("shard", "record"))
+        self._paths = pack.shards
+        self._offsets: dict[int, NDArray[np.int64]] = {}
+
+    def read(self, record: int) -> bytes:
+        """Return a JPEG.
+
+        Raises
+        ------
+        InputError
+            The shard is missing, truncated or corrupt there.
+        """
+        shard = int(self._shards[record])
+        path = self._paths[shard]
+        if shard not in self._offsets:  # two threads may both read it, to the same end
+            self._offsets[shard] = read_offsets(path)
+        return read_record(path, int(self._offsets[shard][self._numbers[record]]))[1]
 
 
 def shard_name(shard: int) -> str:

@@ -18,7 +18,7 @@ from locationnet.errors import ImageError, LocationNetError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.confidence import INFORMATION_KM
 from locationnet.files import write_text
-from locationnet.geo.sphere import great_circle_km
+from locationnet.geo.sphere import antipode, great_circle_km
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,7 @@ def answer(
     locator: Locator,
     benchmark: Benchmark,
     out: Path,
-    advance: Callable[[int], None] | None = None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> pa.Table:
     """Locate all photos and write ``predictions.parquet``; the same call goes on where one ended.
 
@@ -63,7 +63,7 @@ def answer(
     out
         Folder; created if need be.
     advance
-        Called with the number of photos answered so far.
+        Called with the photos answered so far and how many there are.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def answer(
     from pyarrow import parquet
 
     parts = out / "parts"
-    _begin(parts, _fingerprint(locator, benchmark))
+    _begin(parts, photos_fingerprint(locator, benchmark))
     classes = locator.grid.assign(benchmark.lat, benchmark.lng)
     tables = []
     for start in range(0, len(benchmark.paths), _PART):
@@ -98,7 +98,7 @@ def answer(
             part.replace(path)
         tables.append(parquet.read_table(path))
         if advance is not None:
-            advance(stop)
+            advance(stop, len(benchmark))
     table = pa.concat_tables(tables)
     part = out / f".{PREDICTIONS}"
     parquet.write_table(table, part)
@@ -125,8 +125,8 @@ def _schema() -> pa.Schema:
     )  # fmt: skip
 
 
-def _fingerprint(locator: Locator, benchmark: Benchmark) -> str:
-    """Return what the answers depend on, as a hash."""
+def photos_fingerprint(locator: Locator, benchmark: Benchmark) -> str:
+    """Return what a model's answers to a benchmark depend on, as a hash."""
     state = hashlib.sha256(locator.precision.encode())
     state.update(json.dumps(locator.bundle.manifest.files, sort_keys=True).encode())
     state.update(json.dumps([locator.bundle.manifest.temperature, _PART]).encode())
@@ -213,7 +213,7 @@ def _right(benchmark: Benchmark, place: int, prediction: Prediction, own: int) -
 
 def _wrong(locator: Locator, benchmark: Benchmark, place: int, problem: str) -> dict[str, Any]:
     truth = _truth(benchmark, place)
-    lat, lng = -truth["lat"], (truth["lng"] + 360) % 360 - 180
+    lat, lng = map(float, antipode(truth["lat"], truth["lng"]))
     return {
         **truth,
         "problem": problem,

@@ -5,7 +5,8 @@ Knows in which order things happen; each part knows its own business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from locationnet.evaluation.answers import answer
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.intervals import Bootstrap
 from locationnet.evaluation.leaks import leaks
+from locationnet.evaluation.neighbours import STATE, nearest
 from locationnet.evaluation.places import place_scores
 from locationnet.evaluation.report import Results
 from locationnet.evaluation.scores import (
+    Floats,
     Guess,
     guess,
     kilometres,
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
     from locationnet.model.locator import Locator
 
+Advance = Callable[[str, int, int], None]
+
 
 def evaluate(
     locator: Locator,
@@ -40,7 +45,8 @@ def evaluate(
     *,
     against: Path | None = None,
     training: Path | None = None,
-    advance: Callable[[int], None] | None = None,
+    neighbours: Path | None = None,
+    advance: Advance | None = None,
 ) -> tuple[Results, pa.Table]:
     """Measure a model, with the guesses that need no photo beside it.
 
@@ -56,8 +62,10 @@ def evaluate(
         ``predictions.parquet`` of another model on the same photos.
     training
         The pack that the model was trained on, to be searched for photos of the benchmark.
+    neighbours
+        A pack; what its photos that look alike say is measured beside the model.
     advance
-        Called with the number of photos answered so far.
+        Called with what is being done, how many photos are done and how many there are.
 
     Returns
     -------
@@ -67,17 +75,25 @@ def evaluate(
     Raises
     ------
     InputError
-        There are no photos, or the other model answered different ones.
+        There are no photos, or the other model answered different ones, or a pack is none.
+    BundleError
+        Neighbours are asked for, and the network answers no embedding.
     """
     if not len(benchmark):
         raise InputError(f"{benchmark.name}: holds no photos")
-    table = answer(locator, benchmark, out, advance)
+    alike: dict[str, tuple[Floats, Floats]] = {}
+    if neighbours is not None:
+        compared = advance and partial(advance, "comparing")
+        alike = nearest(locator, benchmark, neighbours, out, compared)
+    table = answer(locator, benchmark, out, advance and partial(advance, "locating"))
+    (out / STATE).unlink(missing_ok=True)
     bootstrap = Bootstrap.of(benchmark.uploaders, len(benchmark))
     measures = model_scores(table, benchmark.rule, bootstrap) | place_scores(table, bootstrap)
     guesses: dict[str, Guess] = {
         "most probable cell": measures["mode"],
         "best point": measures["best"],
         "nearest of five": measures["top5"],
+        **_at(alike, benchmark, bootstrap),
         **_blind(locator, benchmark, bootstrap),
         "ceiling of the grid": _ceiling(locator, benchmark, bootstrap),
     }
@@ -100,19 +116,23 @@ def evaluate(
 
 def _blind(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> dict[str, Guess]:
     """Return what the prior's two points and any point at all are worth."""
-    prior, rule = locator.prior(), benchmark.rule
-    truth = benchmark.lat, benchmark.lng
-    places = {
-        "prior: most probable cell": prior.mode,
-        "prior: best point": prior.best,
+    prior = locator.prior()
+    points = {
+        "prior: most probable cell": (np.array(prior.mode.lat), np.array(prior.mode.lng)),
+        "prior: best point": (np.array(prior.best.lat), np.array(prior.best.lng)),
     }
-    found = {
-        name: guess(
-            kilometres(rule, *truth, np.array(place.lat), np.array(place.lng)), rule, bootstrap
-        )
-        for name, place in places.items()
+    return {**_at(points, benchmark, bootstrap), "anywhere": uniform_guess(benchmark.rule)}
+
+
+def _at(
+    points: Mapping[str, tuple[Floats, Floats]], benchmark: Benchmark, bootstrap: Bootstrap
+) -> dict[str, Guess]:
+    """Return what answering with these points is worth."""
+    rule = benchmark.rule
+    return {
+        name: guess(kilometres(rule, benchmark.lat, benchmark.lng, *point), rule, bootstrap)
+        for name, point in points.items()
     }
-    return {**found, "anywhere": uniform_guess(rule)}
 
 
 def _ceiling(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> Guess:

@@ -60,6 +60,11 @@ def geodesic_km(lat1: ArrayLike, lng1: ArrayLike, lat2: ArrayLike, lng2: ArrayLi
     return np.asarray(meters, np.float64).reshape(points[0].shape) / 1000
 
 
+def antipode(lat: ArrayLike, lng: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the points farthest from others, degrees."""
+    return -np.asarray(lat, float), np.asarray((np.asarray(lng, float) + 360) % 360 - 180)
+
+
 def unit_vectors(lat: ArrayLike, lng: ArrayLike) -> FloatArray:
     """Return points as unit vectors, float64 ``(..., 3)``: x to (0, 0), y to (0, 90), z north."""
     phi, theta = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lng, float))

@@ -176,6 +176,28 @@ class Locator:
             for index, row in enumerate(probabilities)
         ]
 
+    def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the network sees in prepared photos, before it thinks of cells.
+
+        Parameters
+        ----------
+        images
+            float32 ``(n, 3, size, size)`` from `prepare`.
+
+        Returns
+        -------
+        float32 ``(n, features)``
+            The last layer's input.
+
+        Raises
+        ------
+        BundleError
+            The network does not answer it.
+        """
+        if "embedding" not in self._session.output_names:
+            raise BundleError(f"{self.bundle.path / 'model.onnx'}: no output named embedding")
+        return np.asarray(self._session.run(images)["embedding"], np.float32)
+
     def _calibrated(self, raw: NDArray[np.generic]) -> NDArray[np.float64]:
         # softmax(logits / T) is the softmax's own output to the power 1/T, normalised again.
         powered = raw.astype(np.float64) ** (1 / self.bundle.manifest.temperature)

@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from locationnet.data.pack import PHOTOS
-from locationnet.data.records import read_offsets, read_record
+from locationnet.data.pack import Pack, PackedJpegs
 from locationnet.errors import ImageError, InputError, LocationNetError
 from locationnet.model.preprocess import Preprocessing, open_image, tensor
 from locationnet.training.augment import Augmentation, augmented, uniforms
@@ -25,9 +24,6 @@ from locationnet.training.compat import mx
 from locationnet.training.labels import Labels
 from locationnet.training.loss import LABEL_CLASSES, LABEL_WEIGHTS
 from locationnet.training.network import DATA
-
-if TYPE_CHECKING:
-    from locationnet.data.pack import Pack
 
 # Photos that a thread decodes before it asks for more.
 _CHUNK = 8
@@ -135,7 +131,7 @@ class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
         super().__init__(plan.batch_size)
         self.plan = plan
         self._pack, self._labels = pack, labels
-        self._jpegs = _Jpegs(pack)
+        self._jpegs = PackedJpegs(pack)
         # The centre square, before the mean is subtracted.
         self._plain = Preprocessing(how.recipe, how.size, how.short_side, (0, 0, 0), (1, 1, 1))
         self._augmentation = augmentation
@@ -280,26 +276,3 @@ class _Pending(NamedTuple):
     pixels: Pixels
     tasks: list[Future[None]]
     labels: Future[tuple[NDArray[np.int64], NDArray[np.float32]]]
-
-
-class _Jpegs:
-    """Reads a pack's photos by number, from many threads; holds no file open.
-
-    A large pack has more shards than a process may have files.
-    """
-
-    def __init__(self, pack: Pack) -> None:
-        from pyarrow import parquet
-
-        table = parquet.read_table(pack.path / PHOTOS, columns=["shard", "record"])
-        self._shards, self._numbers = (table[name].to_numpy() for name in ("shard", "record"))
-        self._paths = pack.shards
-        self._offsets: dict[int, NDArray[np.int64]] = {}
-
-    def read(self, record: int) -> bytes:
-        """Return a JPEG."""
-        shard = int(self._shards[record])
-        path = self._paths[shard]
-        if shard not in self._offsets:  # two threads may both read it, to the same end
-            self._offsets[shard] = read_offsets(path)
-        return read_record(path, int(self._offsets[shard][self._numbers[record]]))[1]

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.data.pack import Pack, PackedJpegs
 from locationnet.errors import InputError
 from locationnet.model.preprocess import Preprocessing, open_image, tensor
 from locationnet.training.calibration import Truth
-
-if TYPE_CHECKING:
-    from locationnet.data.pack import Pack
 
 SHIPPED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
@@ -78,22 +75,10 @@ class Sample:
     ) -> Iterator[NDArray[np.float32]]:
         """Yield float32 ``(up to 16, 3, size, size)`` until all photos, or `at_most`, are seen."""
         chosen = self.indices[:at_most]
-        jpegs = _jpegs(self.pack, chosen)
+        packed = PackedJpegs(self.pack)
+        jpegs = map(packed.read, chosen.tolist())
         while batch := [tensor(open_image(jpeg), how) for jpeg in islice(jpegs, _BATCH)]:
             yield np.stack(batch)
-
-
-def _jpegs(pack: Pack, indices: NDArray[np.int64]) -> Iterator[bytes]:
-    from pyarrow import parquet
-
-    from locationnet.data.records import open_shard
-
-    table = parquet.read_table(pack.path / "photos.parquet", columns=["shard", "record"])
-    shards, records = (table[name].to_numpy()[indices] for name in ("shard", "record"))
-    for shard in np.unique(shards):
-        with open_shard(pack.shards[shard]) as reader:
-            for record in records[shards == shard].tolist():
-                yield reader.read(record)[1]
 
 
 def shipped_photos(how: Preprocessing) -> NDArray[np.float32]:

@@ -89,7 +89,7 @@ def test_an_interrupted_call_goes_on_and_ends_the_same(
     whole, _ = evaluate(tiny_locator, benchmark, tmp_path / "whole")
     asked: list[int] = []
 
-    def stop(done: int) -> None:
+    def stop(_: str, done: int, __: int) -> None:
         asked.append(done)
         if done == 4:
             raise KeyboardInterrupt
