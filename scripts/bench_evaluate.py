@@ -61,15 +61,20 @@ def answers(photos: int) -> tuple[pa.Table, NDArray[np.int64]]:
     return table, random.integers(0, PHOTOGRAPHERS, photos)
 
 
+def distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Return the great-circle distance of two points in degrees, kilometres."""
+    lat, lng, to_lat, to_lng = map(math.radians, (*one, *other))
+    up, across = (to_lat - lat) / 2, (to_lng - lng) / 2
+    inside = math.sin(up) ** 2 + math.cos(lat) * math.cos(to_lat) * math.sin(across) ** 2
+    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(inside))
+
+
 def loop(table: pa.Table) -> list[float]:
     """Return the share within each radius, one prediction after the other."""
     within = [0] * len(THRESHOLDS_KM)
     names = ("lat", "lng", "mode_lat", "mode_lng")
     for lat, lng, to_lat, to_lng in zip(*(table[n].to_pylist() for n in names), strict=True):
-        one, other = math.radians(lat), math.radians(to_lat)
-        up, across = (other - one) / 2, math.radians(to_lng - lng) / 2
-        inside = math.sin(up) ** 2 + math.cos(one) * math.cos(other) * math.sin(across) ** 2
-        km = 2 * EARTH_RADIUS_KM * math.atan2(math.sqrt(inside), math.sqrt(1 - inside))
+        km = distance((lat, lng), (to_lat, to_lng))
         for place, limit in enumerate(THRESHOLDS_KM):
             if km <= limit:
                 within[place] += 1
