@@ -6,6 +6,7 @@ any one photo or network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,15 +17,14 @@ from numpy.typing import NDArray
 from locationnet.geo import s2, sphere
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import CellNames
+from locationnet.model.expected_score import ExpectedScore
 
 # Narrowest width of an S2 cell at level 0, in radians (`kMinWidth` of the S2 library: 2√2/3).
 _MIN_WIDTH_RADIANS = 2 * np.sqrt(2) / 3
-# Level of the cells over which the first pass of the expected score is summed: about 500 km wide,
-# a third of GeoScore's decay length.
-_SUM_LEVEL = 4
-_FINALISTS = 32
-_PEAKS = 64
 _SPREAD_LEVELS = 2
+_RINGS = 2048
+# Sums of shares may fall short of what they stand for by as much.
+_ROUNDING = 1e-12
 # Of an even share: all cells below it together hold less than a millionth.
 _NOTHING = 1e-6
 
@@ -57,30 +57,13 @@ class CellLayer:
         ----------
         probabilities
             float64 ``(classes,)``.
-
-        Notes
-        -----
-        The expected score of a point is the mean of 5000·exp(−d / 1492.7 km) over the distribution.
-        A first pass ranks all cells, with the 64 most probable ones counted exactly and the rest
-        summed over level-4 parents; the 32 best of it and those 64 are then compared by the exact
-        sum.
         """
-        groups, kernel = self._kernel
-        count = min(_PEAKS, len(probabilities))
-        peaks = np.argpartition(-probabilities, count - 1)[:count]
-        rest = probabilities.copy()
-        rest[peaks] = 0
-        near = sphere.geoscore(_kilometres(self._vectors @ self._vectors[peaks].T))
-        rough = kernel @ totals(groups, rest, kernel.shape[1]).astype(np.float32)
-        rough += (near @ probabilities[peaks]).astype(np.float32)
-        best = np.argpartition(-rough, min(_FINALISTS, len(rough)) - 1)[:_FINALISTS]
-        finalists = np.union1d(best, peaks)
-        kilometres = _kilometres(self._vectors[finalists] @ self._vectors.T)
-        exact = sphere.geoscore(kilometres) @ probabilities
-        return int(finalists[np.argmax(exact)])
+        return self._expected_score.best(probabilities)
 
-    def radii_km(self, center: int, probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return distances from a cell's centroid in ascending order, and the probability within.
+    def radii_km(
+        self, center: int, probabilities: FloatArray, shares: Sequence[float]
+    ) -> list[float]:
+        """Return the smallest radii around a cell's centroid that hold shares of the probability.
 
         Parameters
         ----------
@@ -88,20 +71,33 @@ class CellLayer:
             Class of the cell.
         probabilities
             float64 ``(classes,)``.
+        shares
+            Each above 0, up to 1.
 
         Returns
         -------
-        float64 (m,), float64 (m,)
-            Kilometres, and the cumulative probability within each of them. A cell's probability is
-            spread over 16 points of its area, so that a sure answer is as wide as its cell.
+        list of float
+            Kilometres. A cell's probability is spread over 16 points of its area, so that a sure
+            answer is as wide as its cell.
         """
-        # Cells with next to nothing would only make the sorting slow.
+        # Cells with next to nothing would only cost time.
         held = np.flatnonzero(probabilities * len(probabilities) > _NOTHING)
-        points = self._spread[held]
-        kilometres = _kilometres((points @ self._vectors[center]).ravel())
-        order = np.argsort(kilometres)
-        share = probabilities[held[order // points.shape[1]]] / points.shape[1]
-        return kilometres[order], np.cumsum(share)
+        points = self.spread[held]
+        cosines = (points @ self._vectors[center]).ravel()
+        weights = np.repeat(probabilities[held] / points.shape[1], points.shape[1])
+        # Counted into rings first, so that only the points of one ring need sorting.
+        rings = np.minimum(((1 - cosines) * (_RINGS / 2)).astype(np.int32), _RINGS - 1)
+        within = np.cumsum(np.bincount(rings, weights, _RINGS))
+        found = []
+        for share in shares:
+            ring = min(int(np.searchsorted(within, share - _ROUNDING)), int(rings.max()))
+            own = np.flatnonzero(rings == ring)
+            order = own[np.argsort(-cosines[own])]
+            before = within[ring - 1] if ring else 0.0
+            up_to = before + np.cumsum(weights[order])
+            place = min(int(np.searchsorted(up_to, share - _ROUNDING)), len(order) - 1)
+            found.append(float(_kilometres(cosines[order[place]])))
+        return found
 
     def coarser(self, km: float) -> tuple[CellLayer, NDArray[np.int64]]:
         """Return the layer whose cells are nowhere narrower than `km`, and each cell's class in it.
@@ -134,25 +130,16 @@ class CellLayer:
         return layer, classes.astype(np.int64)
 
     @cached_property
-    def _kernel(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        levels = self.grid.levels
-        parents = self.grid.ids.copy()
-        fine = levels > _SUM_LEVEL
-        parents[fine] = s2.parent_ids(parents[fine], _SUM_LEVEL)
-        _, groups = np.unique(parents, return_inverse=True)
-        vectors = self._vectors
-        count = int(groups.max()) + 1
-        middles = np.stack([totals(groups, vectors[:, axis], count) for axis in range(3)], axis=1)
-        middles /= np.linalg.norm(middles, axis=1, keepdims=True)
-        scores = sphere.geoscore(_kilometres(vectors @ middles.T))
-        return groups.astype(np.int64), scores.astype(np.float32)
+    def _expected_score(self) -> ExpectedScore:
+        return ExpectedScore(self.grid, self._vectors)
 
     @cached_property
     def _vectors(self) -> FloatArray:
         return sphere.unit_vectors(self.grid.lat, self.grid.lng)
 
     @cached_property
-    def _spread(self) -> FloatArray:
+    def spread(self) -> FloatArray:
+        """16 points spread over each cell's area as unit vectors, float64 ``(classes, 16, 3)``."""
         ids = self.grid.ids
         points = np.empty((len(ids), 4**_SPREAD_LEVELS, 3))
         for child in range(points.shape[1]):

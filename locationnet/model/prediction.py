@@ -6,7 +6,7 @@ Knows nothing of photos, networks or files.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.model.cells import CellLayer, totals
+from locationnet.model.region import Region
 
 FloatArray = NDArray[np.float64]
 
@@ -160,9 +161,7 @@ class Prediction:
         """
         if not 0 < probability <= 1:
             raise ValueError(f"probability must be above 0 and at most 1, not {probability}")
-        kilometres, within = self._radii
-        index = min(int(np.searchsorted(within, probability - 1e-12)), len(kilometres) - 1)
-        return max(float(kilometres[index]), self.layer.min_radius_km)
+        return self._radii_km(probability)[0]
 
     def by_country(self) -> list[tuple[str, float]]:
         """Return ISO country codes with their probability, most probable first.
@@ -210,8 +209,34 @@ class Prediction:
             self.abstain_below_bits,
         )
 
+    def within(self, region: Region, certainty: float = 1.0) -> Prediction:
+        """Return the same answer given that the photo is known to come from a region.
+
+        Parameters
+        ----------
+        region
+            The part of the world.
+        certainty
+            How sure that is, above 0 and up to 1: the probability that the region gets in all; the
+            rest stays with the world around it (Jeffrey's rule).
+
+        Raises
+        ------
+        ValueError
+            No cell of the grid lies in the region, or `certainty` is out of range.
+        """
+        if not 0 < certainty <= 1:
+            raise ValueError(f"the certainty is above 0 and at most 1, not {certainty}")
+        shares = region.shares(self.layer)
+        prior = _conditioned(self.prior, shares, certainty, shares)
+        return replace(
+            self, probabilities=_conditioned(self.probabilities, shares, certainty, prior),
+            prior=prior,
+        )  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values, in the form that ``POST /locate`` gives it."""
+        half, most = self._radii_km(0.5, 0.9)
         return {
             "predictions": [
                 {
@@ -226,7 +251,7 @@ class Prediction:
                 for place in self.places
             ],
             "best": {"lat": self.best.lat, "lng": self.best.lng},
-            "radius_km": {"50": self.radius_km(0.5), "90": self.radius_km(0.9)},
+            "radius_km": {"50": half, "90": most},
             "abstained": self.abstained,
             "information_bits": self.information_bits,
             "evidence": [
@@ -239,9 +264,9 @@ class Prediction:
     def _order(self) -> list[int]:
         return [int(index) for index in top_classes(self.probabilities, self.top_k)]
 
-    @cached_property
-    def _radii(self) -> tuple[FloatArray, FloatArray]:
-        return self.layer.radii_km(self.best.class_index, self.probabilities)
+    def _radii_km(self, *shares: float) -> list[float]:
+        found = self.layer.radii_km(self.best.class_index, self.probabilities, shares)
+        return [max(one, self.layer.min_radius_km) for one in found]
 
     def _place(self, rank: int, index: int) -> Place:
         grid = self.grid
@@ -265,6 +290,21 @@ def top_classes(probabilities: FloatArray, k: int) -> NDArray[np.int64]:
     candidates = np.flatnonzero(probabilities >= threshold)
     order = np.argsort(-probabilities[candidates], kind="stable")[:k]
     return np.asarray(candidates[order], np.int64)
+
+
+def _conditioned(
+    probabilities: FloatArray, shares: FloatArray, certainty: float, otherwise: FloatArray
+) -> FloatArray:
+    """Give the region its probability; `otherwise` says how where it has none yet."""
+    inside = probabilities * shares
+    if not inside.sum() > 0:
+        inside = otherwise * shares
+    if not inside.sum() > 0:
+        raise ValueError("no cell of the model lies in that region")
+    outside = probabilities * (1 - shares)
+    if not outside.sum() > 0:
+        return np.asarray(inside / inside.sum())
+    return np.asarray(certainty * inside / inside.sum() + (1 - certainty) * outside / outside.sum())
 
 
 def _ranked(labels: Sequence[str], probabilities: FloatArray) -> list[tuple[str, float]]:

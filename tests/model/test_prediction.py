@@ -252,7 +252,7 @@ def test_the_dictionary_is_json_in_the_documented_form() -> None:
 def test_cells_at_every_level_spread_inside_themselves() -> None:
     for level in (0, 1, 15, 28, 29, 30):
         layer = _layer(level) if level >= 10 else _coarse_layer(level)
-        points = layer._spread
+        points = layer.spread
         assert np.allclose(np.linalg.norm(points, axis=-1), 1)
         centre = _unit(layer)
         farthest = np.linalg.norm(points - centre[:, None], axis=-1).max()
