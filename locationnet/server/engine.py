@@ -1,0 +1,176 @@
+"""One loaded model at work: photos are decoded in threads, predicted in batches, answered.
+
+Knows the locator and its threads; nothing of HTTP. Another bundle is another engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from time import perf_counter
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locationnet.model.answer import answer
+from locationnet.model.heatmap import heatmap
+from locationnet.model.locator import Locator
+from locationnet.model.prediction import Prediction
+from locationnet.model.region import Region
+from locationnet.server.batching import Batcher
+from locationnet.server.cache import AnswerCache
+from locationnet.server.options import Options, refined
+from locationnet.server.settings import Settings
+
+Result = TypeVar("Result")
+
+# A larger batch has to save more than this share of the time of a photo: less is noise.
+_WORTH_IT = 0.95
+
+
+class Located(NamedTuple):
+    """A prediction and what it took, seconds."""
+
+    prediction: Prediction
+    decode_s: float
+    queue_s: float
+    infer_s: float
+
+
+class Engine:
+    """Locates photos with one locator; made and used on one event loop.
+
+    Parameters
+    ----------
+    locator
+        The model.
+    settings
+        Threads, batches, cache, and what holds for every answer.
+    batch_size
+        From `best_batch_size`.
+    expecting
+        How many photos are on the way, for `Batcher`.
+    observe
+        Called with the size of each batch.
+    """
+
+    def __init__(
+        self,
+        locator: Locator,
+        settings: Settings,
+        *,
+        batch_size: int,
+        expecting: Callable[[], int],
+        observe: Callable[[int], None],
+    ) -> None:
+        self.locator = locator
+        self._bounds: Region = settings.region
+        self._min_radius_km = settings.min_radius_km
+        self._cache = AnswerCache(settings.cache_bytes)
+        self._photos = ThreadPoolExecutor(settings.threads, thread_name_prefix="photo")
+        self._batcher: Batcher[NDArray[np.float32], Prediction] = Batcher(
+            self._predict,
+            size=batch_size,
+            wait_s=settings.batch_wait_ms / 1000,
+            threads=settings.threads,
+            expecting=expecting,
+            observe=observe,
+        )
+        # Finding the prior's best point takes as long as finding a photo's; options hardly vary.
+        self._prior = lru_cache(maxsize=32)(self._prior_of)
+
+    @property
+    def waiting(self) -> int:
+        """How many decoded photos wait for the network."""
+        return self._batcher.waiting
+
+    async def locate(self, photo: bytes) -> Located:
+        """Return the prediction for the bytes of a photo.
+
+        Raises
+        ------
+        ImageError
+            It cannot be read.
+        """
+        key = self._cache.key(photo)
+        known = self._cache.get(key)
+        if known is not None:
+            return Located(known, 0.0, 0.0, 0.0)
+        start = perf_counter()
+        image = await self.in_thread(lambda: self.locator.prepare(photo))
+        decoded = perf_counter()
+        found, waited, ran = await self._batcher.submit(image)
+        self._cache.put(key, found)
+        return Located(found, decoded - start, waited, ran)
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Run something in the bounded pool for photos; cancelled before its turn, it never runs."""
+        return await asyncio.get_running_loop().run_in_executor(self._photos, work)
+
+    def facts(self, prediction: Prediction, options: Options) -> dict[str, Any]:
+        """Return a prediction as plain JSON values, as a request wants it; run it in a thread.
+
+        Raises
+        ------
+        ValueError
+            No cell lies in the region that it names.
+        """
+        wanted = refined(prediction, options, self._bounds, self._min_radius_km)
+        before = self._prior(options.top_k, options.coarse_km, options.region, options.certainty)
+        found = answer(self.locator.bundle, wanted, before)
+        if not options.explain:
+            del found["evidence"]
+        if options.heatmap:
+            found["heatmap"] = heatmap(wanted)
+        return found
+
+    def _prior_of(
+        self, top_k: int, coarse_km: float | None, region: Region, certainty: float
+    ) -> Prediction:
+        prior = self.locator.prior(top_k)
+        if self._bounds:
+            prior = prior.within(self._bounds)
+        if region:
+            prior = prior.within(region, certainty)
+        coarse = max(coarse_km or 0, self._min_radius_km)
+        return prior.coarse(coarse) if coarse else prior
+
+    async def close(self) -> None:
+        """Stop the threads; what still waits is cancelled."""
+        await self._batcher.close()
+        self._photos.shutdown(wait=False)
+
+    def _predict(self, images: Sequence[NDArray[np.float32]]) -> list[Prediction]:
+        return self.locator.predict(np.stack(images))
+
+
+def best_batch_size(locator: Locator, limit: int) -> int:
+    """Return how many photos to run through the network at once; it is also a warm-up.
+
+    On a CPU a batch may well take longer for each photo than one photo alone (it does in float32 on
+    ONNX Runtime, and does not in bfloat16 on OpenVINO), so it is measured.
+
+    Parameters
+    ----------
+    locator
+        The model.
+    limit
+        The largest size to try.
+    """
+    size = locator.bundle.preprocessing.size
+    best, fastest = 1, float("inf")
+    count = 1
+    while count <= limit:
+        images = np.zeros((count, 3, size, size), np.float32)
+        locator.predict(images)
+        start = perf_counter()
+        predictions = locator.predict(images)
+        each = (perf_counter() - start) / count
+        if each < fastest * _WORTH_IT:
+            best, fastest = count, each
+        count *= 2
+    predictions[0].to_dict()
+    return best
