@@ -170,9 +170,7 @@ def _page(settings: Settings, cells: int) -> _Document:
         "tile_attribution": settings.tile_attribution,
     }
     values |= {name: f"static/{_address(name)}" for name in _sources()}
-    text = re.sub(
-        r"\{\{([\w.]+)\}\}", lambda match: escape(values[match[1]]), _own("page.html")
-    )
+    text = re.sub(r"\{\{([\w.]+)\}\}", lambda match: escape(values[match[1]]), _own("page.html"))
     return _Document(text.encode("utf-8"), "text/html; charset=utf-8")
 
 

@@ -35,9 +35,6 @@
     const km = LocationMap.distanceKm(guess.point || state.answer.best, state.answer.best);
     say(guess.point ? `${AnswerView.kilometres(km)} from the model's best point.`
       : "Your guess is removed.");
-  }, () => {
-    if (state.answer) showAnswer();
-    (byId("guess") || map.container).focus();
   });
 
   function drawMap(animate) {
@@ -88,8 +85,7 @@
   function named(answer) {
     const same = answer.predictions.find(({ lat, lng }) =>
       lat === answer.best.lat && lng === answer.best.lng);
-    const name = same ? AnswerView.placeName(same) : AnswerView.coordinates(answer.best);
-    return { ...answer, best: { ...answer.best, place: name } };
+    return { ...answer, best: { ...same, ...answer.best } };
   }
 
   function countChoice() {
@@ -129,14 +125,12 @@
       result.replaceChildren(node("h2", {}, "Where was it taken?"),
         node("p", {}, "The answer is ready. Make your guess on the map first."),
         node("div", { class: "row" },
-          node("button", { type: "button", id: "guess", class: "button primary",
-            onclick: () => guess.start() }, "Guess on the map"),
           node("button", { type: "button", id: "reveal", class: "button", onclick: () => {
             state.revealed = true;
             guess.stop();
             showAnswer();
             result.focus({ preventScroll: true });
-          } }, "Show the answer")));
+          } }, "Show the answer without a guess")));
       document.title = `Your turn – ${PRODUCT}`;
       return;
     }

@@ -9,20 +9,21 @@ const Guess = (() => {
   const SCALE_KM = 1492.7;
 
   return class Guess {
-    // `onChange` is called when there is another guess, or none; `onStop` when nothing was guessed.
-    constructor(map, onChange, onStop) {
+    // `onChange` is called when there is another guess, or none.
+    constructor(map, onChange) {
       this.map = map;
       this.onChange = onChange;
-      this.onStop = onStop;
       this.point = null;
       this.points = false;
       this.area = document.querySelector(".map-area");
       this.bar = document.getElementById("guess-bar");
+      this.button = document.getElementById("guess");
+      this.button.addEventListener("click", () => this.start());
       const center = () => this._set(map.map.getCenter());
       document.getElementById("guess-here").addEventListener("click", center);
       document.getElementById("guess-stop").addEventListener("click", () => {
         this.stop();
-        this.onStop();
+        this.button.focus();
       });
       map.map.on("click", ({ latlng }) => this.isOpen && this._set(latlng));
       map.container.addEventListener("keydown", (event) => {
@@ -39,6 +40,7 @@ const Guess = (() => {
     // Wait for a guess on the map.
     start(focus = true) {
       this.bar.hidden = false;
+      this.button.hidden = true;
       this.area.classList.add("guessing");
       AnswerView.say("Guess on the map: click, or move the map and press Enter.");
       if (focus) this.map.container.focus();
@@ -47,6 +49,7 @@ const Guess = (() => {
 
     stop() {
       this.bar.hidden = true;
+      this.button.hidden = false;
       this.area.classList.remove("guessing");
     }
 
@@ -63,17 +66,9 @@ const Guess = (() => {
       this.onChange();
     }
 
-    // The part of the panel that compares the guess with an answer.
+    // The part of the panel that compares the guess with an answer; null where there is none.
     section({ best }) {
-      const heading = node("h2", {}, node("span", { class: "sign pin-guess", "aria-hidden": "true" }),
-        "Your guess");
-      const open = (text) => node("button", { type: "button", id: "guess", class: "button",
-        onclick: () => this.start() }, text);
-      if (!this.point) {
-        return node("section", { class: "guess" }, heading,
-          node("p", { class: "quiet" }, "Do you know better? Compare your guess with the model's."),
-          open("Guess on the map"));
-      }
+      if (!this.point) return null;
       const km = LocationMap.distanceKm(this.point, best);
       const wanted = node("input", { type: "checkbox", id: "points",
         onchange: () => {
@@ -86,16 +81,17 @@ const Guess = (() => {
         node("b", {}, `${AnswerView.number(score)} of ${AnswerView.number(POINTS)} points. `),
         "Measured from the model's best point: the true place is not known here.");
       points.hidden = !this.points;
-      return node("section", { class: "guess" }, heading,
+      return node("section", { class: "guess" },
+        node("h2", {}, node("span", { class: "sign pin-guess", "aria-hidden": "true" }),
+          "Your guess"),
         node("p", {}, node("b", {}, AnswerView.kilometres(km)), " from the model's best point. ",
           node("span", { class: "quiet number" }, AnswerView.coordinates(this.point))),
         node("label", { class: "check" }, wanted,
           node("span", {}, "Count points (GeoScore)")), points,
-        node("div", { class: "row" }, open("Guess again"),
-          node("button", { type: "button", class: "button", onclick: () => {
-            this.clear();
-            this.onChange();
-          } }, "Remove")));
+        node("button", { type: "button", id: "remove-guess", class: "button", onclick: () => {
+          this.clear();
+          this.onChange();
+        } }, "Remove the guess"));
     }
   };
 })();

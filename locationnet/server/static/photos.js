@@ -13,8 +13,11 @@ const Photos = (() => {
   const isHEIC = (bytes) => starts(bytes, "ftyp", 4)
     && ["heic", "heix", "mif1", "msf1"].some((brand) => starts(bytes, brand, 8));
 
-  const megabytes = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB`
-    : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`);
+  function megabytes(bytes) {
+    const size = bytes / 2 ** 20;
+    if (size < 1) return `${Math.ceil(bytes / 2 ** 10)} kB`;
+    return `${Number(size.toFixed(size < 10 ? 1 : 0))} MB`;
+  }
 
   // Resolve to {name, blob, type}, or throw an Error whose message is for the reader.
   // By its first bytes: a name or a declared type may be missing or wrong.

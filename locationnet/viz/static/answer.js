@@ -17,6 +17,7 @@ const AnswerView = (() => {
     value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const kilometres = (km) => `${number(km, km < 10 ? 1 : 0)} km`;
   const coordinates = ({ lat, lng }) => `${lat.toFixed(4)}, ${lng.toFixed(4)}`;
+  const isNamed = ({ place, cell }) => Boolean(place || cell);
   const placeName = ({ place, cell }) => place || (cell ? `Cell ${cell}` : "An unnamed place");
 
   function percent(share) {
@@ -103,8 +104,9 @@ const AnswerView = (() => {
     return node("section", { class: "best" },
       node("h2", {}, node("span", { class: "sign pin-best", "aria-hidden": "true" }),
         "Best single guess"),
-      node("p", { class: "best-name" }, placeName(best)),
-      node("div", { class: "place-facts" }, node("span", { class: "number" }, coordinates(best)),
+      node("p", { class: "best-name" }, isNamed(best) ? placeName(best) : coordinates(best)),
+      node("div", { class: "place-facts" },
+        isNamed(best) ? node("span", { class: "number" }, coordinates(best)) : null,
         links(best, "the best guess")),
       node("p", {}, "Half of the probability lies within ", node("b", {}, kilometres(radius["50"])),
         " of it, nine tenths within ", node("b", {}, kilometres(radius["90"])), "."),
@@ -159,7 +161,7 @@ const AnswerView = (() => {
       node("h2", { id: "prior-title" }, "Without looking at the photo"),
       node("p", { class: "quiet" }, "The model's answer before it sees anything (its prior). ",
         `Half of it lies within ${kilometres(prior.radius_km["50"])} of `,
-        `${prior.best.place ? placeName(prior.best) : coordinates(prior.best)}.`),
+        `${isNamed(prior.best) ? placeName(prior.best) : coordinates(prior.best)}.`),
       node("ol", { class: "prior-places", "aria-labelledby": "prior-title" },
         ...prior.predictions.slice(0, 5).map((place) => node("li", {},
           node("span", { class: "place-name" }, placeName(place)),

@@ -126,6 +126,9 @@ const LocationMap = (() => {
         maxBoundsViscosity: 0.8, attributionControl: false, zoomControl: false,
         fadeAnimation: false, zoomAnimation: !calm(), markerZoomAnimation: !calm(),
       });
+      // Leaflet's own rounds to whole pixels: lines of many points would tremble.
+      this.map.latLngToLayerPoint = (latlng) =>
+        this.map.project(L.latLng(latlng)).subtract(this.map.getPixelOrigin());
       L.control.zoom({ position: "topright" }).addTo(this.map);
       L.control.scale({ position: "bottomright", imperial: false }).addTo(this.map);
       this.renderers = {};
@@ -236,7 +239,7 @@ const LocationMap = (() => {
     fit(animate = true) {
       if (!this.shown) {
         this.map.setMaxBounds(null);
-        this.map.setView([20, 0], this._worldZoom(), { animate: animate && !calm() });
+        this.map.setView([28, 5], this._worldZoom(), { animate: animate && !calm() });
         return;
       }
       const { answer, truth } = this.shown;
@@ -270,7 +273,8 @@ const LocationMap = (() => {
 
     // The zoom level at which the map is about as wide as the world.
     _worldZoom() {
-      return Math.max(0.5, Math.min(2, Math.log2(this.container.clientWidth / 256)));
+      const { clientWidth, clientHeight } = this.container;
+      return Math.max(0.5, Math.min(2.5, Math.log2(Math.max(clientWidth, clientHeight) / 256)));
     }
 
     _padding() {
