@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     )
     tile_url: Annotated[str, AfterValidator(tile_template)] = Field(
         default="",
-        description="Tiles of the map page, https://host/{z}/{x}/{y}.png; that host learns where the "
-        "page's users look.",
+        description="Tiles of the map page, https://host/{z}/{x}/{y}.png; that host learns where "
+        "the page's users look.",
     )
     tile_attribution: str = Field(
         default="", description="What the map page says of the tiles' origin, plain text."

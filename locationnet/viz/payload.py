@@ -16,8 +16,8 @@ from locationnet.geo import geojson, sphere
 from locationnet.model.heatmap import SHARE, top_cells
 from locationnet.model.prediction import Prediction
 
-# The cells drawn hold `SHARE` of the probability, unless there are too many of them: for one answer,
-# and for all photos of a page together.
+# The cells drawn hold `SHARE` of the probability, unless there are too many of them: for one
+# answer, and for all photos of a page together.
 MAX_CELLS = 2_000
 MAX_CELLS_OF_PAGE = 200_000
 MIN_CELLS = 100

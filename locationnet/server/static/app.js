@@ -2,7 +2,7 @@
 // Knows nothing of how a photo is read, sent or drawn.
 "use strict";
 
-(async () => {
+(() => {
   const { node, say } = AnswerView;
   const byId = (id) => document.getElementById(id);
   const options = document.body.dataset;
@@ -20,13 +20,21 @@
 
   // The map.
 
-  const map = new LocationMap(byId("map"), await (await fetch(options.land)).json(),
+  const map = new LocationMap(byId("map"), null,
     (rank) => (state.prior ? map.zoomTo(rank) : choose(rank)));
-  if (options.tileUrl) {
-    map.addTiles(options.tileUrl, options.tileAttribution);
-    byId("tile-note").hidden = false;
-  }
   map.fit(false);
+  byId("tile-note").hidden = !options.tileUrl;
+  drawLand();
+
+  // Nobody waits for the land: without it everything else works.
+  async function drawLand() {
+    try {
+      map.drawLand(await (await fetch(options.land)).json());
+    } catch {
+      say("The coasts could not be loaded.", true);
+    }
+    if (options.tileUrl) map.addTiles(options.tileUrl, options.tileAttribution);
+  }
 
   const guess = new Guess(map, () => {
     if (!state.answer) return;

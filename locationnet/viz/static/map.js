@@ -115,7 +115,7 @@ const LocationMap = (() => {
   const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   return class LocationMap {
-    // `land` is the content of land.json; `onPlace` is called with the rank of a clicked marker.
+    // `land` is the content of land.json, or null until `drawLand`; `onPlace` is called with the rank of a clicked marker.
     constructor(container, land, onPlace) {
       this.container = container;
       this.onPlace = onPlace;
@@ -142,7 +142,9 @@ const LocationMap = (() => {
       this.places = new Map();
       this.shown = null;
       this._addLegend();
-      this._drawLand(land);
+      this.base = L.layerGroup().addTo(this.map);
+      this.names = [];
+      if (land) this.drawLand(land);
       this.map.on("zoomend", () => this._updateNames());
       window.matchMedia("(prefers-color-scheme: dark)")
         .addEventListener("change", () => this._recolour());
@@ -295,10 +297,9 @@ const LocationMap = (() => {
       return layer.addTo(group);
     }
 
-    _drawLand(land) {
+    drawLand(land) {
       const polygons = land.land.map((rings) => rings.map((ring) => decode(ring, land.steps)));
       const borders = land.borders.map((line) => decode(line, land.steps));
-      this.base = L.layerGroup().addTo(this.map);
       WORLDS.forEach((by) => {
         polygons.forEach((rings) => {
           const moved = rings.map((ring) => shifted(ring, by));
@@ -318,6 +319,7 @@ const LocationMap = (() => {
           { icon, pane: "names", interactive: false, keyboard: false });
         return { marker, name, lng: lng / land.steps, room: room / land.steps };
       });
+      this._updateNames();
     }
 
     // A country's name is written where it has room for about two thirds of it.
