@@ -188,6 +188,25 @@ def exempt_pair(pair: str) -> str:
     return f"{_bracketed(host)}:{port}"
 
 
+def tile_template(template: str) -> str:
+    """Return the URL of a map's tiles, with ``{z}/{x}/{y}``, as it is, or raise `ValueError`."""
+    if template:
+        tile_origin(template)
+    return template
+
+
+def tile_origin(template: str) -> str:
+    """Return ``https://host[:port]`` of a tile template, or raise `ValueError`."""
+    names = re.findall(r"\{(.*?)\}", template)
+    try:
+        target = parse_url(template)
+    except (MalformedURLError, RefusedURLError) as error:
+        raise ValueError(f"not a tile URL: {error}") from error
+    if target.scheme != "https" or sorted(names) != ["x", "y", "z"]:
+        raise ValueError("a tile URL looks like https://host/{z}/{x}/{y}.png")
+    return f"https://{target.host_header}"
+
+
 def is_address(host: str) -> bool:
     """Return whether a host is an IP address rather than a name."""
     try:

@@ -5,6 +5,7 @@ Knows nothing of what the cells mean; properties are passed through.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,9 @@ def rings(ids: s2.Ids, decimals: int = _DECIMALS) -> list[list[Ring]]:
 
 
 def feature_collection(
-    ids: s2.Ids, properties: Mapping[str, Sequence[Any]] | None = None
+    ids: s2.Ids,
+    properties: Mapping[str, Sequence[Any]] | None = None,
+    decimals: int = _DECIMALS,
 ) -> dict[str, Any]:
     """Return cells as a GeoJSON FeatureCollection.
 
@@ -52,10 +55,12 @@ def feature_collection(
         uint64 ``(n,)``.
     properties
         A sequence of `n` JSON values for each name; the token is always there as ``cell``.
+    decimals
+        Of degrees; see `enough_decimals`.
     """
     columns = {"cell": s2.tokens(ids), **(properties or {})}
     features = []
-    for index, parts in enumerate(rings(ids)):
+    for index, parts in enumerate(rings(ids, decimals)):
         features.append(
             {
                 "type": "Feature",
@@ -64,6 +69,13 @@ def feature_collection(
             }
         )
     return {"type": "FeatureCollection", "features": features}
+
+
+def enough_decimals(ids: s2.Ids) -> int:
+    """Return how many decimals draw even the smallest of the cells to a hundredth of its width."""
+    deepest = int(s2.levels(ids).max(initial=0))
+    # A face is about 90 degrees wide, and each level halves that.
+    return min(_DECIMALS, max(2, math.ceil(math.log10(100 * 2**deepest / 90))))
 
 
 def _ring(lat: s2.FloatArray, lng: s2.FloatArray, middle: float, decimals: int) -> Ring:

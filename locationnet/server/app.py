@@ -20,9 +20,10 @@ from fastapi.responses import Response
 
 from locationnet import __version__
 from locationnet.model.answer import answer
+from locationnet.model.heatmap import heatmap as heat_map
 from locationnet.model.locator import Locator, load_model
 from locationnet.remote import fetch
-from locationnet.server import docs, problems
+from locationnet.server import docs, pages, problems
 from locationnet.server.problems import Problem
 from locationnet.server.schemas import (
     DEFAULT_TOP_K,
@@ -43,6 +44,7 @@ for _name in ("python_multipart", "PIL"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _TopK = Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many places.")]
+_Heatmap = Annotated[bool, Query(description="Whether to add the cells that hold 95 %.")]
 
 # FastAPI would read a body that it knows of in one go; ours is measured while it arrives.
 _BODY = {
@@ -102,14 +104,17 @@ def create_app(settings: Settings, locator: Locator) -> FastAPI:
         responses=_documented(_PROBLEMS),
     )
     async def locate(
-        request: Request, response: Response, top_k: _TopK = DEFAULT_TOP_K
+        request: Request,
+        response: Response,
+        top_k: _TopK = DEFAULT_TOP_K,
+        heatmap: _Heatmap = False,
     ) -> dict[str, Any]:
         """Locate a photo: its URL as JSON, a form with one file, or the image itself as the body.
 
         Nothing of the photo is kept or logged.
         """
         response.headers["Cache-Control"] = "no-store"
-        return await service.locate(request, top_k)
+        return await service.locate(request, top_k, heatmap)
 
     @app.get("/healthz", response_description="It is.")
     async def healthz() -> Alive:
@@ -136,6 +141,7 @@ def create_app(settings: Settings, locator: Locator) -> FastAPI:
     async def documentation() -> Response:
         return docs.page(app.openapi())
 
+    app.include_router(pages.router(settings, locator.grid))
     return app
 
 
@@ -169,14 +175,15 @@ class _Service:
             self.ready = True
         yield
 
-    async def locate(self, request: Request, top_k: int) -> dict[str, Any]:
+    async def locate(self, request: Request, top_k: int, heatmap: bool) -> dict[str, Any]:
         sent = await read_submission(request, self.settings.max_upload_bytes)
         photo, fetching = sent.photo, 0.0
         if sent.url is not None:
             start = perf_counter()
             photo = await fetch(sent.url, self.policy)
             fetching = perf_counter() - start
-        work = partial(self._locate, photo, sent.top_k or top_k)
+        wanted = heatmap if sent.heatmap is None else sent.heatmap
+        work = partial(self._locate, photo, sent.top_k or top_k, wanted)
         facts, decoding, inferring = await anyio.to_thread.run_sync(work, limiter=self.threads)
         facts["timing_ms"] = {
             "fetch": round(1000 * fetching, 1),
@@ -185,12 +192,16 @@ class _Service:
         }
         return facts
 
-    def _locate(self, photo: bytes, top_k: int) -> tuple[dict[str, Any], float, float]:
+    def _locate(
+        self, photo: bytes, top_k: int, heatmap: bool
+    ) -> tuple[dict[str, Any], float, float]:
         start = perf_counter()
         image = self.locator.prepare(photo)
         decoded = perf_counter()
         [prediction] = self.locator.predict(image[None], top_k=top_k)
         facts = answer(self.locator.bundle, prediction, self._prior(top_k))
+        if heatmap:
+            facts["heatmap"] = heat_map(prediction)
         inferred = perf_counter()
         return facts, decoded - start, inferred - decoded
 

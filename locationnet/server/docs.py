@@ -59,10 +59,11 @@ def _operation(
     ]
     for parameter in operation.get("parameters", []):
         schema = parameter["schema"]
+        span = f"From {schema['minimum']} to {schema['maximum']}, " if "minimum" in schema else ""
         parts.append(
             f"<p>Query <code>{escape(parameter['name'])}</code>: "
-            f"{escape(parameter.get('description', ''))} From {schema['minimum']} to "
-            f"{schema['maximum']}, {schema['default']} unless given.</p>"
+            f"{escape(parameter.get('description', ''))} "
+            f"{span}{json.dumps(schema['default'])} unless given.</p>"
         )
     rows = "".join(
         f"<tr><td>{escape(status)}<td>{escape(answer['description'])}"

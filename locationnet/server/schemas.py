@@ -26,6 +26,9 @@ class PhotoURL(BaseModel):
     top_k: int | None = Field(
         None, ge=1, le=MAX_TOP_K, description="How many places; wins over the query's."
     )
+    heatmap: bool | None = Field(
+        None, description="Whether the answer holds a heat map; wins over the query's."
+    )
 
 
 class Place(BaseModel):
@@ -99,6 +102,11 @@ class Answer(Guess):
     demo: Literal[True] | None = Field(None, description="Only where the model is a demo.")
     prior: Guess | None = Field(
         None, description="Only beside a demo's answer: what it says without any photo."
+    )
+    heatmap: dict[str, Any] | None = Field(
+        None,
+        description="Only where asked for: the fewest cells that hold 95 % of the probability, a "
+        "GeoJSON FeatureCollection, most probable first; properties cell, probability, rank.",
     )
     model: ModelName
     timing_ms: TimingMs

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from locationnet.errors import InputError
 from locationnet.remote import FetchPolicy
-from locationnet.urls import exempt_pair, host_rule
+from locationnet.urls import exempt_pair, host_rule, tile_template
 
 _PREFIX = "LOCATIONNET_"
 # NoDecode: lists are written a.example,b.example and not as JSON.
@@ -58,6 +58,14 @@ class Settings(BaseSettings):
     exempt_hosts: _Hosts = Field(
         default=(),
         description="host:port pairs fetched from although their address or port is private.",
+    )
+    tile_url: Annotated[str, AfterValidator(tile_template)] = Field(
+        default="",
+        description="Tiles of the map page, https://host/{z}/{x}/{y}.png; that host learns where "
+        "the page's users look.",
+    )
+    tile_attribution: str = Field(
+        default="", description="What the map page says of the tiles' origin, plain text."
     )
 
     @field_validator("allowed_hosts", "denied_hosts", "exempt_hosts", mode="before")

@@ -23,11 +23,12 @@ _MULTIPART_OVERHEAD = 16 * 1024
 
 @dataclass(frozen=True)
 class Submission:
-    """What was sent: the bytes of a photo, or a URL and perhaps how many places are wanted."""
+    """What was sent: the bytes of a photo, or a URL and perhaps what is wanted of the answer."""
 
     photo: bytes = b""
     url: str | None = None
     top_k: int | None = None
+    heatmap: bool | None = None
 
 
 async def read_submission(request: Request, max_bytes: int) -> Submission:
@@ -53,7 +54,7 @@ async def read_submission(request: Request, max_bytes: int) -> Submission:
             wanted = PhotoURL.model_validate_json(body)
         except ValidationError as error:
             raise invalid(error) from error
-        return Submission(url=wanted.url, top_k=wanted.top_k)
+        return Submission(url=wanted.url, top_k=wanted.top_k, heatmap=wanted.heatmap)
     if kind == "multipart/form-data":
         photo = await _read_form(request, max_bytes)
     elif kind.startswith("image/"):

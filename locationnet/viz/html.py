@@ -57,7 +57,8 @@ def write_map(
 
 def page_html(page: dict[str, Any], *, title: str = _TITLE) -> str:
     """Return the page for what `payload.page` returns."""
-    scripts = [assets.leaflet_script(), assets.script("map.js"), assets.script("panel.js")]
+    own = (assets.script(name) for name in ("map.js", "answer.js", "panel.js"))
+    scripts = [assets.leaflet_script(), *own]
     styles = [assets.leaflet_style(), assets.style()]
     data = {
         "page-data": json.dumps(page, separators=(",", ":"), allow_nan=False),

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.geo import geojson, sphere
+from locationnet.model.heatmap import SHARE, top_cells
 from locationnet.model.prediction import Prediction
 
-# The cells drawn hold this much of the probability ...
-SHARE = 0.95
-# ... unless there are too many of them: for one answer, and for all photos of a page together.
+# The cells drawn hold `SHARE` of the probability, unless there are too many of them: for one
+# answer, and for all photos of a page together.
 MAX_CELLS = 2_000
 MAX_CELLS_OF_PAGE = 200_000
 MIN_CELLS = 100
@@ -78,24 +78,6 @@ def page(items: Sequence[MapItem], prior: Prediction | None = None) -> dict[str,
         "prior": drawn[-1] if prior is not None else None,
         "cells": outlines(used),
     }
-
-
-def top_cells(probabilities: NDArray[np.float64], share: float, limit: int) -> NDArray[np.int64]:
-    """Return the fewest classes that hold `share` of the probability, most probable first.
-
-    Parameters
-    ----------
-    probabilities
-        float64 ``(classes,)``.
-    share
-        From 0 to 1.
-    limit
-        At most so many classes, even if they hold less. Classes without probability never count.
-    """
-    order = np.argsort(-probabilities, kind="stable")
-    within = np.cumsum(probabilities[order])
-    count = int(np.searchsorted(within, share * within[-1] - 1e-12)) + 1
-    return order[: min(count, limit, int(np.count_nonzero(probabilities)))]
 
 
 def outlines(ids: NDArray[np.uint64]) -> list[list[list[list[float]]]]:

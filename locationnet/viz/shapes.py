@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from locationnet.geo import sphere
+from locationnet.model.heatmap import SHARE, top_cells
 from locationnet.model.prediction import Place, Prediction
 from locationnet.viz import assets, payload
 
@@ -87,7 +88,7 @@ def colour_steps(probabilities: ArrayLike) -> list[float]:
 
 def cells(prediction: Prediction, limit: int = payload.MAX_CELLS) -> Cells:
     """Return the cells that hold most of the probability, at most `limit`."""
-    classes = payload.top_cells(prediction.probabilities, payload.SHARE, limit)[::-1]
+    classes = top_cells(prediction.probabilities, SHARE, limit)[::-1]
     probabilities = prediction.probabilities[classes]
     shades = np.searchsorted(colour_steps(probabilities), probabilities, side="right")
     colours = [palette()[f"cell-{shade}"] for shade in shades]

@@ -9,36 +9,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from locationnet.model.prediction import Prediction
 from locationnet.viz import payload
 from locationnet.viz.payload import MapItem
 
 Predict = Callable[..., Prediction]
-
-
-def test_the_fewest_cells_with_the_share_are_chosen() -> None:
-    probabilities = np.array([0.1, 0.5, 0.0, 0.3, 0.1])
-    assert payload.top_cells(probabilities, 0.8, 10).tolist() == [1, 3]
-    assert payload.top_cells(probabilities, 0.81, 10).tolist() == [1, 3, 0]
-    assert payload.top_cells(probabilities, 0.81, 2).tolist() == [1, 3]
-    assert payload.top_cells(probabilities, 1.0, 10).tolist() == [1, 3, 0, 4]
-
-
-@given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=50).filter(lambda values: sum(values) > 1e-6),
-    st.floats(0.01, 1),
-)
-def test_chosen_cells_hold_the_share_and_not_one_too_many(
-    weights: list[float], share: float
-) -> None:
-    probabilities = np.array(weights) / sum(weights)
-    chosen = payload.top_cells(probabilities, share, len(weights))
-    assert probabilities[chosen].sum() >= share - 1e-9
-    assert probabilities[chosen[:-1]].sum() < share
-    assert (np.diff(probabilities[chosen]) <= 0).all()
 
 
 def test_an_item_repeats_the_answer_and_says_how_much_is_drawn(predict: Predict) -> None:

@@ -67,14 +67,22 @@ const LocationMap = (() => {
     return unwrapped(points);
   }
 
+  const vector = ({ lat, lng }) => [
+    Math.cos(lat * RADIANS) * Math.cos(lng * RADIANS),
+    Math.cos(lat * RADIANS) * Math.sin(lng * RADIANS),
+    Math.sin(lat * RADIANS),
+  ];
+
+  // The angle between two unit vectors, radians; exact where the arc cosine is not.
+  function angleBetween(a, b) {
+    const [apart, together] = [-1, 1].map((sign) =>
+      Math.hypot(...a.map((value, k) => value + sign * b[k])));
+    return 2 * Math.atan2(apart, together);
+  }
+
   function greatCircle(from, to) {
-    const vector = ({ lat, lng }) => [
-      Math.cos(lat * RADIANS) * Math.cos(lng * RADIANS),
-      Math.cos(lat * RADIANS) * Math.sin(lng * RADIANS),
-      Math.sin(lat * RADIANS),
-    ];
     const [a, b] = [vector(from), vector(to)];
-    const angle = Math.acos(Math.max(-1, Math.min(1, a[0] * b[0] + a[1] * b[1] + a[2] * b[2])));
+    const angle = angleBetween(a, b);
     if (angle < 1e-9) return [[from.lat, from.lng], [to.lat, to.lng]];
     const points = Array.from({ length: 129 }, (_, i) => {
       const [p, q] = [Math.sin(angle * (1 - i / 128)), Math.sin(angle * (i / 128))];
@@ -107,28 +115,36 @@ const LocationMap = (() => {
   const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   return class LocationMap {
-    // `land` is the content of land.json; `onPlace` is called with the rank of a clicked marker.
+    // `land` is the content of land.json, or null until `drawLand`; `onPlace` is called with the rank of a clicked marker.
     constructor(container, land, onPlace) {
       this.container = container;
       this.onPlace = onPlace;
+      this.grid = null;
+      this.guess = null;
       this.map = L.map(container, {
         zoomSnap: 0.25, zoomDelta: 1, minZoom: 0, maxZoom: 14, wheelPxPerZoomLevel: 90,
         maxBoundsViscosity: 0.8, attributionControl: false, zoomControl: false,
         fadeAnimation: false, zoomAnimation: !calm(), markerZoomAnimation: !calm(),
       });
+      // Leaflet's own rounds to whole pixels: lines of many points would tremble.
+      this.map.latLngToLayerPoint = (latlng) =>
+        this.map.project(L.latLng(latlng)).subtract(this.map.getPixelOrigin());
       L.control.zoom({ position: "topright" }).addTo(this.map);
       L.control.scale({ position: "bottomright", imperial: false }).addTo(this.map);
       this.renderers = {};
-      [["land", 210], ["cells", 220], ["lines", 230], ["names", 590]].forEach(([name, z]) => {
+      [["land", 210], ["cells", 220], ["grid", 225], ["lines", 230], ["names", 590]].forEach(([name, z]) => {
         this.map.createPane(name).style.zIndex = z;
         if (name !== "names") this.renderers[name] = L.canvas({ pane: name, padding: 0.3 });
       });
       this.map.setView([20, 0], 1);
       this.overlays = L.layerGroup().addTo(this.map);
+      this.guessed = L.layerGroup().addTo(this.map);
       this.places = new Map();
       this.shown = null;
       this._addLegend();
-      this._drawLand(land);
+      this.base = L.layerGroup().addTo(this.map);
+      this.names = [];
+      if (land) this.drawLand(land);
       this.map.on("zoomend", () => this._updateNames());
       window.matchMedia("(prefers-color-scheme: dark)")
         .addEventListener("change", () => this._recolour());
@@ -137,9 +153,9 @@ const LocationMap = (() => {
     // Show an answer in the form of POST /locate. `cells` is [{rings: [[[lng, lat], …], …],
     // probability}, …]; `truth` is {lat, lng} or null.
     show(answer, cells, truth) {
+      this.clear();
       this.shown = { answer, cells, truth };
-      this.overlays.clearLayers();
-      this.places.clear();
+      this.legend.hidden = false;
       const center = answer.best;
       this.map.setMaxBounds(null); // until `fit` has moved: they would pull the old view along
       this._drawCells(cells);
@@ -165,10 +181,69 @@ const LocationMap = (() => {
         this.places.set(place.rank, { marker, place });
       });
       this._updateNames();
+      this._drawGuess();
+    }
+
+    // Show no answer.
+    clear() {
+      this.shown = null;
+      this.overlays.clearLayers();
+      this.places.clear();
+      this.legend.hidden = true;
+      this._drawGuess();
+    }
+
+    // Kilometres between two points {lat, lng}, on the sphere.
+    static distanceKm(from, to) {
+      return EARTH_RADIUS_KM * angleBetween(vector(from), vector(to));
+    }
+
+    // Show where somebody thinks that the photo was taken: {lat, lng}, or null.
+    showGuess(guess) {
+      this.guess = guess;
+      this._drawGuess();
+    }
+
+    // Show the outlines of all cells of a grid: [ring, …] of [lng, lat]; null takes them away.
+    showGrid(rings) {
+      if (this.grid) this.grid.remove();
+      this.grid = null;
+      if (!rings) return;
+      this.grid = L.layerGroup().addTo(this.map);
+      // A layer for each part of the world: one for each cell would take seconds to draw, and one
+      // for all would draw what nobody sees.
+      const parts = new Map();
+      rings.forEach((ring) => {
+        const part = ring[0].map((degrees) => Math.floor(degrees / 15)).join();
+        if (!parts.has(part)) parts.set(part, []);
+        parts.get(part).push(ring.map(([lng, lat]) => [lat, lng]));
+      });
+      WORLDS.forEach((by) => parts.forEach((part) => this._path(
+        L.polyline, part.map((ring) => shifted(ring, by)), "--grid",
+        { weight: 0.6, smoothFactor: 0.5 }, this.grid, "grid")));
+    }
+
+    // Draw tiles of a server over the land, which stays below where they do not come.
+    addTiles(url, attribution) {
+      this.map.createPane("tiles").style.zIndex = 215;
+      L.tileLayer(url, { pane: "tiles", maxZoom: 19 }).addTo(this.map);
+      this.names.forEach(({ marker }) => marker.remove());
+      this.names = [];
+      this.base.eachLayer((layer) => {
+        if (layer.options.pane === "lines") layer.remove();
+      });
+      const control = L.control({ position: "bottomright" });
+      control.onAdd = () => element("div", "tile-attribution", attribution);
+      control.addTo(this.map);
     }
 
     // Show places, best guess, truth and the 50 % circle together.
     fit(animate = true) {
+      if (!this.shown) {
+        this.map.setMaxBounds(null);
+        this.map.setView([28, 5], this._worldZoom(), { animate: animate && !calm() });
+        return;
+      }
       const { answer, truth } = this.shown;
       const center = answer.best;
       const points = answer.predictions.concat([center], truth || [])
@@ -198,6 +273,12 @@ const LocationMap = (() => {
       });
     }
 
+    // The zoom level at which the map is about as wide as the world.
+    _worldZoom() {
+      const { clientWidth, clientHeight } = this.container;
+      return Math.max(0.5, Math.min(2.5, Math.log2(Math.max(clientWidth, clientHeight) / 256)));
+    }
+
     _padding() {
       const narrow = this.container.clientWidth < 500;
       return { paddingTopLeft: narrow ? [28, 28] : [60, 60],
@@ -216,10 +297,9 @@ const LocationMap = (() => {
       return layer.addTo(group);
     }
 
-    _drawLand(land) {
+    drawLand(land) {
       const polygons = land.land.map((rings) => rings.map((ring) => decode(ring, land.steps)));
       const borders = land.borders.map((line) => decode(line, land.steps));
-      this.base = L.layerGroup().addTo(this.map);
       WORLDS.forEach((by) => {
         polygons.forEach((rings) => {
           const moved = rings.map((ring) => shifted(ring, by));
@@ -239,6 +319,7 @@ const LocationMap = (() => {
           { icon, pane: "names", interactive: false, keyboard: false });
         return { marker, name, lng: lng / land.steps, room: room / land.steps };
       });
+      this._updateNames();
     }
 
     // A country's name is written where it has room for about two thirds of it.
@@ -254,18 +335,22 @@ const LocationMap = (() => {
     }
 
     _drawCells(cells) {
+      this.legend.classList.toggle("without-cells", !cells.length);
+      if (!cells.length) return;
       const steps = colourSteps(cells.map(({ probability }) => probability));
       this.legend.querySelectorAll(".tick").forEach((tick, i) => {
         tick.textContent = i < steps.length ? Number((100 * steps[i]).toPrecision(2)) : "";
       });
-      [...cells].reverse().forEach(({ rings, probability }) => {
-        const outlines = rings.map((ring) => ring.map(([lng, lat]) => [lat, lng]));
-        const parts = outlines.flatMap((ring) => inAllWorlds(ring).map((moved) => [moved]));
-        const colour = `--cell-${steps.filter((limit) => probability >= limit).length}`;
-        this._path(L.polygon, parts, colour,
-          { fill: true, fillOpacity: 0.72, weight: 0.7, opacity: 0.9, smoothFactor: 0.3 },
-          this.overlays, "cells");
+      // A layer for each colour: one for each cell would be slow where there are thousands.
+      const colours = Array.from({ length: COLOURS }, () => []);
+      cells.forEach(({ rings, probability }) => {
+        const parts = colours[steps.filter((limit) => probability >= limit).length];
+        rings.forEach((ring) => parts.push([ring.map(([lng, lat]) => [lat, lng])]));
       });
+      WORLDS.forEach((by) => colours.forEach((parts, i) => parts.length && this._path(
+        L.polygon, parts.map(([ring]) => [shifted(ring, by)]), `--cell-${i}`,
+        { fill: true, fillOpacity: 0.72, weight: 0.7, opacity: 0.9, smoothFactor: 0.3 },
+        this.overlays, "cells")));
     }
 
     _drawCircle(center, km, dashArray) {
@@ -275,13 +360,26 @@ const LocationMap = (() => {
       this._path(L.polyline, points, "--circle", { weight: 1.8, dashArray });
     }
 
-    _marker({ lat, lng }, content, label, zIndexOffset) {
-      const middle = this.shown.answer.best.lng;
+    // A guess, and how far it is from the best point of the answer if there is one.
+    _drawGuess() {
+      this.guessed.clearLayers();
+      this.legend.classList.toggle("without-guess", !this.guess);
+      if (!this.guess) return;
+      if (this.shown) {
+        this._path(L.polyline, inAllWorlds(greatCircle(this.shown.answer.best, this.guess)),
+          "--truth", { weight: 2.5, dashArray: "1 6", lineCap: "round" }, this.guessed);
+      }
+      this._marker(this.guess, element("span", "pin pin-guess", "You"), "Your guess", 15000,
+        this.guessed);
+    }
+
+    _marker({ lat, lng }, content, label, zIndexOffset, group = this.overlays) {
+      const middle = this.shown ? this.shown.answer.best.lng : this.map.getCenter().lng;
       const icon = L.divIcon({ className: "marker", html: content, iconSize: [28, 28] });
       const marker = L.marker([lat, nearestTurn(lng, middle)],
         { icon, zIndexOffset, riseOnHover: true, keyboard: content.classList.contains("pin-rank") });
       marker.bindTooltip(element("span", "", label), { direction: "top", offset: [0, -12] });
-      marker.addTo(this.overlays);
+      marker.addTo(group);
       marker.getElement().setAttribute("aria-label", label);
       return marker;
     }
@@ -290,17 +388,20 @@ const LocationMap = (() => {
       const control = L.control({ position: "bottomleft" });
       control.onAdd = () => {
         const legend = this.legend = element("div", "legend");
-        legend.append(element("div", "legend-title", "Probability of a cell, %"));
-        const scale = legend.appendChild(element("div", "legend-scale"));
+        legend.hidden = true; // until there is an answer
+        const cells = legend.appendChild(element("div", "legend-cells"));
+        cells.append(element("div", "legend-title", "Probability of a cell, %"));
+        const scale = cells.appendChild(element("div", "legend-scale"));
         for (let i = 0; i < COLOURS; i += 1) {
           const entry = scale.appendChild(element("span", "legend-step"));
           entry.append(element("span", `swatch cell-${i}`), element("span", "tick"));
         }
         const signs = legend.appendChild(element("div", "legend-signs"));
-        [["sign pin-best", "best guess"], ["sign ring", "50 %"], ["sign ring dashed", "90 %"],
-          ["sign pin-truth", "truth"]].forEach(([className, text]) => {
-          const entry = signs.appendChild(element("span", `legend-sign legend-${text}`));
-          entry.append(element("span", className), element("span", "", text));
+        [["best", "pin-best", "best guess"], ["half", "ring", "50 %"],
+          ["most", "ring dashed", "90 %"], ["truth", "pin-truth", "truth"],
+          ["guess", "pin-guess", "your guess"]].forEach(([name, sign, text]) => {
+          const entry = signs.appendChild(element("span", `legend-sign legend-${name}`));
+          entry.append(element("span", `sign ${sign}`), element("span", "", text));
         });
         return legend;
       };
@@ -308,10 +409,11 @@ const LocationMap = (() => {
     }
 
     _recolour() {
-      [this.base, this.overlays].forEach((group) => group.eachLayer((layer) => {
-        const name = layer.options.colourName;
-        if (name) layer.setStyle({ color: this._colour(name) });
-      }));
+      [this.base, this.overlays, this.guessed, this.grid].filter(Boolean)
+        .forEach((group) => group.eachLayer((layer) => {
+          const name = layer.options.colourName;
+          if (name) layer.setStyle({ color: this._colour(name) });
+        }));
     }
   };
 })();

@@ -1,0 +1,194 @@
+"""The map page at ``/``, the files that it loads, and the cells of the grid as GeoJSON.
+
+Knows nothing of photos or predictions: the page asks ``POST /locate`` as any other client does.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from html import escape
+from pathlib import Path
+from threading import Lock
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from locationnet.geo import geojson
+from locationnet.geo.grid import Grid
+from locationnet.server.settings import Settings
+from locationnet.urls import tile_origin
+from locationnet.viz import assets
+
+_STATIC = Path(__file__).parent / "static"
+_OWN_SCRIPTS = ("photos.js", "service.js", "guess.js", "app.js")
+_KINDS = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
+    "svg": "image/svg+xml",
+}
+_GEOJSON = "application/geo+json"
+# The name of a file changes with its content; the page itself and the cells are asked for again.
+_FOR_EVER = "public, max-age=31536000, immutable"
+_ASK_AGAIN = "no-cache"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True)
+class _Document:
+    """Something that is sent again and again."""
+
+    body: bytes
+    media_type: str
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.body).hexdigest()[:16]
+
+    @cached_property
+    def zipped(self) -> bytes:
+        return gzip.compress(self.body, 9, mtime=0)
+
+    def response(self, request: Request, caching: str, headers: dict[str, str]) -> Response:
+        """Return the document, packed if the client reads that, or 304 if the client has it."""
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        tag = f'"{self.digest}{"-gzip" if packed else ""}"'
+        headers = headers | {"ETag": tag, "Cache-Control": caching, "Vary": "Accept-Encoding"}
+        if tag in re.split(r"\s*,\s*(?:W/)?|^W/", request.headers.get("if-none-match", "")):
+            return Response(status_code=304, headers=headers)
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        return Response(
+            self.zipped if packed else self.body, headers=headers, media_type=self.media_type
+        )
+
+
+class _Cells:
+    """The cells of a grid, drawn when someone first asks."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._lock = Lock()
+
+    def get(self) -> _Document:
+        with self._lock:  # two that ask at once would both draw them
+            return self._document
+
+    @cached_property
+    def _document(self) -> _Document:
+        ids = self._grid.ids
+        cells = geojson.feature_collection(ids, decimals=geojson.enough_decimals(ids))
+        text = json.dumps(cells, separators=(",", ":"))
+        document = _Document(text.encode("ascii"), _GEOJSON)
+        _ = document.zipped
+        return document
+
+
+def router(settings: Settings, grid: Grid) -> APIRouter:
+    """Return the routes ``/``, ``/static/…`` and ``/cells.geojson``.
+
+    Parameters
+    ----------
+    settings
+        How large a photo may be, and where tiles come from.
+    grid
+        The loaded model's cells.
+    """
+    files = _files()
+    page = _page(settings, len(grid))
+    page_headers = _HEADERS | {
+        "Content-Security-Policy": _policy(settings.tile_url),
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
+    cells = _Cells(grid)
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.api_route("/", methods=["GET", "HEAD"])
+    async def map_page(request: Request) -> Response:
+        return page.response(request, _ASK_AGAIN, page_headers)
+
+    @routes.api_route("/static/{name}", methods=["GET", "HEAD"])
+    async def static(request: Request, name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404)
+        return files[name].response(request, _FOR_EVER, _HEADERS)
+
+    # No coroutine: drawing many cells takes a while, and runs in a thread.
+    @routes.api_route("/cells.geojson", methods=["GET", "HEAD"])
+    def all_cells(request: Request) -> Response:
+        return cells.get().response(request, _ASK_AGAIN, _HEADERS)
+
+    return routes
+
+
+@cache
+def _sources() -> dict[str, _Document]:
+    """Return the files that the page loads, by the name that the page gives them."""
+    texts = {
+        "leaflet.css": assets.leaflet_style(),
+        "map.css": assets.style(),
+        "app.css": _own("app.css"),
+        "leaflet.js": assets.leaflet_script(),
+        "map.js": assets.script("map.js"),
+        "answer.js": assets.script("answer.js"),
+        **{name: _own(name) for name in _OWN_SCRIPTS},
+        "land.json": assets.land(),
+        "icon.svg": _own("icon.svg"),
+    }
+    return {
+        name: _Document(text.encode("utf-8"), _KINDS[name.rpartition(".")[2]])
+        for name, text in texts.items()
+    }
+
+
+def _address(name: str) -> str:
+    stem, _, extension = name.rpartition(".")
+    return f"{stem}.{_sources()[name].digest}.{extension}"
+
+
+@cache
+def _files() -> dict[str, _Document]:
+    return {_address(name): document for name, document in _sources().items()}
+
+
+def _page(settings: Settings, cells: int) -> _Document:
+    values = {
+        "max_bytes": str(settings.max_upload_bytes),
+        "cells": str(cells),
+        "tile_url": settings.tile_url,
+        "tile_attribution": settings.tile_attribution,
+    }
+    values |= {name: f"static/{_address(name)}" for name in _sources()}
+    text = re.sub(r"\{\{([\w.]+)\}\}", lambda match: escape(values[match[1]]), _own("page.html"))
+    return _Document(text.encode("utf-8"), "text/html; charset=utf-8")
+
+
+def _policy(tile_url: str) -> str:
+    images = "'self' blob: data:" + (f" {tile_origin(tile_url)}" if tile_url else "")
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            f"img-src {images}",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+def _own(name: str) -> str:
+    return (_STATIC / name).read_text(encoding="utf-8")

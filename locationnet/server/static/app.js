@@ -1,0 +1,370 @@
+// The page: takes a photo, has it located, and shows the answer in the panel and on the map.
+// Knows nothing of how a photo is read, sent or drawn.
+"use strict";
+
+(() => {
+  const { node, say } = AnswerView;
+  const byId = (id) => document.getElementById(id);
+  const options = document.body.dataset;
+  const MAX_BYTES = Number(options.maxBytes);
+  const COUNTS = [3, 5, 10, 25, 100];
+  const PRODUCT = "LocationNet";
+
+  const [intro, photoCard, problem, keyForm, result] =
+    ["intro", "photo", "problem", "key-form", "result"].map(byId);
+  const [thumbnail, file, address] = ["thumbnail", "file", "url"].map(byId);
+
+  const state = { photo: null, answer: null, count: 5, prior: false, running: null, taking: 0 };
+
+  byId("limits").textContent = `JPEG, PNG or WebP, up to ${Photos.megabytes(MAX_BYTES)}.`;
+
+  // The map.
+
+  const map = new LocationMap(byId("map"), null,
+    (rank) => (state.prior ? map.zoomTo(rank) : choose(rank)));
+  map.fit(false);
+  byId("tile-note").hidden = !options.tileUrl;
+  drawLand();
+
+  // Nobody waits for the land: without it everything else works.
+  async function drawLand() {
+    try {
+      map.drawLand(await (await fetch(options.land)).json());
+    } catch {
+      say("The coasts could not be loaded.", true);
+    }
+    if (options.tileUrl) map.addTiles(options.tileUrl, options.tileAttribution);
+  }
+
+  const guess = new Guess(map, () => {
+    if (!state.answer) return;
+    showAnswer();
+    result.focus({ preventScroll: true });
+    const km = LocationMap.distanceKm(guess.point || state.answer.best, state.answer.best);
+    say(guess.point ? `${AnswerView.kilometres(km)} from the model's best point.`
+      : "Your guess is removed.");
+  });
+
+  function drawMap(animate) {
+    if (state.prior) {
+      map.show(state.answer.prior, [], null);
+    } else {
+      const { answer } = state;
+      map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap), null);
+    }
+    map.fit(animate);
+  }
+
+  function choose(rank) {
+    if (state.prior) setPrior(false);
+    map.zoomTo(rank);
+    AnswerView.markChosen(result, rank);
+  }
+
+  function setPrior(on) {
+    state.prior = on;
+    drawMap(true);
+    AnswerView.markPrior(on);
+  }
+
+  async function toggleCells() {
+    const button = byId("show-cells");
+    const on = button.getAttribute("aria-pressed") === "false";
+    button.disabled = true;
+    try {
+      map.showGrid(on ? await Service.cells() : null);
+      button.setAttribute("aria-pressed", String(on));
+      say(on ? `All ${AnswerView.number(Number(options.cells))} cells are shown.`
+        : "Only the answer's cells are shown.");
+    } catch (error) {
+      if (error.needsKey) askForKey(error, toggleCells);
+      else say(error.message, true);
+    } finally {
+      button.disabled = false;
+      button.focus();
+    }
+  }
+
+  // The panel.
+
+  const places = () => state.answer.predictions.slice(0, state.count);
+
+  // The answer's best point, with the name that the ranked places have for it.
+  function named(answer) {
+    const same = answer.predictions.find(({ lat, lng }) =>
+      lat === answer.best.lat && lng === answer.best.lng);
+    return { ...answer, best: { ...same, ...answer.best } };
+  }
+
+  function countChoice() {
+    const most = state.answer.predictions.length;
+    const list = node("select", { id: "count", onchange: () => {
+      state.count = Number(list.value);
+      showAnswer();
+      byId("count").focus();
+    } }, ...COUNTS.filter((count, i) => !i || COUNTS[i - 1] < most)
+      .map((count) => node("option", { value: count }, String(Math.min(count, most)))));
+    list.value = String(state.count);
+    return node("div", { class: "count" }, node("label", { for: "count" }, "How many"), list);
+  }
+
+  function information({ heatmap: { features }, information_bits: bits }) {
+    const held = features.reduce((sum, { properties }) => sum + properties.probability, 0);
+    return AnswerView.information({ information_bits: bits },
+      { probability: held, cells: features.length, of: Number(options.cells) });
+  }
+
+  function timing({ timing_ms: { fetch: fetching, decode, infer }, model }) {
+    const parts = [["fetching", fetching], ["decoding", decode], ["recognising", infer]]
+      .filter(([, ms]) => ms > 0).map(([name, ms]) => `${name} ${AnswerView.number(ms)} ms`);
+    return node("p", { class: "quiet", id: "timing" },
+      `Model ${model.name} ${model.version}. Time on the server: ${parts.join(", ")}.`);
+  }
+
+  function showAnswer() {
+    const { answer } = state;
+    state.prior = false;
+    byId("prior-badge").hidden = true;
+    const waiting = byId("guess-first").checked && !guess.point && !state.revealed;
+    byId("show-all").hidden = waiting;
+    result.hidden = false;
+    if (waiting) {
+      map.clear();
+      result.replaceChildren(node("h2", {}, "Where was it taken?"),
+        node("p", {}, "The answer is ready. Make your guess on the map first."),
+        node("div", { class: "row" },
+          node("button", { type: "button", id: "reveal", class: "button", onclick: () => {
+            state.revealed = true;
+            guess.stop();
+            showAnswer();
+            result.focus({ preventScroll: true });
+          } }, "Show the answer without a guess")));
+      document.title = `Your turn – ${PRODUCT}`;
+      return;
+    }
+    photoCard.classList.add("small");
+    const prior = answer.prior && named(answer.prior);
+    result.replaceChildren(...[
+      prior && AnswerView.demoNotice(prior), AnswerView.abstention(answer),
+      AnswerView.bestGuess(named(answer)), guess.section(answer),
+      AnswerView.placeList(places(), choose, countChoice()), information(answer),
+      AnswerView.evidence(answer), prior && AnswerView.priorSection(prior, setPrior),
+      timing(answer),
+    ].filter(Boolean));
+    drawMap(false);
+    const [first] = answer.predictions;
+    document.title = `${AnswerView.placeName(first)} (${AnswerView.percent(first.probability)}) – `
+      + PRODUCT;
+  }
+
+  function announce() {
+    const [first] = state.answer.predictions;
+    if (byId("reveal")) say("The answer is ready. Your guess first.");
+    else say(`${state.answer.abstained ? "The model abstains. " : ""}First place: `
+      + `${AnswerView.placeName(first)}, ${AnswerView.percent(first.probability)}.`);
+  }
+
+  // A photo on its way.
+
+  function showPhoto(photo) {
+    if (thumbnail.src) URL.revokeObjectURL(thumbnail.src);
+    thumbnail.removeAttribute("src");
+    thumbnail.hidden = true;
+    if (photo.blob) thumbnail.src = URL.createObjectURL(photo.blob);
+    byId("photo-name").textContent = photo.name;
+    byId("photo-facts").textContent = photo.blob ? Photos.megabytes(photo.blob.size)
+      : "Fetched by the server; this page does not load it.";
+    photoCard.classList.remove("small");
+    photoCard.hidden = false;
+    intro.hidden = true;
+  }
+  thumbnail.addEventListener("load", () => {
+    thumbnail.hidden = false;
+  });
+
+  function clearAnswer() {
+    state.answer = null;
+    state.revealed = false;
+    result.hidden = true;
+    result.replaceChildren();
+    problem.hidden = true;
+    keyForm.hidden = true;
+    byId("show-all").hidden = true;
+    byId("prior-badge").hidden = true;
+    map.clear();
+  }
+
+  function setWorking(on) {
+    byId("working").hidden = !on;
+    byId("cancel").hidden = !on;
+    byId("another").hidden = on;
+    document.body.classList.toggle("busy", on);
+  }
+
+  function step(share) {
+    const bar = byId("progress");
+    const sending = share < 1;
+    const text = sending ? "Sending the photo…"
+      : state.photo.url ? "The server fetches the photo and looks at it…"
+        : "Looking at the photo…";
+    if (byId("step").textContent !== text) {
+      byId("step").textContent = text;
+      say(text);
+    }
+    if (sending) bar.value = share;
+    else bar.removeAttribute("value");
+  }
+
+  // Back to the beginning.
+  function reset() {
+    stopRequest();
+    clearAnswer();
+    guess.stop();
+    guess.clear();
+    state.photo = null;
+    photoCard.hidden = true;
+    intro.hidden = false;
+    map.fit(true);
+    document.title = `${PRODUCT}: where was this photo taken?`;
+  }
+
+  function stopRequest() {
+    state.taking += 1; // whoever is still reading a file gives up
+    if (state.running) state.running.abort();
+    state.running = null;
+    setWorking(false);
+  }
+
+  function fail(message, again) {
+    problem.replaceChildren(node("p", {}, node("b", {}, "That did not work. "), message));
+    if (again) {
+      problem.append(node("button", { type: "button", id: "again", class: "button",
+        onclick: again }, "Try again"));
+    }
+    problem.hidden = false;
+    document.title = `That did not work – ${PRODUCT}`;
+    problem.scrollIntoView({ block: "nearest" });
+  }
+
+  function askForKey(error, again) {
+    if (error.message) fail(error.message);
+    keyForm.hidden = false;
+    keyForm.onsubmit = (event) => {
+      event.preventDefault();
+      Service.useKey(byId("key").value);
+      byId("key").value = "";
+      keyForm.hidden = true;
+      problem.hidden = true;
+      again();
+    };
+    byId("key").focus();
+  }
+
+  async function locate() {
+    const { photo } = state;
+    stopRequest();
+    clearAnswer();
+    const running = state.running = new AbortController();
+    setWorking(true);
+    step(photo.url ? 1 : 0);
+    document.title = `Locating… – ${PRODUCT}`;
+    byId("cancel").focus({ preventScroll: true });
+    try {
+      const answer = await Service.locate(photo, step, running.signal);
+      if (!answer || state.running !== running) return; // cancelled, or replaced by another photo
+      state.answer = answer;
+      setWorking(false);
+      showAnswer();
+      announce();
+      result.focus({ preventScroll: true });
+      if (byId("reveal")) guess.start(false);
+      window.scrollTo({ top: 0 });
+    } catch (error) {
+      if (state.running !== running) return;
+      if (!(error instanceof Service.Failure)) throw error;
+      setWorking(false);
+      if (error.needsKey) askForKey(error, locate);
+      else fail(error.message, error.retry ? locate : null);
+    } finally {
+      if (state.running === running) state.running = null;
+    }
+  }
+
+  // Take what was chosen: a function that returns, or resolves to, a photo of Photos.
+  async function take(read) {
+    stopRequest();
+    const taking = state.taking;
+    let photo;
+    try {
+      photo = await read();
+    } catch (error) {
+      if (taking !== state.taking) return;
+      if (state.photo) reset();
+      fail(error.message);
+      return;
+    }
+    if (taking !== state.taking) return; // another one was chosen meanwhile
+    guess.stop();
+    guess.clear();
+    state.photo = photo;
+    showPhoto(photo);
+    map.fit(false);
+    await locate();
+  }
+
+  function takeFiles(files) {
+    if (files.length > 1) say(`Only the first of ${files.length} files is located.`, true);
+    return take(() => Photos.fromFile(files[0], MAX_BYTES));
+  }
+
+  // What people do.
+
+  byId("choose").addEventListener("click", () => file.click());
+  file.addEventListener("change", () => {
+    const files = [...file.files];
+    file.value = ""; // so that the same file can be chosen again
+    if (files.length) takeFiles(files);
+  });
+  byId("url-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    take(() => Photos.fromAddress(address.value));
+  });
+  byId("cancel").addEventListener("click", () => {
+    reset();
+    say("Cancelled.");
+    byId("choose").focus();
+  });
+  byId("another").addEventListener("click", () => {
+    reset();
+    byId("choose").focus();
+  });
+  byId("show-all").addEventListener("click", () => map.fit());
+  byId("show-cells").addEventListener("click", toggleCells);
+
+  document.addEventListener("paste", (event) => {
+    if (event.target.closest?.("input")) return;
+    const { files, text } = Photos.fromTransfer(event.clipboardData);
+    if (!files.length && !text) return;
+    event.preventDefault();
+    if (files.length) takeFiles(files);
+    else take(() => Photos.fromAddress(text));
+  });
+
+  // Entering a child fires before leaving its parent: what is dragged is gone when both are even.
+  let depth = 0;
+  const dragging = (by) => {
+    depth = by ? Math.max(0, depth + by) : 0;
+    document.body.classList.toggle("dragging", depth > 0);
+  };
+  document.addEventListener("dragenter", () => dragging(1));
+  document.addEventListener("dragleave", () => dragging(-1));
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    dragging(0);
+    const { files, text } = Photos.fromTransfer(event.dataTransfer);
+    if (files.length) takeFiles(files);
+    else if (text) take(() => Photos.fromAddress(text));
+    else say("There was no photo in that.", true);
+  });
+})();
