@@ -86,7 +86,7 @@ class Batcher(Generic[Item, Result]):
         Exception
             Whatever computing its batch raised.
         """
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Timed[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(item, perf_counter(), answer))
         self._arrived.set()
         return await answer

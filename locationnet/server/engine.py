@@ -107,7 +107,7 @@ class Engine:
         return Located(found, decoded - start, waited, ran)
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run something in the bounded pool for photos; cancelled before its turn, it never runs."""
+        """Run something in the bounded pool; cancelled before its turn, it never runs."""
         return await asyncio.get_running_loop().run_in_executor(self._photos, work)
 
     def facts(self, prediction: Prediction, options: Options) -> dict[str, Any]:

@@ -79,8 +79,6 @@ class Options(BaseModel):
         return region(self.countries, self.bbox, self.near)
 
 
-
-
 def region(
     countries: list[str] | None, bbox: list[float] | None, near: list[float] | None
 ) -> Region:
@@ -120,5 +118,3 @@ def refined(
     if coarse:
         prediction = prediction.coarse(coarse)
     return prediction
-
-

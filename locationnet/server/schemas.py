@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_TOP_K = 100
-DEFAULT_TOP_K = 5
+from locationnet.server.options import Options
+from locationnet.server.settings import MAX_BATCH_PHOTOS
 
-
-class PhotoURL(BaseModel):
-    """A photo to fetch and locate."""
+class PhotoURL(Options):
+    """A photo to fetch and locate; its options win over the query's."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -23,12 +22,18 @@ class PhotoURL(BaseModel):
     )
 
     url: str = Field(description="http or https, on the usual port.")
-    top_k: int | None = Field(
-        None, ge=1, le=MAX_TOP_K, description="How many places; wins over the query's."
+
+
+class PhotoURLs(Options):
+    """Photos to fetch and locate."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"example": {"urls": ["https://example.org/photo.jpg"], "top_k": 5}},
     )
-    heatmap: bool | None = Field(
-        None, description="Whether the answer holds a heat map; wins over the query's."
-    )
+
+    urls: list[str] = Field(min_length=1, max_length=MAX_BATCH_PHOTOS, description="In order.")
 
 
 class Place(BaseModel):
@@ -88,7 +93,8 @@ class TimingMs(BaseModel):
 
     fetch: float = Field(examples=[80.0])
     decode: float = Field(examples=[12.0])
-    infer: float = Field(examples=[20.0])
+    queue: float = Field(description="Waiting for the network.", examples=[3.0])
+    infer: float = Field(description="Of the whole batch.", examples=[20.0])
 
 
 class Answer(Guess):
@@ -98,7 +104,9 @@ class Answer(Guess):
     information_bits: float = Field(
         description="How far the photo moved the answer from the prior.", examples=[0.6]
     )
-    evidence: list[Evidence] = Field(description="Empty where the model cannot say.")
+    evidence: list[Evidence] | None = Field(
+        None, description="Only with explain; empty where the model cannot say."
+    )
     demo: Literal[True] | None = Field(None, description="Only where the model is a demo.")
     prior: Guess | None = Field(
         None, description="Only beside a demo's answer: what it says without any photo."
@@ -112,12 +120,37 @@ class Answer(Guess):
     timing_ms: TimingMs
 
 
+class ProblemDetails(BaseModel):
+    """An error, RFC 9457."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Forbidden"])
+    status: int = Field(examples=[403])
+    detail: str
+
+
+class BatchResult(BaseModel):
+    """What came of one photo of a batch: its answer, or why there is none."""
+
+    status: int = Field(examples=[200])
+    answer: Answer | None = None
+    problem: ProblemDetails | None = None
+
+
+class BatchAnswer(BaseModel):
+    """What came of each photo, in order."""
+
+    results: list[BatchResult]
+
+
 class ModelFacts(BaseModel):
     """What the loaded bundle says of itself."""
 
     name: str = Field(examples=["demo"])
     version: str = Field(examples=["1.0.0"])
     demo: bool
+    explains: bool = Field(description="Whether answers can name what was seen.")
+    precision: str = Field(examples=["f32"])
     description: str
     license: str = Field(examples=["Apache-2.0"])
     grid_sha256: str
@@ -138,12 +171,3 @@ class Ready(BaseModel):
     """The model answers."""
 
     status: Literal["ready"] = "ready"
-
-
-class ProblemDetails(BaseModel):
-    """An error, RFC 9457."""
-
-    type: str = Field(examples=["about:blank"])
-    title: str = Field(examples=["Forbidden"])
-    status: int = Field(examples=[403])
-    detail: str

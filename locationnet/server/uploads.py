@@ -1,103 +1,169 @@
-"""The body of ``POST /locate``, in any of its three forms, to the bytes of a photo or its URL.
+"""The body of a request, in any of its forms, to the bytes of photos or their URLs.
 
-Knows nothing of images or of fetching. A photo stays in memory: it never touches the disk, and no
-more than the limit of it is ever held.
+Knows nothing of images or of fetching. A photo stays in memory: it never touches the disk, no more
+than the limit of it is ever held, and every byte held is accounted for.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from locationnet.server.admission import Account
+from locationnet.server.options import Options
 from locationnet.server.problems import Problem, invalid
-from locationnet.server.schemas import PhotoURL
+from locationnet.server.schemas import PhotoURL, PhotoURLs
+from locationnet.server.settings import MAX_BATCH_PHOTOS
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_JSON_BYTES = 16 * 1024
+_MAX_JSON_BATCH_BYTES = MAX_BATCH_PHOTOS * _MAX_JSON_BYTES
 _MULTIPART_OVERHEAD = 16 * 1024
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What was sent: the bytes of a photo, or a URL and perhaps what is wanted of the answer."""
+    """What was sent: photos or URLs, in the order of the request, and what is wanted of them."""
 
-    photo: bytes = b""
-    url: str | None = None
-    top_k: int | None = None
-    heatmap: bool | None = None
+    options: Options
+    photos: list[bytes] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.photos) + len(self.urls)
 
 
-async def read_submission(request: Request, max_bytes: int) -> Submission:
-    """Read the body of a request.
+async def read_photo(
+    request: Request, options: Options, max_bytes: int, account: Account
+) -> Submission:
+    """Read the body of a request for one photo.
 
     Parameters
     ----------
     request
         With a body of JSON ``{"url": …, "top_k": …}``, of multipart form data with one ``file``, or
         of an image.
+    options
+        From the query; fields of the body win.
     max_bytes
         Size of the largest photo; reading stops beyond it.
+    account
+        Is told of every byte.
 
     Raises
     ------
     Problem
-        400, 413, 415 or 422.
+        400, 413, 415, 422 or 503.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(request)
     if kind == "application/json":
-        body = await _read(request, _MAX_JSON_BYTES, "JSON")
-        try:
-            wanted = PhotoURL.model_validate_json(body)
-        except ValidationError as error:
-            raise invalid(error) from error
-        return Submission(url=wanted.url, top_k=wanted.top_k, heatmap=wanted.heatmap)
+        wanted = await _read_json(request, PhotoURL, _MAX_JSON_BYTES)
+        own = wanted.model_dump(exclude_unset=True, exclude={"url"})
+        return Submission(_merged(options, own), urls=[wanted.url])
     if kind == "multipart/form-data":
-        photo = await _read_form(request, max_bytes)
+        photos, fields = await _read_form(request, max_bytes, account, files=1)
+        options = _merged(options, fields)
     elif kind.startswith("image/"):
-        photo = await _read(request, max_bytes, "photo")
+        photos = [await _read(request, max_bytes, "photo", account)]
     else:
         raise Problem(
             415,
             "send application/json with a url, multipart/form-data with a file, or a body of "
             "type image/jpeg, image/png or image/webp",
         )
-    if not photo:
+    if not photos[0]:
         raise Problem(400, "the photo is empty")
-    return Submission(photo=photo)
+    return Submission(options, photos=photos)
 
 
-async def _read(request: Request, max_bytes: int, what: str) -> bytes:
+async def read_photos(
+    request: Request, options: Options, max_bytes: int, account: Account
+) -> Submission:
+    """Read the body of a request for several photos; see `read_photo`.
+
+    It is JSON ``{"urls": […], …}`` or multipart form data with several parts named ``file``.
+    """
+    kind = _kind(request)
+    if kind == "application/json":
+        wanted = await _read_json(request, PhotoURLs, _MAX_JSON_BATCH_BYTES)
+        own = wanted.model_dump(exclude_unset=True, exclude={"urls"})
+        return Submission(_merged(options, own), urls=wanted.urls)
+    if kind == "multipart/form-data":
+        photos, fields = await _read_form(request, max_bytes, account, files=MAX_BATCH_PHOTOS)
+        return Submission(_merged(options, fields), photos=photos)
+    raise Problem(415, "send application/json with urls, or multipart/form-data with files")
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _merged(options: Options, fields: dict[str, Any]) -> Options:
+    try:
+        return options.with_fields(fields)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+async def _read_json(request: Request, form: type[Model], most: int) -> Model:
+    body = await _read(request, most, "JSON")
+    try:
+        return form.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+async def _read(
+    request: Request, max_bytes: int, what: str, account: Account | None = None
+) -> bytes:
     body = bytearray()
-    async for chunk in _capped(request, max_bytes, what):
+    async for chunk in _capped(request, max_bytes, what, account):
         body += chunk
     return bytes(body)
 
 
-async def _read_form(request: Request, max_bytes: int) -> bytes:
-    stream = _capped(request, max_bytes + _MULTIPART_OVERHEAD, "photo")
-    parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=0)
-    parser.spool_max_size = max_bytes + _MULTIPART_OVERHEAD  # beyond it, it would write to the disk
+async def _read_form(
+    request: Request, max_bytes: int, account: Account, files: int
+) -> tuple[list[bytes], dict[str, Any]]:
+    """Return the parts named file, in order, and the options among the other parts."""
+    most = files * (max_bytes + _MULTIPART_OVERHEAD)
+    stream = _capped(request, most, "photo" if files == 1 else "form", account)
+    names = Options.model_fields
+    parser = MultiPartParser(request.headers, stream, max_files=files, max_fields=len(names))
+    parser.spool_max_size = most  # beyond it, it would write to the disk
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise Problem(400, "expected multipart form data with one part, a file") from error
+        many = "one part" if files == 1 else f"up to {files} parts"
+        raise Problem(400, f"expected multipart form data with {many} named file") from error
     try:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise Problem(400, "expected a part named file")
-        photo = await file.read()
+        photos, fields = [], {}
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile) and name == "file":
+                photos.append(await value.read())
+            elif isinstance(value, str) and name in names:
+                fields[name] = value
+            else:
+                raise Problem(400, "expected parts named file, and fields that are options")
     finally:
         await form.close()
-    if len(photo) > max_bytes:
+    if not photos:
+        raise Problem(400, "expected a part named file")
+    if files == 1 and len(photos[0]) > max_bytes:
         raise _too_large(max_bytes, "photo")
-    return photo
+    return photos, fields
 
 
-async def _capped(request: Request, max_bytes: int, what: str) -> AsyncGenerator[bytes, None]:
+async def _capped(
+    request: Request, max_bytes: int, what: str, account: Account | None
+) -> AsyncGenerator[bytes, None]:
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > 18 or int(announced) > max_bytes:
         raise _too_large(max_bytes, what)
@@ -106,6 +172,8 @@ async def _capped(request: Request, max_bytes: int, what: str) -> AsyncGenerator
         received += len(chunk)
         if received > max_bytes:
             raise _too_large(max_bytes, what)
+        if account is not None:
+            account.take(len(chunk))
         yield chunk
 
 

@@ -70,7 +70,7 @@ const Service = (() => {
   function locate(photo, onStep, signal) {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest(); // fetch tells nothing of how far it is
-      request.open("POST", `locate?top_k=${MOST_PLACES}&heatmap=true`);
+      request.open("POST", `locate?top_k=${MOST_PLACES}&heatmap=true&explain=true`);
       request.setRequestHeader("Content-Type", photo.url ? "application/json" : photo.type);
       if (key) request.setRequestHeader("X-API-Key", key);
       let stalled = 0;

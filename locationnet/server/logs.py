@@ -1,0 +1,115 @@
+"""The service's log: one JSON object a line on standard error, one line a request.
+
+Nothing of a photo, of an answer or of whoever asks is in it, and no URL unless the operator wants
+them: a path is logged only where it is one of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import uuid
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from locationnet.server.metrics import Metrics
+
+logger = logging.getLogger("locationnet.server")
+
+# Asked for every few seconds by machines: counted, not logged.
+_QUIET = frozenset({"/healthz", "/readyz", "/ping", "/metrics"})
+_KNOWN = _QUIET | {
+    "/", "/locate", "/locate/batch", "/invocations", "/model", "/docs", "/openapi.json",
+    "/cells.geojson",
+}  # fmt: skip
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as a JSON object: time, level, message, and the fields that it was given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Writes to standard error, and goes on where that is full or gone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Lose the line: answering matters more, and there is nowhere left to say so."""
+
+
+def configure() -> None:
+    """Make every logger of this process write JSON lines to standard error."""
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("locationnet", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def note(message: str, level: int = logging.INFO, **fields: Any) -> None:
+    """Log a message with fields."""
+    logger.log(level, message, extra={"fields": fields})
+
+
+class Observed:
+    """Middleware that gives each request an id, and counts and logs what came of it.
+
+    What a request's own code puts into ``scope["state"]["log"]`` is logged with it.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = perf_counter(), 0
+        request_id = uuid.uuid4().hex
+        fields: dict[str, Any] = {}
+        scope.setdefault("state", {})["log"] = fields
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []), (b"x-request-id", request_id.encode())
+                ]  # fmt: skip
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            duration = perf_counter() - start
+            path = scope["path"] if scope["path"] in _KNOWN else "other"
+            self._metrics.requests.labels(path, str(status)).inc()
+            self._metrics.seconds.labels(path).observe(duration)
+            if path not in _QUIET:
+                note(
+                    "request",
+                    request_id=request_id,
+                    method=scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "other",
+                    path=path,
+                    status=status,
+                    ms=round(1000 * duration, 1),
+                    **fields,
+                )
