@@ -546,10 +546,12 @@ def test_tiles_come_from_the_configured_server_alone(
     with serving(locator, **settings) as client:
         context = browser.new_context()
         asked: list[str] = []
-        context.route(
-            "https://tiles.example/**",
-            lambda route: (asked.append(route.request.url), route.abort())[1],
-        )
+
+        def refuse(route: Any) -> None:
+            asked.append(route.request.url)
+            route.abort()
+
+        context.route("https://tiles.example/**", refuse)
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{client.port}/")
         expect(page.locator(".tile-attribution")).to_have_text("© <b>Tiles</b>")
