@@ -98,6 +98,7 @@ async def fetch(
     url: str,
     policy: FetchPolicy,
     *,
+    receive: Callable[[int], None] = lambda _: None,
     resolver: Resolver | None = None,
     backend: httpcore2.AsyncNetworkBackend | None = None,
     ssl_context: ssl.SSLContext | None = None,
@@ -110,6 +111,8 @@ async def fetch(
         What a user wrote; nothing about it is trusted.
     policy
         The limits.
+    receive
+        Called with the size of each part of the body that arrives; what it raises ends the fetch.
     resolver, backend, ssl_context
         Replace the system's name resolution, sockets and trusted certificates.
 
@@ -139,7 +142,8 @@ async def fetch(
                     public_only=not exempt,
                     dial_timeout_s=policy.timeout_s / _MAX_DIALS,
                 )
-                answer = await _get(target, network, policy, ssl_context or _system_trust())
+                trust = ssl_context or _system_trust()
+                answer = await _get(target, network, policy, trust, receive)
                 if isinstance(answer, bytes):
                     return answer
                 target = answer
@@ -231,6 +235,7 @@ async def _get(
     network: _CheckedBackend,
     policy: FetchPolicy,
     ssl_context: ssl.SSLContext,
+    receive: Callable[[int], None],
 ) -> bytes | Target:
     """Request one URL; return the body, or where a redirect leads."""
     url = httpcore2.URL(
@@ -255,7 +260,7 @@ async def _get(
                 return _redirected(target, fields.get("location", ""))
             if response.status != 200:
                 raise RemoteFailedError(f"the remote server answered {response.status}, not 200")
-            return await _body(response, fields, policy.max_bytes)
+            return await _body(response, fields, policy.max_bytes, receive)
     except httpcore2.ConnectError as error:
         raise RemoteFailedError("the remote server could not be reached") from error
     except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
@@ -265,7 +270,12 @@ async def _get(
             await network.aclose()
 
 
-async def _body(response: httpcore2.Response, fields: dict[str, str], max_bytes: int) -> bytes:
+async def _body(
+    response: httpcore2.Response,
+    fields: dict[str, str],
+    max_bytes: int,
+    receive: Callable[[int], None],
+) -> bytes:
     # A server that compresses although we asked it not to may be sending a bomb.
     if fields.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
         raise RemoteFailedError("the remote server compressed its answer, unasked")
@@ -277,6 +287,7 @@ async def _body(response: httpcore2.Response, fields: dict[str, str], max_bytes:
         body += chunk
         if len(body) > max_bytes:
             raise too_large
+        receive(len(chunk))
     return bytes(body)
 
 

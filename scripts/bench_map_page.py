@@ -30,7 +30,7 @@ def main() -> None:
     """Serve the page over the grid, drag it, and print what was seen."""
     grid = Grid.read(sys.argv[1])
     app = FastAPI()
-    app.include_router(pages.router(read_settings(), grid))
+    app.include_router(pages.router(read_settings(), lambda: grid))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     threading.Thread(target=server.run, daemon=True).start()
     while not server.started:

@@ -49,7 +49,12 @@ app.command("locate")(locate.locate)
 app.command("models")(models.models)
 app.command("pack")(pack.pack)
 app.command("partition")(partition.partition)
-app.command("serve")(serve.serve)
+# The service's settings are its options, and say themselves how they are written.
+app.command(
+    "serve",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(serve.serve)
 app.command("split")(split.split)
 app.command("train")(train.train)
 

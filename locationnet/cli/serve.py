@@ -1,93 +1,49 @@
-"""``locationnet serve``: the HTTP service."""
+"""``locationnet serve``: the HTTP service; its options are the service's settings."""
 
 from __future__ import annotations
 
-import os
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import typer
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+from locationnet.errors import InputError
+
+_HELP = """\
+Answer POST /locate over HTTP until interrupted, and show a map page at /.
+
+Example: locationnet serve --port 8080, then
+curl -F file=@photo.jpg http://127.0.0.1:8080/locate
+
+Every option can be given as an environment variable too, --max-batch as LOCATIONNET_MAX_BATCH; give
+API keys that way, because others on the machine can see a command line. Lists are written with
+commas. SIGTERM lets what is in flight end; SIGHUP loads the bundle anew."""
 
 
-def serve(
-    host: Annotated[
-        str, typer.Option(envvar="LOCATIONNET_HOST", help="Address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(min=0, max=65535, envvar="LOCATIONNET_PORT", help="Port; 0 takes a free one."),
-    ] = 8080,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=1, envvar="LOCATIONNET_WORKERS", help="Processes; each loads the model once."
-        ),
-    ] = 1,
-    model: Annotated[
-        str,
-        typer.Option(
-            envvar="LOCATIONNET_MODEL",
-            help="A bundle's name or directory (see `locationnet models`).",
-        ),
-    ] = "demo",
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure", help="Allow an address that other machines reach; nobody is asked who."
-        ),
-    ] = False,
-) -> None:
-    """Answer POST /locate over HTTP until interrupted.
+def serve(context: typer.Context) -> None:
+    """Answer POST /locate over HTTP until interrupted, and show a map page at /."""
+    from pydantic_settings import CliSettingsSource
 
-    Example: locationnet serve --port 8080, then
-    curl -F file=@photo.jpg http://127.0.0.1:8080/locate
+    from locationnet.server.run import check_address, run
+    from locationnet.server.settings import Settings, read_settings
 
-    Further settings are environment variables LOCATIONNET_...; see the documentation.
-    """
-    if not insecure and not _is_loopback(host):
-        raise typer.BadParameter(
-            f"{host} can be reached from other machines, and this service asks nobody who they "
-            "are; put a proxy that does in front of 127.0.0.1, or give --insecure.",
-            param_hint="--host",
-        )
-    import uvicorn
-
-    from locationnet.model.bundle import Bundle
-    from locationnet.model.locator import load_model
-    from locationnet.server.app import create_app
-    from locationnet.server.settings import read_settings
-
-    settings = read_settings(host=host, port=port, workers=workers, model=model)
-    typer.echo(f"serving {model} on http://{host}:{port or '(a free port)'}", err=True)
-    app: FastAPI | str
-    if workers == 1:
-        app = create_app(settings, load_model(model))
-    else:
-        # Workers that cannot start are started again and again: look for the reason here.
-        Bundle.open(model).verify()
-        os.environ["LOCATIONNET_MODEL"] = model
-        app = "locationnet.server.app:app_from_environment"
-    uvicorn.run(
-        app,
-        factory=workers > 1,
-        workers=workers,
-        host=host,
-        port=port,
-        access_log=False,  # it would hold every query
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        lifespan="on",
+    parser = ArgumentParser(
+        prog="locationnet serve",
+        usage="%(prog)s [OPTIONS]",
+        description=_HELP,
+        formatter_class=RawDescriptionHelpFormatter,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+    given: CliSettingsSource[ArgumentParser] = CliSettingsSource(
+        Settings,
+        cli_parse_args=context.args,
+        root_parser=parser,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+        settings = read_settings(_cli_settings_source=given)
+        check_address(settings)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    run(settings)

@@ -36,7 +36,7 @@ class Queue:
         self._pace_s = 0.05
 
     @contextmanager
-    def entered(self, photos: int = 1) -> Iterator[None]:
+    def entered(self, photos: int = 1) -> Iterator[Ticket]:
         """Let photos in until the block ends.
 
         Raises
@@ -47,15 +47,29 @@ class Queue:
         if self.inside + photos > self.limit:
             raise Overloaded(self.inside * self._pace_s)
         self.inside += photos
+        ticket = Ticket(self, photos)
         try:
-            yield
+            yield ticket
         finally:
-            self.inside -= photos
+            ticket.keep(0)
 
     def passed(self, seconds: float) -> None:
         """Note that a photo was answered after it shared the machine for some seconds."""
         pace = seconds / max(1, self.inside)
         self._pace_s += (pace - self._pace_s) / 16
+
+
+class Ticket:
+    """The places that one request has in a `Queue`."""
+
+    def __init__(self, queue: Queue, photos: int) -> None:
+        self._queue = queue
+        self._photos = photos
+
+    def keep(self, photos: int) -> None:
+        """Give back the places that are more than so many."""
+        self._queue.inside -= max(0, self._photos - photos)
+        self._photos = min(self._photos, photos)
 
 
 class Memory:

@@ -5,210 +5,261 @@ Knows nothing of sockets, processes or the command line, and keeps nothing of a 
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
+import threading
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache, partial
-from time import perf_counter
 from typing import Annotated, Any
 
-import anyio.to_thread
-import numpy as np
 from fastapi import FastAPI, Query, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import Response
 
 from locationnet import __version__
-from locationnet.model.answer import answer
-from locationnet.model.heatmap import heatmap as heat_map
 from locationnet.model.locator import Locator, load_model
-from locationnet.remote import fetch
 from locationnet.server import docs, pages, problems
+from locationnet.server.access import Access
+from locationnet.server.logs import Observed
+from locationnet.server.metrics import MEDIA_TYPE
+from locationnet.server.options import Options
 from locationnet.server.problems import Problem
 from locationnet.server.schemas import (
-    DEFAULT_TOP_K,
-    MAX_TOP_K,
     Alive,
     Answer,
+    BatchAnswer,
     ModelFacts,
     PhotoURL,
+    PhotoURLs,
     ProblemDetails,
     Ready,
 )
-from locationnet.server.settings import Settings, read_settings
-from locationnet.server.uploads import read_submission
+from locationnet.server.service import Service, encoded
+from locationnet.server.settings import MAX_BATCH_PHOTOS, Settings, read_settings
+from locationnet.server.uploads import read_photo, read_photos
 
-logger = logging.getLogger("uvicorn.error")
 # What these say of a broken upload quotes it, and Python prints it where nobody listens.
 for _name in ("python_multipart", "PIL"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
-_TopK = Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many places.")]
-_Heatmap = Annotated[bool, Query(description="Whether to add the cells that hold 95 %.")]
+_Options = Annotated[Options, Query()]
 
-# FastAPI would read a body that it knows of in one go; ours is measured while it arrives.
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": PhotoURL.model_json_schema()},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-        },
+
+def _body(json: type[PhotoURL] | type[PhotoURLs], *, files: int) -> dict[str, Any]:
+    """Describe a body; FastAPI would read whole what it knows of, and ours is measured."""
+    file: dict[str, Any] = {"type": "string", "format": "binary"}
+    if files > 1:
+        file = {"type": "array", "items": file, "minItems": 1, "maxItems": files}
+    options = Options.model_json_schema()["properties"]
+    form = {"type": "object", "required": ["file"], "properties": {"file": file, **options}}
+    content: dict[str, Any] = {
+        "application/json": {"schema": json.model_json_schema()},
+        "multipart/form-data": {"schema": form},
     }
+    if files == 1:
+        content["image/*"] = {"schema": {"type": "string", "format": "binary"}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_BUSY = {
+    401: "An API key is needed.",
+    429: "More than the rate that this server answers; Retry-After says when to come back.",
+    503: "The server is busy; Retry-After says when to come back.",
 }
 _PROBLEMS = {
     400: "Malformed request.",
     403: "The URL leads where this server does not go.",
+    408: "The request did not arrive in time.",
     413: "The photo is too large.",
     415: "Not an image that is read: JPEG, PNG and WebP are.",
-    422: "A number is out of range.",
+    422: "A number is out of range, or a region holds no cell.",
+    **_BUSY,
     502: "The URL's server failed.",
     504: "The URL's server was too slow.",
 }
+_BATCH_PROBLEMS = {
+    status: text for status, text in _PROBLEMS.items() if status not in (403, 502, 504)
+}
 
 
-def create_app(settings: Settings, locator: Locator) -> FastAPI:
+def create_app(
+    settings: Settings, locator: Locator, load: Callable[[], Locator] | None = None
+) -> FastAPI:
     """Return the service as an ASGI application.
 
     Parameters
     ----------
     settings
-        Limits and lists; what says where to listen is for whoever runs the application.
+        Everything an operator can choose; where to listen is for whoever runs the application.
     locator
         The loaded model.
+    load
+        Loads it anew on SIGHUP; by default the one that the settings name.
     """
-    service = _Service(settings, locator)
+    service = Service(settings, locator, load or (lambda: load_locator(settings)))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with _reloading_on_hangup(service):
+            async with service.running():
+                yield
+
     app = FastAPI(
         title="LocationNet",
         version=__version__,
         summary="Says where on Earth a photo was probably taken.",
-        lifespan=service.lifespan,
+        lifespan=lifespan,
         docs_url=None,  # FastAPI's own pages load scripts from a third party
         redoc_url=None,
     )
     problems.install(app)
+    app.add_middleware(Access, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(Observed, metrics=service.metrics)
+    _add_answers(app, service)
+    _add_facts(app, service)
+    app.include_router(pages.router(settings, lambda: service.locator.grid))
+    return app
+
+
+def load_locator(settings: Settings) -> Locator:
+    """Load the model that the settings name, as they say."""
+    return load_model(
+        settings.model,
+        precision=settings.precision,
+        abstain_below_bits=settings.abstain_below_bits,
+    )
+
+
+def app_from_environment() -> FastAPI:
+    """Return the service as the environment configures it, for a process of its own."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on broken metadata
+    settings = read_settings()
+    return create_app(settings, load_locator(settings))
+
+
+def _add_answers(app: FastAPI, service: Service) -> None:
+    """Add the routes that photos are sent to."""
+
+    async def one(request: Request, options: Options) -> Response:
+        return _unstored(await service.answer_one(request, options, read_photo))
 
     @app.post(
         "/locate",
         response_model=Answer,
-        response_model_exclude_unset=True,
         response_description="The ranked places.",
-        openapi_extra=_BODY,
+        openapi_extra=_body(PhotoURL, files=1),
         responses=_documented(_PROBLEMS),
     )
-    async def locate(
-        request: Request,
-        response: Response,
-        top_k: _TopK = DEFAULT_TOP_K,
-        heatmap: _Heatmap = False,
-    ) -> dict[str, Any]:
+    async def locate(request: Request, options: _Options) -> Response:
         """Locate a photo: its URL as JSON, a form with one file, or the image itself as the body.
 
         Nothing of the photo is kept or logged.
         """
-        response.headers["Cache-Control"] = "no-store"
-        return await service.locate(request, top_k, heatmap)
+        return await one(request, options)
 
+    @app.post(
+        "/locate/batch",
+        response_model=BatchAnswer,
+        response_description="What came of each photo, in order.",
+        openapi_extra=_body(PhotoURLs, files=MAX_BATCH_PHOTOS),
+        responses=_documented(_BATCH_PROBLEMS),
+    )
+    async def locate_batch(request: Request, options: _Options) -> Response:
+        """Locate up to 32 photos: their URLs as JSON, or a form with files.
+
+        Each is answered on its own, in order: what is wrong with one says nothing of the others.
+        """
+        found = await service.answer_many(request, options, read_photos, MAX_BATCH_PHOTOS)
+        return _unstored(found)
+
+    @app.post(
+        "/invocations",
+        response_model=Answer,
+        response_description="The ranked places.",
+        openapi_extra=_body(PhotoURL, files=1),
+        responses=_documented(_PROBLEMS),
+    )
+    async def invocations(request: Request, options: _Options) -> Response:
+        """Locate a photo as POST /locate does, under the name that Amazon SageMaker asks for."""
+        return await one(request, options)
+
+
+def _add_facts(app: FastAPI, service: Service) -> None:
+    """Add the routes that tell of the service itself."""
+    not_ready = _documented({503: "The warm-up inference has not passed."})
+
+    def assert_ready() -> None:
+        if not service.ready:
+            raise Problem(503, "the model does not answer", {"Retry-After": "10"})
+
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", response_description="It is.")
     async def healthz() -> Alive:
         """Say that the process is alive."""
         return Alive()
 
-    @app.get(
-        "/readyz",
-        response_description="It does.",
-        responses=_documented({503: "The warm-up inference has not passed."}),
-    )
+    @app.head("/readyz", include_in_schema=False)
+    @app.get("/readyz", response_description="It does.", responses=not_ready)
     async def readyz() -> Ready:
         """Say whether the model answers: a warm-up inference has passed."""
-        if not service.ready:
-            raise Problem(503, "the model does not answer", {"Retry-After": "10"})
+        assert_ready()
+        return Ready()
+
+    @app.get("/ping", response_description="It does.", responses=not_ready)
+    async def ping() -> Ready:
+        """Say what GET /readyz says, under the name that Amazon SageMaker asks for."""
+        assert_ready()
         return Ready()
 
     @app.get("/model", response_description="The manifest's facts.")
     async def model() -> ModelFacts:
         """Return what the loaded bundle says of itself."""
-        return _facts(locator)
+        return _facts(service.locator)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(service.metrics.exposition(), media_type=MEDIA_TYPE)
 
     @app.get("/docs", include_in_schema=False)
     async def documentation() -> Response:
         return docs.page(app.openapi())
 
-    app.include_router(pages.router(settings, locator.grid))
-    return app
+
+def _unstored(answer: dict[str, Any]) -> Response:
+    return Response(
+        encoded(answer), headers={"Cache-Control": "no-store"}, media_type="application/json"
+    )
 
 
-def app_from_environment() -> FastAPI:
-    """Return the service as the environment configures it, for ``uvicorn --factory``."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on broken metadata
-    settings = read_settings()
-    return create_app(settings, load_model(settings.model))
+class _reloading_on_hangup:  # noqa: N801 - a context manager reads like a function
+    """Reload the bundle on SIGHUP while the block runs, where signals can be had."""
 
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._tasks: set[asyncio.Task[None]] = set()
 
-class _Service:
-    """What the requests of one process share."""
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
 
-    def __init__(self, settings: Settings, locator: Locator) -> None:
-        self.settings = settings
-        self.policy = settings.fetch_policy
-        self.locator = locator
-        self.ready = False
-        # Finding the prior's best point takes as long as finding a photo's; top_k hardly varies.
-        self._prior = lru_cache(maxsize=8)(locator.prior)
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
 
-    @asynccontextmanager
-    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        # Decoding and inference hold a core each; more of them at once would only take memory.
-        self.threads = anyio.CapacityLimiter(self.settings.threads)
-        try:
-            await anyio.to_thread.run_sync(self._warm_up, limiter=self.threads)
-        except Exception:  # a process that is alive but not ready says why
-            logger.exception("the warm-up inference failed")
-        else:
-            self.ready = True
-        yield
-
-    async def locate(self, request: Request, top_k: int, heatmap: bool) -> dict[str, Any]:
-        sent = await read_submission(request, self.settings.max_upload_bytes)
-        photo, fetching = sent.photo, 0.0
-        if sent.url is not None:
-            start = perf_counter()
-            photo = await fetch(sent.url, self.policy)
-            fetching = perf_counter() - start
-        wanted = heatmap if sent.heatmap is None else sent.heatmap
-        work = partial(self._locate, photo, sent.top_k or top_k, wanted)
-        facts, decoding, inferring = await anyio.to_thread.run_sync(work, limiter=self.threads)
-        facts["timing_ms"] = {
-            "fetch": round(1000 * fetching, 1),
-            "decode": round(1000 * decoding, 1),
-            "infer": round(1000 * inferring, 1),
-        }
-        return facts
-
-    def _locate(
-        self, photo: bytes, top_k: int, heatmap: bool
-    ) -> tuple[dict[str, Any], float, float]:
-        start = perf_counter()
-        image = self.locator.prepare(photo)
-        decoded = perf_counter()
-        [prediction] = self.locator.predict(image[None], top_k=top_k)
-        facts = answer(self.locator.bundle, prediction, self._prior(top_k))
-        if heatmap:
-            facts["heatmap"] = heat_map(prediction)
-        inferred = perf_counter()
-        return facts, decoded - start, inferred - decoded
-
-    def _warm_up(self) -> None:
-        size = self.locator.bundle.preprocessing.size
-        [prediction] = self.locator.predict(np.zeros((1, 3, size, size), np.float32))
-        prediction.to_dict()
+    def _reload(self) -> None:
+        task = asyncio.ensure_future(self._service.reload())
+        self._tasks.add(task)  # the loop itself holds tasks but weakly
+        task.add_done_callback(self._tasks.discard)
 
 
 def _facts(locator: Locator) -> ModelFacts:
@@ -217,6 +268,8 @@ def _facts(locator: Locator) -> ModelFacts:
         name=manifest.name,
         version=manifest.version,
         demo=manifest.demo,
+        explains=bool(locator.bundle.concepts),
+        precision=locator.precision,
         description=manifest.description,
         license=manifest.license,
         grid_sha256=locator.grid.sha256,

@@ -73,11 +73,6 @@ class Batcher(Generic[Item, Result]):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="infer")
         self._workers = [asyncio.create_task(self._work()) for _ in range(threads)]
 
-    @property
-    def waiting(self) -> int:
-        """How many items wait for their turn."""
-        return len(self._waiting)
-
     async def submit(self, item: Item) -> Timed[Result]:
         """Return what comes of an item. Cancelled before its turn, it is never computed.
 

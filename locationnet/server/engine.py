@@ -6,8 +6,9 @@ Knows the locator and its threads; nothing of HTTP. Another bundle is another en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
@@ -51,8 +52,6 @@ class Engine:
         Threads, batches, cache, and what holds for every answer.
     batch_size
         From `best_batch_size`.
-    expecting
-        How many photos are on the way, for `Batcher`.
     observe
         Called with the size of each batch.
     """
@@ -63,10 +62,12 @@ class Engine:
         settings: Settings,
         *,
         batch_size: int,
-        expecting: Callable[[], int],
         observe: Callable[[int], None],
     ) -> None:
         self.locator = locator
+        self._decoding = 0
+        self._inside = 0
+        self._empty = asyncio.Event()
         self._bounds: Region = settings.region
         self._min_radius_km = settings.min_radius_km
         self._cache = AnswerCache(settings.cache_bytes)
@@ -76,16 +77,28 @@ class Engine:
             size=batch_size,
             wait_s=settings.batch_wait_ms / 1000,
             threads=settings.threads,
-            expecting=expecting,
+            expecting=lambda: self._decoding,
             observe=observe,
         )
         # Finding the prior's best point takes as long as finding a photo's; options hardly vary.
         self._prior = lru_cache(maxsize=32)(self._prior_of)
 
-    @property
-    def waiting(self) -> int:
-        """How many decoded photos wait for the network."""
-        return self._batcher.waiting
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Keep the engine from being closed until the block ends; see `drained`."""
+        self._inside += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing keeps the engine busy."""
+        if self._inside:
+            await self._empty.wait()
 
     async def locate(self, photo: bytes) -> Located:
         """Return the prediction for the bytes of a photo.
@@ -100,7 +113,11 @@ class Engine:
         if known is not None:
             return Located(known, 0.0, 0.0, 0.0)
         start = perf_counter()
-        image = await self.in_thread(lambda: self.locator.prepare(photo))
+        self._decoding += 1
+        try:
+            image = await self.in_thread(lambda: self.locator.prepare(photo))
+        finally:
+            self._decoding -= 1
         decoded = perf_counter()
         found, waited, ran = await self._batcher.submit(image)
         self._cache.put(key, found)

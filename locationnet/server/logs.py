@@ -27,6 +27,8 @@ _KNOWN = _QUIET | {
     "/cells.geojson",
 }  # fmt: skip
 
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
+
 
 class JsonFormatter(logging.Formatter):
     """Writes a record as a JSON object: time, level, message, and the fields that it was given."""
@@ -107,7 +109,9 @@ class Observed:
                 note(
                     "request",
                     request_id=request_id,
-                    method=scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "other",
+                    method=scope["method"]
+                    if scope["method"] in ("GET", "HEAD", "POST")
+                    else "other",
                     path=path,
                     status=status,
                     ms=round(1000 * duration, 1),

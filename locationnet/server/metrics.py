@@ -47,7 +47,7 @@ class Metrics:
             buckets=_PHOTOS, registry=registry,
         )  # fmt: skip
         self.inside = Gauge(
-            "locationnet_queue_photos", "Photos that are being dealt with.", ["state"],
+            "locationnet_queue_photos", "Photos that are being dealt with.",
             registry=registry, multiprocess_mode="livesum",
         )  # fmt: skip
         self._model = Gauge(
@@ -74,5 +74,5 @@ class Metrics:
         if SHARED not in os.environ:
             return generate_latest(self._registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together)
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)

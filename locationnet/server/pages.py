@@ -9,8 +9,9 @@ import gzip
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache, partial
 from html import escape
 from pathlib import Path
 from threading import Lock
@@ -74,27 +75,28 @@ class _Document:
 
 
 class _Cells:
-    """The cells of a grid, drawn when someone first asks."""
+    """The cells of the loaded grid, drawn when someone first asks."""
 
-    def __init__(self, grid: Grid) -> None:
-        self._grid = grid
+    def __init__(self) -> None:
         self._lock = Lock()
+        self._drawn: tuple[str, _Document] | None = None
 
-    def get(self) -> _Document:
+    def get(self, grid: Grid) -> _Document:
         with self._lock:  # two that ask at once would both draw them
-            return self._document
-
-    @cached_property
-    def _document(self) -> _Document:
-        ids = self._grid.ids
-        cells = geojson.feature_collection(ids, decimals=geojson.enough_decimals(ids))
-        text = json.dumps(cells, separators=(",", ":"))
-        document = _Document(text.encode("ascii"), _GEOJSON)
-        _ = document.zipped
-        return document
+            if self._drawn is None or self._drawn[0] != grid.sha256:
+                self._drawn = grid.sha256, _draw(grid)
+            return self._drawn[1]
 
 
-def router(settings: Settings, grid: Grid) -> APIRouter:
+def _draw(grid: Grid) -> _Document:
+    cells = geojson.feature_collection(grid.ids, decimals=geojson.enough_decimals(grid.ids))
+    text = json.dumps(cells, separators=(",", ":"))
+    document = _Document(text.encode("ascii"), _GEOJSON)
+    _ = document.zipped
+    return document
+
+
+def router(settings: Settings, grid: Callable[[], Grid]) -> APIRouter:
     """Return the routes ``/``, ``/static/…`` and ``/cells.geojson``.
 
     Parameters
@@ -102,21 +104,21 @@ def router(settings: Settings, grid: Grid) -> APIRouter:
     settings
         How large a photo may be, and where tiles come from.
     grid
-        The loaded model's cells.
+        Tells the cells of the model that is loaded.
     """
     files = _files()
-    page = _page(settings, len(grid))
     page_headers = _HEADERS | {
         "Content-Security-Policy": _policy(settings.tile_url),
         "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
-    cells = _Cells(grid)
+    cells = _Cells()
     routes = APIRouter(include_in_schema=False)
+    page = lru_cache(maxsize=1)(partial(_page, settings))
 
     @routes.api_route("/", methods=["GET", "HEAD"])
     async def map_page(request: Request) -> Response:
-        return page.response(request, _ASK_AGAIN, page_headers)
+        return page(len(grid())).response(request, _ASK_AGAIN, page_headers)
 
     @routes.api_route("/static/{name}", methods=["GET", "HEAD"])
     async def static(request: Request, name: str) -> Response:
@@ -127,7 +129,7 @@ def router(settings: Settings, grid: Grid) -> APIRouter:
     # No coroutine: drawing many cells takes a while, and runs in a thread.
     @routes.api_route("/cells.geojson", methods=["GET", "HEAD"])
     def all_cells(request: Request) -> Response:
-        return cells.get().response(request, _ASK_AGAIN, _HEADERS)
+        return cells.get(grid()).response(request, _ASK_AGAIN, _HEADERS)
 
     return routes
 

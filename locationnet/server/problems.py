@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -25,7 +26,7 @@ logger = logging.getLogger("uvicorn.error")
 
 MEDIA_TYPE = "application/problem+json"
 
-_STATUS: dict[type[errors.LocationNetError], int] = {
+_STATUS: dict[type, int] = {
     errors.ImageTooLargeError: 413,
     errors.ImageError: 415,
     errors.MalformedURLError: 400,
@@ -58,15 +59,27 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         self.detail = detail
         self.headers = headers
 
-    def response(self) -> Response:
-        """Return the answer."""
-        content = {
+    @property
+    def content(self) -> dict[str, Any]:
+        """The answer's body."""
+        return {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
         }
-        return JSONResponse(content, self.status, self.headers, media_type=MEDIA_TYPE)
+
+    def response(self) -> Response:
+        """Return the answer."""
+        return JSONResponse(self.content, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def as_problem(error: Exception) -> Problem | None:
+    """Return what a client is told of an error; None for a bug."""
+    if isinstance(error, Problem):
+        return error
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), None)
+    return None if status is None else Problem(status, str(error))
 
 
 def invalid(error: RequestValidationError | ValidationError) -> Problem:
@@ -127,10 +140,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(errors.LocationNetError)
     async def _ours(_: Request, error: errors.LocationNetError) -> Response:
-        status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), None)
-        if status is None:
+        problem = as_problem(error)
+        if problem is None:
             raise error
-        return Problem(status, str(error)).response()
+        return problem.response()
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Response:

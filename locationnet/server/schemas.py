@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from locationnet.server.options import Options
 from locationnet.server.settings import MAX_BATCH_PHOTOS
 
+
 class PhotoURL(Options):
     """A photo to fetch and locate; its options win over the query's."""
 

@@ -1,0 +1,268 @@
+"""What the requests of one process share: the engine, room for photos, figures.
+
+Knows submissions and answers; routes and processes are elsewhere, and nothing of a photo is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from time import perf_counter
+from typing import Any, NamedTuple, TypeVar
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from locationnet.errors import LocationNetError
+from locationnet.model.locator import Locator
+from locationnet.remote import fetch
+from locationnet.server.admission import Account, Memory, Overloaded, Queue, Ticket
+from locationnet.server.engine import Engine, best_batch_size
+from locationnet.server.logs import note
+from locationnet.server.metrics import Metrics
+from locationnet.server.options import Options
+from locationnet.server.problems import Problem, as_problem
+from locationnet.server.settings import Settings
+from locationnet.server.uploads import Submission
+
+Result = TypeVar("Result")
+Reader = Callable[[Request, Options, int, Account], Awaitable[Submission]]
+
+
+class _Task(NamedTuple):
+    """One photo of a request: its bytes, or where they are."""
+
+    photo: bytes | None
+    url: str | None
+
+
+class Service:
+    """Answers requests with one model, which can be exchanged while it does.
+
+    Parameters
+    ----------
+    settings
+        Everything an operator can choose.
+    locator
+        The loaded model.
+    load
+        Loads the model anew, for `reload`.
+    """
+
+    def __init__(self, settings: Settings, locator: Locator, load: Callable[[], Locator]) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.ready = False
+        self.locator = locator
+        self._load = load
+        self._policy = settings.fetch_policy
+        self._queue = Queue(settings.queue)
+        self._memory = Memory(settings.max_held_bytes)
+        self._engine: Engine | None = None
+        self._reloading = asyncio.Lock()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Warm up, answer while the block runs, and stop the threads."""
+        try:
+            self._engine = await self._make_engine(self.locator)
+        except Exception as error:  # a process that is alive but not ready says why
+            note("the warm-up inference failed", logging.ERROR, error=type(error).__name__)
+        else:
+            self.ready = True
+        try:
+            yield
+        finally:
+            if self._engine is not None:
+                await self._engine.close()
+
+    async def reload(self) -> None:
+        """Load the bundle anew and answer with it from then on; keep the old one if that fails.
+
+        Requests that are being dealt with end with the model they began with.
+        """
+        async with self._reloading:
+            try:
+                locator = await asyncio.to_thread(self._load)
+                engine = await self._make_engine(locator)
+            except Exception as error:
+                reason = str(error) if isinstance(error, LocationNetError) else type(error).__name__
+                note("the bundle was not reloaded; the one before stays", logging.ERROR,
+                     reason=reason)  # fmt: skip
+                return
+            old, self._engine, self.locator, self.ready = self._engine, engine, locator, True
+            note("the bundle was reloaded", **self._model_facts())
+            if old is not None:
+                await old.drained()
+                await old.close()
+
+    async def answer_one(self, request: Request, options: Options, read: Reader) -> dict[str, Any]:
+        """Return the answer to a request for one photo.
+
+        Raises
+        ------
+        Problem, LocationNetError
+            There is none.
+        ClientDisconnect
+            Nobody waits for it any longer.
+        """
+
+        async def work(_: Ticket, account: Account) -> dict[str, Any]:
+            sent = await self._read(request, options, read, account)
+            [task] = _tasks(sent)
+            log = request.scope["state"]["log"]
+            return await _while_connected(request, self._answer(task, sent.options, account, log))
+
+        return await self._attended(1, work)
+
+    async def answer_many(
+        self, request: Request, options: Options, read: Reader, most: int
+    ) -> dict[str, Any]:
+        """Return what came of each photo of a request, in order; see `answer_one`.
+
+        Room for `most` photos is asked for, and given back as soon as it is known how many came.
+        """
+
+        async def work(ticket: Ticket, account: Account) -> dict[str, Any]:
+            sent = await self._read(request, options, read, account)
+            ticket.keep(len(sent))
+
+            async def one(task: _Task) -> dict[str, Any]:
+                try:
+                    answer = await self._answer(task, sent.options, account, {})
+                except Exception as error:
+                    problem = as_problem(error)
+                    if problem is None:
+                        raise
+                    return {"status": problem.status, "problem": problem.content}
+                return {"status": 200, "answer": answer}
+
+            request.scope["state"]["log"]["photos"] = len(sent)
+            answers = asyncio.gather(*map(one, _tasks(sent)))
+            return {"results": await _while_connected(request, answers)}
+
+        return await self._attended(most, work)
+
+    async def _attended(
+        self, photos: int, work: Callable[[Ticket, Account], Awaitable[Result]]
+    ) -> Result:
+        """Do the work while there is room and time."""
+        if self._engine is None:
+            raise Problem(503, "the model does not answer", {"Retry-After": "10"})
+        deadline, start = self.settings.request_timeout_s, perf_counter()
+        places = min(photos, self._queue.limit)
+        with self._queue.entered(places) as ticket, self._memory.account() as account:
+            self.metrics.inside.inc(places)
+            try:
+                async with asyncio.timeout(deadline):
+                    result = await work(ticket, account)
+            except TimeoutError as error:
+                raise Overloaded(deadline) from error
+            finally:
+                self.metrics.inside.dec(places)
+            self._queue.passed(perf_counter() - start)
+            return result
+
+    async def _read(
+        self, request: Request, options: Options, read: Reader, account: Account
+    ) -> Submission:
+        try:
+            # Half of the time is for the answer.
+            async with asyncio.timeout(self.settings.request_timeout_s / 2):
+                sent = await read(request, options, self.settings.max_upload_bytes, account)
+        except TimeoutError as error:
+            raise Problem(408, "the request did not arrive in time") from error
+        try:
+            _ = sent.options.region
+        except ValueError as error:
+            raise Problem(422, str(error)) from error
+        return sent
+
+    async def _answer(
+        self, task: _Task, options: Options, account: Account, log: dict[str, Any]
+    ) -> dict[str, Any]:
+        engine = self._engine
+        assert engine is not None  # noqa: S101 - `_attended` has looked
+        photo, fetching = task.photo, 0.0
+        with engine.busy():
+            if photo is None:
+                photo, fetching = await self._fetch(str(task.url), account, log)
+            located = await engine.locate(photo)
+            try:
+                answer = await engine.in_thread(lambda: engine.facts(located.prediction, options))
+            except ValueError as error:
+                raise Problem(422, str(error)) from error
+        seconds = {
+            "fetch": fetching,
+            "decode": located.decode_s,
+            "queue": located.queue_s,
+            "infer": located.infer_s,
+        }
+        answer["timing_ms"] = {stage: round(1000 * took, 1) for stage, took in seconds.items()}
+        self.metrics.stages(seconds)
+        log["timing_ms"] = answer["timing_ms"]
+        return answer
+
+    async def _fetch(self, url: str, account: Account, log: dict[str, Any]) -> tuple[bytes, float]:
+        if not self.settings.fetch_urls:
+            raise Problem(403, "this server fetches no URLs; send the photo itself")
+        if self.settings.log_urls:
+            log["url"] = url
+        start = perf_counter()
+        photo = await fetch(url, self._policy, receive=account.take)
+        return photo, perf_counter() - start
+
+    async def _make_engine(self, locator: Locator) -> Engine:
+        limit = self.settings.max_batch
+        batch_size = await asyncio.to_thread(best_batch_size, locator, limit)
+        manifest = locator.bundle.manifest
+        self.metrics.model(manifest.name, manifest.version, locator.precision, locator.grid.sha256)
+        note("the model answers", model=manifest.name, version=manifest.version,
+             precision=locator.precision, batch=batch_size)  # fmt: skip
+        return Engine(
+            locator, self.settings, batch_size=batch_size, observe=self.metrics.batch.observe
+        )
+
+    def _model_facts(self) -> dict[str, Any]:
+        manifest = self.locator.bundle.manifest
+        return {"model": manifest.name, "version": manifest.version}
+
+
+def _tasks(sent: Submission) -> Iterable[_Task]:
+    yield from (_Task(photo, None) for photo in sent.photos)
+    yield from (_Task(None, url) for url in sent.urls)
+
+
+async def _while_connected(request: Request, work: Awaitable[Result]) -> Result:
+    """Do the work unless the client goes away; then it ends at its next pause.
+
+    Raises
+    ------
+    ClientDisconnect
+        The client went away.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def encoded(answer: dict[str, Any]) -> bytes:
+    """Return an answer as the bytes of its JSON."""
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
