@@ -59,11 +59,12 @@ def _operation(
     ]
     for parameter in operation.get("parameters", []):
         schema = parameter["schema"]
-        span = f"From {schema['minimum']} to {schema['maximum']}, " if "minimum" in schema else ""
+        span = f" From {schema['minimum']} to {schema['maximum']}." if "minimum" in schema else ""
+        default = schema.get("default")
+        unless = f" {json.dumps(default)} unless given." if default is not None else ""
         parts.append(
             f"<p>Query <code>{escape(parameter['name'])}</code>: "
-            f"{escape(parameter.get('description', ''))} "
-            f"{span}{json.dumps(schema['default'])} unless given.</p>"
+            f"{escape(parameter.get('description', ''))}{span}{unless}</p>"
         )
     rows = "".join(
         f"<tr><td>{escape(status)}<td>{escape(answer['description'])}"

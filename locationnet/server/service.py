@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -252,10 +252,9 @@ async def _while_connected(request: Request, work: Awaitable[Result]) -> Result:
             raise ClientDisconnect
         return working.result()
     finally:
-        for task in (working, leaving):
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait({working, leaving})
 
 
 async def _disconnected(request: Request) -> None:

@@ -77,15 +77,28 @@ class Client:
     def raw(self, photo: Any, kind: str = "image/jpeg", query: str = "", **how: bool) -> Reply:
         return self.ask("POST", f"/locate{query}", photo, {"Content-Type": kind}, **how)
 
-    def form(self, photo: bytes, *, name: str = "file", filename: str = "photo.jpg") -> Reply:
+    def form(
+        self,
+        *photos: bytes,
+        name: str = "file",
+        filename: str = "photo.jpg",
+        path: str = "/locate",
+        **fields: str,
+    ) -> Reply:
         boundary = uuid.uuid4().hex
-        head = (
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n'.encode()
+            + value.encode()
+            for field, value in fields.items()
+        ] + [
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; '
-            f'filename="{filename}"\r\nContent-Type: image/jpeg\r\n\r\n'
-        )
-        body = head.encode() + photo + f"\r\n--{boundary}--\r\n".encode()
+            f'filename="{filename}"\r\nContent-Type: image/jpeg\r\n\r\n'.encode()
+            + photo
+            for photo in photos
+        ]
+        body = b"\r\n".join([*parts, f"--{boundary}--\r\n".encode()])
         kind = f"multipart/form-data; boundary={boundary}"
-        return self.ask("POST", "/locate", body, {"Content-Type": kind})
+        return self.ask("POST", path, body, {"Content-Type": kind})
 
     def url(self, url: str, **fields: Any) -> Reply:
         return self.post_json({"url": url, **fields})
