@@ -250,7 +250,7 @@ class Prediction:
                 }
                 for place in self.places
             ],
-            "best": {"lat": self.best.lat, "lng": self.best.lng},
+            "best": {"lat": self.best.lat, "lng": self.best.lng, "place": self.best.name},
             "radius_km": {"50": half, "90": most},
             "abstained": self.abstained,
             "information_bits": self.information_bits,

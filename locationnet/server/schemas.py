@@ -51,11 +51,14 @@ class Place(BaseModel):
     )
 
 
-class Point(BaseModel):
-    """A point on Earth, degrees."""
+class BestPoint(BaseModel):
+    """A single best guess."""
 
-    lat: float = Field(examples=[35.66])
-    lng: float = Field(examples=[139.73])
+    lat: float = Field(description="Degrees.", examples=[35.66])
+    lng: float = Field(description="Degrees.", examples=[139.73])
+    place: str = Field(
+        description="City, region, country; or empty.", examples=["Minato, Tokyo, JP"]
+    )
 
 
 class RadiusKm(BaseModel):
@@ -77,7 +80,7 @@ class Guess(BaseModel):
     """Ranked places, the best single point and how far around it the answer reaches."""
 
     predictions: list[Place]
-    best: Point = Field(description="The point with the highest expected GeoScore.")
+    best: BestPoint = Field(description="The point with the highest expected GeoScore.")
     radius_km: RadiusKm
 
 

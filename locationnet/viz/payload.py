@@ -90,7 +90,7 @@ def _drawn(
 ) -> dict[str, Any]:
     answer = prediction.to_dict()
     best = prediction.best
-    answer["best"] |= {"place": best.name, "cell": best.cell, "probability": best.probability}
+    answer["best"] |= {"cell": best.cell, "probability": best.probability}
     probabilities = prediction.probabilities[classes]
     return {
         "answer": answer,

@@ -51,7 +51,7 @@ def test_the_answer_has_the_documented_shape(client: Any, make_photo: Make) -> N
     assert list(answer["predictions"][0]) == [
         "rank", "probability", "lat", "lng", "cell", "level", "place",
     ]  # fmt: skip
-    assert answer["best"].keys() == {"lat", "lng"}
+    assert answer["best"].keys() == {"lat", "lng", "place"}
     assert answer["radius_km"].keys() == {"50", "90"}
     assert answer["timing_ms"].keys() == {"fetch", "decode", "queue", "infer"}
 

@@ -1,0 +1,329 @@
+"""Measures the service against loops without one, at full load, below it and beyond it.
+
+Everything runs on loopback: a real ``locationnet serve``, and clients in a process of their own
+that share the cores with it. Photos are those that ship with scikit-image, as JPEGs of 1024 pixels.
+
+1. Throughput at 32 connections, against threads that decode and infer the same photos with the same
+   bundle and no server; once more against threads that also work out the whole answers.
+2. Latency at 80 % of that throughput: the 99th percentile against the median.
+3. Four times that throughput: what is answered, how fast the refusals come, and how the server's
+   memory moves over all requests of the run.
+4. With ``--large``: ResNet-101 over 15,527 cells with random weights, end to end, against the code
+   path of 2017: scikit-image and MXNet's Module, one photo at a time. Its bfloat16 is **forced by
+   this script**: a bundle allows a reduced precision only where its accuracy was measured.
+
+::
+
+    python scripts/bench_serve.py [--large] [--seconds 20] [--requests 20000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from locationnet.model.answer import answer
+from locationnet.model.locator import Locator, load_model
+
+CONNECTIONS = 32
+SIDE = 1024
+SHIPPED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+
+
+def photos() -> list[bytes]:
+    """Return JPEGs of different content and size."""
+    found = []
+    for name in SHIPPED:
+        with Image.open(_shipped() / name) as image:
+            scale = SIDE / max(image.size)
+            size = (round(image.width * scale), round(image.height * scale))
+            buffer = io.BytesIO()
+            image.convert("RGB").resize(size).save(buffer, "JPEG", quality=85)
+            found.append(buffer.getvalue())
+    return found
+
+
+def _shipped() -> Path:
+    found = find_spec("skimage")
+    assert found is not None and found.origin is not None  # noqa: S101 - it is installed
+    return Path(found.origin).parent / "data"
+
+
+# Without a server.
+
+
+def loop(work: Callable[[bytes], object], threads: int, seconds: float) -> float:
+    """Return how many photos a second threads get through."""
+    jpegs, done = photos(), 0
+    until = time.perf_counter() + seconds
+
+    def run(offset: int) -> int:
+        count = 0
+        order = cycle(jpegs[offset:] + jpegs[:offset])
+        while time.perf_counter() < until:
+            work(next(order))
+            count += 1
+        return count
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        done = sum(pool.map(run, [index % len(jpegs) for index in range(threads)]))
+    return done / (time.perf_counter() - start)
+
+
+def decode_and_infer(locator: Locator) -> Callable[[bytes], object]:
+    """Return what a plain loop does with a photo."""
+    return lambda photo: locator.predict(locator.prepare(photo)[None])
+
+
+def whole_answer(locator: Locator) -> Callable[[bytes], object]:
+    """Return the same, up to the JSON that the service gives."""
+    prior = locator.prior()
+
+    def work(photo: bytes) -> object:
+        [prediction] = locator.predict(locator.prepare(photo)[None])
+        return json.dumps(answer(locator.bundle, prediction, prior))
+
+    return work
+
+
+# The server.
+
+
+@dataclass
+class Server:
+    """A running ``locationnet serve``."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def memory_mb(self) -> float:
+        """Return what the process holds now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+        assert found is not None  # noqa: S101 - the kernel always says it
+        return int(found[1]) / 1024
+
+
+@contextmanager
+def serving(model: str, **environment: str) -> Iterator[Server]:
+    """Run the service until the block ends."""
+    code = "from locationnet.cli import main; main()"
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "serve", "--port", "0", "--model", model],
+            stderr=log, env={**os.environ, **environment},
+        )  # fmt: skip
+        try:
+            yield Server(process, _port(process, log.fileno()))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def _port(process: subprocess.Popen[bytes], log: int) -> int:
+    while process.poll() is None:
+        said = os.pread(log, 1 << 20, 0).decode()
+        found = re.search(r"running on http://127\.0\.0\.1:(\d+)", said)
+        if found:
+            return int(found[1])
+        time.sleep(0.05)
+    raise SystemExit("the server did not start:\n" + os.pread(log, 1 << 20, 0).decode())
+
+
+# The clients, which run as `python bench_serve.py --client …` in a process of their own.
+
+
+async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    await reader.readexactly(int(length[1]) if length else 0)
+    return int(head[9:12])
+
+
+def _requests(port: int) -> list[bytes]:
+    return [
+        f"POST /locate HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: image/jpeg\r\n"
+        f"Content-Length: {len(photo)}\r\n\r\n".encode()
+        + photo
+        for photo in photos()
+    ]
+
+
+async def closed(port: int, seconds: float) -> list[tuple[int, float]]:
+    """Keep 32 connections busy; return status and duration of each request."""
+    requests, found = _requests(port), []
+    until = time.perf_counter() + seconds
+
+    async def client(offset: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for request in cycle(requests[offset:] + requests[:offset]):
+            start = time.perf_counter()
+            if start > until:
+                break
+            status = await _ask(reader, writer, request)
+            found.append((status, time.perf_counter() - start))
+        writer.close()
+
+    await asyncio.gather(*(client(index % len(requests)) for index in range(CONNECTIONS)))
+    return found
+
+
+async def opened(port: int, rate: float, count: int) -> list[tuple[int, float]]:
+    """Send requests at a rate whatever comes back; return status and duration of each.
+
+    A request that nobody answers has the status 0.
+    """
+    requests = cycle(_requests(port))
+    found: list[tuple[int, float]] = []
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    random = np.random.default_rng(0)
+
+    async def one(request: bytes) -> None:
+        start = time.perf_counter()
+        status = 0
+        try:
+            reader, writer = (
+                idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+            )
+            status = await _ask(reader, writer, request)
+            idle.append((reader, writer))
+        except (OSError, EOFError):
+            pass
+        found.append((status, time.perf_counter() - start))
+
+    tasks, due = [], time.perf_counter()
+    for _ in range(count):
+        due += random.exponential(1 / rate)
+        await asyncio.sleep(max(0, due - time.perf_counter()))
+        tasks.append(asyncio.create_task(one(next(requests))))
+    await asyncio.gather(*tasks)
+    return found
+
+
+def clients(server: Server, *words: object) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Run clients in another process; return status and seconds of each request."""
+    command = [sys.executable, __file__, "--client", str(server.port), *map(str, words)]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    pairs = np.array(json.loads(said))
+    return pairs[:, 0].astype(int), pairs[:, 1]
+
+
+# What is measured.
+
+
+def throughput(model: str, server: Server, seconds: float) -> float:
+    """Print photos a second at 32 connections, and of loops; return them."""
+    threads = len(os.sched_getaffinity(0))
+    locator = load_model(model)
+    figures: dict[str, list[float]] = {"loop": [], "answers": [], "server": []}
+    for _ in range(3):  # in turn, because machines do not run evenly
+        figures["loop"].append(loop(decode_and_infer(locator), threads, seconds / 3))
+        figures["answers"].append(loop(whole_answer(locator), threads, seconds / 3))
+        statuses, _ = clients(server, "closed", seconds / 3)
+        assert (statuses == 200).all()  # noqa: S101 - a benchmark of errors would be none
+        figures["server"].append(len(statuses) / (seconds / 3))
+    bare, answers, served = (float(np.median(found)) for found in figures.values())
+    print(f"plain loop, decode and infer   {bare:8.1f} photos/s")
+    print(f"plain loop, whole answers      {answers:8.1f} photos/s  {answers / bare:5.0%}")
+    print(f"the service, {CONNECTIONS} connections    {served:8.1f} photos/s  {served / bare:5.0%}")
+    return served
+
+
+def below(server: Server, rate: float, seconds: float) -> None:
+    """Print latencies at 80 % of the throughput."""
+    statuses, took = clients(server, "open", 0.8 * rate, int(0.8 * rate * seconds))
+    p50, p99 = np.percentile(1000 * took[statuses == 200], [50, 99])
+    print(f"at 80 % load: p50 {p50:.0f} ms, p99 {p99:.0f} ms, {p99 / p50:.1f}x; "
+          f"{(statuses != 200).sum()} of {len(took)} not answered with 200")  # fmt: skip
+
+
+def beyond(server: Server, rate: float, count: int) -> None:
+    """Print what comes of four times the throughput, and what it does to the memory."""
+    before = server.memory_mb()
+    statuses, took = clients(server, "open", 4 * rate, count // 4)
+    middle = server.memory_mb()
+    more, more_took = clients(server, "open", 4 * rate, count - count // 4)
+    statuses, took = np.concatenate([statuses, more]), np.concatenate([took, more_took])
+    counts = {int(status): int((statuses == status).sum()) for status in np.unique(statuses)}
+    refused = 1000 * took[statuses == 503]
+    print(f"at 4 x the load: {counts}, {len(took)} requests; 503 after p50"
+          f" {np.percentile(refused, 50):.0f} ms, p99 {np.percentile(refused, 99):.0f} ms,"
+          f" at most {refused.max():.0f} ms")  # fmt: skip
+    print(f"memory: {before:.0f} MB before, {middle:.0f} MB after a quarter of them,"
+          f" {server.memory_mb():.0f} MB at the end")  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--client", nargs="+", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.client:
+        port, kind, *rest = chosen.client
+        work = (
+            closed(int(port), float(rest[0]))
+            if kind == "closed"
+            else opened(int(port), float(rest[0]), int(rest[1]))
+        )
+        print(json.dumps(asyncio.run(work)))
+        return
+    if chosen.large:
+        large(chosen.seconds)
+        return
+    with serving(chosen.model) as server:
+        rate = throughput(chosen.model, server, chosen.seconds)
+        below(server, rate, chosen.seconds)
+        beyond(server, rate, chosen.requests)
+
+
+# ResNet-101 over 15,527 cells.
+
+
+def large(seconds: float) -> None:
+    """Print the service with a network as large as that of 2017 against the code of 2017."""
+    from bench_serve_2017 import LARGE_CLASSES, code_of_2017, random_bundle, random_checkpoint
+
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = random_checkpoint(Path(folder))
+        bundle = random_bundle(prefix, Path(folder) / "large")
+        old = code_of_2017(prefix)
+        print(f"ResNet-101, {LARGE_CLASSES} cells, random weights; bfloat16 FORCED by this script")
+        with serving(str(bundle), LOCATIONNET_PRECISION="bf16") as server:
+            figures: dict[str, list[float]] = {"old": [], "new": []}
+            for _ in range(3):
+                figures["old"].append(loop(old, 1, seconds / 3))
+                statuses, _ = clients(server, "closed", seconds / 3)
+                figures["new"].append((statuses == 200).sum() / (seconds / 3))
+    before, now = (float(np.median(found)) for found in figures.values())
+    print(f"2017: scikit-image, Module     {before:8.1f} photos/s")
+    print(f"the service, {CONNECTIONS} connections    {now:8.1f} photos/s  {now / before:5.1f}x")
+
+
+if __name__ == "__main__":
+    main()
