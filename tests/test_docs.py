@@ -28,17 +28,13 @@ def test_the_generated_pages_are_what_the_code_says() -> None:
 
 
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
-def test_every_verb_and_option_is_on_the_command_line_page(verb: str) -> None:
+def test_every_verb_has_its_options_and_an_example_on_the_page(verb: str) -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     section = text.split(f"## `locationnet {verb}`")[1].split("\n## ")[0]
+    assert f"locationnet {verb}" in section.replace(f"sage: locationnet {verb}", "")
     for parameter in COMMANDS[verb].params:
         for option in (*parameter.opts, *parameter.secondary_opts):
             assert option in section or not option.startswith("-")
-
-
-@pytest.mark.parametrize("verb", sorted(COMMANDS))
-def test_the_help_of_every_verb_has_an_example(verb: str) -> None:
-    assert f"locationnet {verb}" in (COMMANDS[verb].help or "")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -14,6 +14,7 @@ import pytest
 from typer.main import get_command
 
 from locationnet.cli import app
+from locationnet.server.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "scripts").glob("recipe_*.sh"))
@@ -39,6 +40,8 @@ def _check(words: list[str]) -> None:
     verb, *rest = words
     assert verb in COMMANDS, verb
     known = {name for option in COMMANDS[verb].params for name in option.opts}
+    if verb == "serve":  # its options are the service's settings
+        known |= {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
     known |= {name for option in COMMANDS[verb].params for name in option.secondary_opts}
     for word in rest:
         if re.match(r"--?[a-z]", word):

@@ -140,7 +140,7 @@ def test_a_chosen_photo_is_located(visit: Callable[..., Visit], photo: bytes) ->
     assert re.search(r"\(.+ %\) – LocationNet$", page.title())
     assert page.evaluate("document.activeElement.id") == "result"
     [question] = [url for url in visited.requests if "/locate" in url]
-    assert question.endswith("/locate?top_k=100&heatmap=true")
+    assert question.endswith("/locate?top_k=100&heatmap=true&explain=true")
     page.locator(".place-button").nth(2).click()
     expect(page.locator(".place.chosen")).to_have_attribute("data-rank", "3")
     page.locator("#count").select_option("3")

@@ -89,13 +89,6 @@
 
   const places = () => state.answer.predictions.slice(0, state.count);
 
-  // The answer's best point, with the name that the ranked places have for it.
-  function named(answer) {
-    const same = answer.predictions.find(({ lat, lng }) =>
-      lat === answer.best.lat && lng === answer.best.lng);
-    return { ...answer, best: { ...same, ...answer.best } };
-  }
-
   function countChoice() {
     const most = state.answer.predictions.length;
     const list = node("select", { id: "count", onchange: () => {
@@ -143,10 +136,10 @@
       return;
     }
     photoCard.classList.add("small");
-    const prior = answer.prior && named(answer.prior);
+    const prior = answer.prior;
     result.replaceChildren(...[
       prior && AnswerView.demoNotice(prior), AnswerView.abstention(answer),
-      AnswerView.bestGuess(named(answer)), guess.section(answer),
+      AnswerView.bestGuess(answer), guess.section(answer),
       AnswerView.placeList(places(), choose, countChoice()), information(answer),
       AnswerView.evidence(answer), prior && AnswerView.priorSection(prior, setPrior),
       timing(answer),
