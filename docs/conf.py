@@ -1,7 +1,7 @@
 """How the documentation becomes a site: ``make docs``.
 
-Nothing of the built site is loaded from elsewhere. Links to files of the repository that are no page
-work where the Markdown is read as it is, and lead to the repository from the site.
+Nothing of the built site is loaded from elsewhere. Links to the repository's other files work where
+the Markdown is read as it is, and lead to the repository from the site.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.ext.autodoc.mock import mock  # type: ignore[attr-defined]  # its public name
 from sphinx.transforms import SphinxTransform
 
 import locationnet
@@ -27,6 +28,11 @@ _urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["pr
 TREE = _urls["Documentation"].removesuffix("/docs")
 _repository, _, _branch = TREE.partition("/tree/")
 
+# Stands in for MXNet, which takes seconds to import, for as long as the build runs:
+# `autodoc_mock_imports` does not cover the search for source lines, which imports again.
+_without_mxnet = mock(["locationnet.training.compat"])
+_without_mxnet.__enter__()
+
 project = "LocationNet"
 author = "The LocationNet authors"
 project_copyright = author
@@ -36,8 +42,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
-# Stands in for MXNet: it takes seconds to import, and only its wrapper knows how.
-autodoc_mock_imports = ["locationnet.training.compat"]
+# One parameter a line where a signature is long.
+maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
@@ -47,6 +53,7 @@ nitpick_ignore_regex = [("py:.*", ".*")]
 
 html_theme = "furo"
 html_title = f"LocationNet {release}"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
@@ -59,7 +66,7 @@ html_theme_options = {
 
 
 class RepositoryLinks(SphinxTransform):
-    """Leads links that leave the pages to the repository, and those to an included file to its page.
+    """Leads links that leave the pages to the repository, or to the page that includes the file.
 
     Without it MyST would copy such files into the site, and not know what to do with folders.
     """
