@@ -4,7 +4,7 @@ UV := .venv/bin/uv
 # Every extra that can be installed together; gpu excludes train, and gmaps excludes notebook.
 EXTRAS := --extra data --extra train --extra openvino --extra aws --extra notebook
 
-.PHONY: demo test serve lint bench
+.PHONY: demo test serve lint bench docs
 
 $(UV):
 	$(PYTHON) -m venv .venv
@@ -20,7 +20,7 @@ serve: $(UV)
 	.venv/bin/locationnet serve
 
 .venv/.dev: $(UV) uv.lock pyproject.toml
-	$(UV) sync --quiet --locked --inexact $(EXTRAS) --group dev
+	$(UV) sync --quiet --locked --inexact $(EXTRAS) --group dev --group docs
 	touch $@
 
 test: .venv/.dev
@@ -38,3 +38,7 @@ bench: .venv/.dev
 	.venv/bin/python scripts/bench_partition.py
 	.venv/bin/python scripts/bench_train.py
 	.venv/bin/python scripts/bench_evaluate.py
+
+# A warning is an error: a broken link above all. From scratch, because unchanged pages warn only once.
+docs: .venv/.dev
+	.venv/bin/python -m sphinx -E -a -W --keep-going -n -q docs docs/_build/html

@@ -34,7 +34,7 @@ FloatArray = NDArray[np.float64]
 
 
 def valid_coordinates(lat: ArrayLike, lng: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which points are on Earth: finite, |lat| <= 90, |lng| <= 180."""
+    """Tell which points are on Earth: finite, ``|lat| <= 90``, ``|lng| <= 180``."""
     lat, lng = np.asarray(lat, np.float64), np.asarray(lng, np.float64)
     return np.asarray((np.abs(lat) <= 90) & (np.abs(lng) <= 180))
 

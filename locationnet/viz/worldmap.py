@@ -11,7 +11,7 @@ import numpy as np
 
 from locationnet.model.prediction import Prediction
 from locationnet.viz import shapes
-from locationnet.viz.shapes import FloatArray, Frame, LatLng
+from locationnet.viz.shapes import Cells, FloatArray, Frame, LatLng
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,18 +25,15 @@ _WORLD = Frame(-180.0, -60.0, 180.0, 85.0)
 # Further ranks would only cover the map.
 _NUMBERED = 20
 _MARKER_POINTS = 15.0
-_ALPHA = 0.75
+ALPHA = 0.75
 
 
 def draw_map(axes: Axes, prediction: Prediction, truth: LatLng | None, part: Frame) -> None:
     """Draw a part of the world with an answer, its legend below and its radii above."""
     colours = shapes.palette()
-    axes.set(xlim=(part.west, part.east), ylim=(part.south, part.north), xticks=[], yticks=[])
-    axes.set_aspect(aspect(part))
-    axes.set_facecolor(colours["sea"])
-    axes.spines[:].set_color(colours["rule"])
-    _draw_land(axes, part)
-    ranges = _draw_cells(axes, prediction, part)
+    draw_land(axes, part)
+    shown = shapes.cells(prediction)
+    draw_cells(axes, shown, part)
     best = prediction.best
     styles: list[tuple[float, Dashes]] = [(0.9, (0, (5, 3))), (0.5, "solid")]
     for share, dashes in styles:
@@ -45,7 +42,7 @@ def draw_map(axes: Axes, prediction: Prediction, truth: LatLng | None, part: Fra
     if truth is not None:
         _draw_error(axes, prediction, truth, part)
     _draw_places(axes, prediction, truth, part)
-    _draw_legend(axes, ranges, with_truth=truth is not None)
+    _draw_legend(axes, shapes.colour_ranges(shown), with_truth=truth is not None)
     _draw_title(axes, prediction)
 
 
@@ -74,11 +71,16 @@ def aspect(part: Frame) -> float:
     return float(1 / np.cos(np.radians(np.clip((part.south + part.north) / 2, -70, 70))))
 
 
-def _draw_land(axes: Axes, part: Frame) -> None:
+def draw_land(axes: Axes, part: Frame) -> None:
+    """Turn axes into a map of a part of the world: sea, land, coasts and borders."""
     from matplotlib.collections import LineCollection, PathCollection
     from matplotlib.path import Path as Outline
 
     land, colours = shapes.land(), shapes.palette()
+    axes.set(xlim=(part.west, part.east), ylim=(part.south, part.north), xticks=[], yticks=[])
+    axes.set_aspect(aspect(part))
+    axes.set_facecolor(colours["sea"])
+    axes.spines[:].set_color(colours["rule"])
     outlines = [
         Outline.make_compound_path(
             *(Outline(shapes.moved(ring, turn), closed=True) for ring in rings)
@@ -97,10 +99,12 @@ def _draw_land(axes: Axes, part: Frame) -> None:
         axes.add_collection(strokes, autolim=False)
 
 
-def _draw_cells(axes: Axes, prediction: Prediction, part: Frame) -> dict[str, str]:
+def draw_cells(
+    axes: Axes, shown: Cells, part: Frame, *, edge: str | None = None, width: float = 0.4
+) -> None:
+    """Draw cells on a map, between land and coasts; their edges in one colour, or in their own."""
     from matplotlib.collections import PolyCollection
 
-    shown = shapes.cells(prediction)
     drawn = [
         (copy, colour)
         for parts, colour in zip(shown.outlines, shown.colours, strict=True)
@@ -111,14 +115,13 @@ def _draw_cells(axes: Axes, prediction: Prediction, part: Frame) -> dict[str, st
     collection = PolyCollection(
         [ring for ring, _ in drawn],
         facecolors=fills,
-        edgecolors=fills,
-        linewidths=0.4,
-        alpha=_ALPHA,
+        edgecolors=edge or fills,
+        linewidths=width,
+        alpha=ALPHA,
         zorder=2,
     )
     collection.set_gid("cells")
     axes.add_collection(collection, autolim=False)
-    return shapes.colour_ranges(shown)
 
 
 def _draw_line(
@@ -244,7 +247,7 @@ def _draw_legend(axes: Axes, ranges: dict[str, str], *, with_truth: bool) -> Non
     from matplotlib.patches import Patch
 
     colours = shapes.palette()
-    cells = [Patch(facecolor=colour, alpha=_ALPHA, label=text) for colour, text in ranges.items()]
+    cells = [Patch(facecolor=colour, alpha=ALPHA, label=text) for colour, text in ranges.items()]
     cells.insert(0, Patch(alpha=0, label="Cell, %:"))
     pin: dict[str, Any] = {
         "marker": "D",
