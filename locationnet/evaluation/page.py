@@ -54,8 +54,8 @@ def write_page(path: Path, results: Results, table: pa.Table) -> None:
     """
     benchmark, model = results.benchmark, results.model
     title = f"{model['name']} {model['version']} on {benchmark.name}"
-    parts = [f"<h1>{html.escape(title)}</h1>", _introduction(results), _guesses(results),
-             _measures(results), *_figures(results, table), _notes(results)]  # fmt: skip
+    parts = [f"<h1>{html.escape(title)}</h1>", tables_html(results), *_figures(results, table),
+             _notes(results)]  # fmt: skip
     write_text(
         path,
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -63,6 +63,11 @@ def write_page(path: Path, results: Results, table: pa.Table) -> None:
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n",
     )
+
+
+def tables_html(results: Results) -> str:
+    """Return the report's tables alone, for a notebook to show: how near, and how honest."""
+    return _introduction(results) + _guesses(results) + _measures(results)
 
 
 def _introduction(results: Results) -> str:
