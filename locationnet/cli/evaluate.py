@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from locationnet.cli.progress import progress_bar
+
 
 def evaluate(
     benchmark: Annotated[
@@ -58,7 +60,7 @@ def evaluate(
     wrong and is listed. An interrupted call goes on when it is given again.
     """
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
     from locationnet.errors import MissingExtraError
     from locationnet.evaluation.evaluate import evaluate as measure
@@ -70,8 +72,7 @@ def evaluate(
     from locationnet.files import write_text
     from locationnet.model.locator import load_model
 
-    errors = Console(stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with progress_bar() as bar:
         if fetch:
             if images is None:
                 raise typer.BadParameter("--fetch needs --images, the folder to download to")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from locationnet.cli.progress import progress_bar
+
 
 def pack(
     table: Annotated[
@@ -38,14 +40,10 @@ def pack(
     Run the same command again after an interruption: finished shards are kept. Photos that cannot
     be read or lie in no cell are counted and listed in skipped.csv.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from locationnet.data.packing import pack_photos
     from locationnet.geo.grid import Grid
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("packing", total=None)
         made = pack_photos(
             table,

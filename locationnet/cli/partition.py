@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.outputs import require_folder
+from locationnet.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from locationnet.data.coordinates import CoordinateFiles
@@ -80,11 +81,7 @@ class _Passes:
     """Shows how far each pass over the input is."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self._progress = progress_bar()
 
     def __enter__(self) -> _Passes:
         self._progress.start()

@@ -15,7 +15,6 @@ import numpy as np
 from locationnet.evaluation import plots
 from locationnet.evaluation.published import published
 from locationnet.evaluation.report import SHARES, Results, number, share
-from locationnet.evaluation.scores import columns, kilometres
 from locationnet.files import write_text
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ def write_page(path: Path, results: Results, table: pa.Table) -> None:
     """
     benchmark, model = results.benchmark, results.model
     title = f"{model['name']} {model['version']} on {benchmark.name}"
-    parts = [f"<h1>{html.escape(title)}</h1>", _introduction(results), _guesses(results),
-             _measures(results), *_figures(results, table), _notes(results)]  # fmt: skip
+    parts = [f"<h1>{html.escape(title)}</h1>", tables_html(results), *_figures(results, table),
+             _notes(results)]  # fmt: skip
     write_text(
         path,
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -64,6 +63,11 @@ def write_page(path: Path, results: Results, table: pa.Table) -> None:
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n",
     )
+
+
+def tables_html(results: Results) -> str:
+    """Return the report's tables alone, for a notebook to show: how near, and how honest."""
+    return _introduction(results) + _guesses(results) + _measures(results)
 
 
 def _introduction(results: Results) -> str:
@@ -125,14 +129,13 @@ def _measures(results: Results) -> str:
 
 
 def _figures(results: Results, table: pa.Table) -> list[str]:
-    rule, found = results.benchmark.rule, columns(table)
-    truth = found["lat"], found["lng"]
-    mode = kilometres(rule, *truth, found["mode_lat"], found["mode_lng"])
-    best = kilometres(rule, *truth, found["best_lat"], found["best_lng"])
+    truth = results.benchmark.lat, results.benchmark.lng
+    # The model never stands alone.
+    errors = results.errors_km("most probable cell", "best point", "prior: best point")
+    best = errors["best point"]
     readable = np.flatnonzero(np.array(table["problem"].is_null()))
     order = readable[np.argsort(best[readable], kind="stable")]
-    errors = {"most probable cell": mode, "best point": best}
-    limits = rule.thresholds_km
+    limits = results.benchmark.rule.thresholds_km
     figures = [
         (plots.error_distances(errors, limits), "Share of photos within each distance."),
         (plots.error_map(truth, best, limits), "Where the photos were taken, and how far off."),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 # Readable without colour vision: Okabe and Ito, "Color universal design" (2008).
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#555555")
+# So that a curve shows through another that lies on it.
+_LINES = ("solid", "dashed", "dotted", "dashdot", "solid")
 _THUMBNAIL = 240
 
 
@@ -53,10 +55,15 @@ def error_distances(kilometres: Mapping[str, Floats], thresholds: tuple[float, .
     """Draw which share of photos lies within each distance, for each kind of answer."""
     figure = new_figure(7.5, 4.5)
     axes = figure.subplots()
-    for colour, (name, km) in zip(_COLOURS, kilometres.items(), strict=False):
-        share = np.arange(1, len(km) + 1) / len(km)
-        axes.step(np.maximum(np.sort(km), 0.01), share, where="post", color=colour, label=name)
-    axes.set(xscale="log", xlim=(0.01, 20100), ylim=(0, 1), xlabel="error, km",
+    near, far = 0.01, 20100.0
+    for colour, line, (name, km) in zip(_COLOURS, _LINES, kilometres.items(), strict=False):
+        share = np.arange(len(km) + 1) / len(km)
+        errors = np.clip(np.sort(km), near, far)
+        axes.step(
+            [near, *errors, far], [*share, 1.0], where="post", color=colour, linestyle=line,
+            label=name,
+        )  # fmt: skip
+    axes.set(xscale="log", xlim=(near, far), ylim=(0, 1), xlabel="error, km",
              ylabel="share of photos within")  # fmt: skip
     for limit in thresholds:
         axes.axvline(limit, color="#bbbbbb", linewidth=0.8, zorder=0)
@@ -103,7 +110,7 @@ def error_map(truth: tuple[Floats, Floats], km: Floats, thresholds: tuple[float,
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import BoundaryNorm
 
-    figure = new_figure(10, 5.2)
+    figure = new_figure(10, 3.9)
     axes = figure.subplots()
     colours = shapes.palette()
     axes.set_facecolor(colours["sea"])
@@ -122,7 +129,7 @@ def error_map(truth: tuple[Floats, Floats], km: Floats, thresholds: tuple[float,
         linewidths=0.3, norm=BoundaryNorm(bounds, 256), zorder=3,
     )  # fmt: skip
     axes.set(xlim=(-180, 180), ylim=(-60, 85), xticks=[], yticks=[], aspect="equal")
-    figure.colorbar(dots, ax=axes, label="error, km", ticks=bounds[:-1], shrink=0.8)
+    figure.colorbar(dots, ax=axes, label="error, km", ticks=bounds[:-1])
     return figure
 
 

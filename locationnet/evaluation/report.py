@@ -16,7 +16,7 @@ from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.confidence import INFORMATION_KM
 from locationnet.evaluation.intervals import Interval
 from locationnet.evaluation.published import published
-from locationnet.evaluation.scores import Guess
+from locationnet.evaluation.scores import Floats, Guess
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,14 @@ class Results:
     paired: Mapping[str, Interval] | None = None
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+
+    def errors_km(self, *names: str) -> dict[str, Floats]:
+        """Return how far off each photo's answer is, float64 ``(n,)``, for guesses by name.
+
+        A guess that answers no photos (anywhere) is left out.
+        """
+        errors = {name: self.guesses[name].km for name in names}
+        return {name: km for name, km in errors.items() if km is not None}
 
 
 # Unreadable photos that the printed report names.

@@ -5,7 +5,7 @@ Knows tables of answers; nothing of photos, networks or how a report looks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,12 +43,15 @@ class Guess:
         Share of photos within each radius, by radius in kilometres.
     median_km, mean_km, geoscore
         As they say; None where they are not known.
+    km
+        How far off each photo's answer is, float64 ``(n,)``; None where no photo was answered.
     """
 
     within: dict[float, Interval]
     median_km: Interval | None
     mean_km: Interval | None
     geoscore: Interval
+    km: Floats | None = field(default=None, repr=False, compare=False)
 
 
 def kilometres(rule: Rule, lat: Floats, lng: Floats, to_lat: Floats, to_lng: Floats) -> Floats:
@@ -70,6 +73,7 @@ def guess(km: Floats, rule: Rule, bootstrap: Bootstrap) -> Guess:
         bootstrap.median(km),
         bootstrap.mean(km),
         bootstrap.mean(geoscore(km)),
+        km,
     )
 
 

@@ -86,7 +86,8 @@ class RunLog:
             Remaining(),
             console=self._console,
             transient=True,
-            disable=self._path is None or not self._console.is_terminal,
+            # Not rich's is_terminal, which FORCE_COLOR makes true in notebooks too.
+            disable=self._path is None or not sys.stderr.isatty(),
         )
         with progress:
             self._bar = progress, progress.add_task(what, total=total, completed=done)

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from locationnet.cli import app
 from locationnet.errors import InputError
-from locationnet.evaluation import answers
+from locationnet.evaluation import answers, plots
 from locationnet.evaluation.evaluate import evaluate
 from locationnet.evaluation.layouts import load_benchmark
+from locationnet.evaluation.page import write_page
+from locationnet.geo.sphere import great_circle_km
 from locationnet.model.locator import Locator
 
 Photo = Callable[..., bytes]
@@ -164,3 +167,26 @@ def test_photos_can_belong_together_by_any_column(tmp_path: Path) -> None:
     benchmark = load_benchmark(str(table), cluster_column="trip")
     assert benchmark.uploaders == ("x", "x", "y")
     assert benchmark.paths[0] == tmp_path / "a.jpg"
+
+
+def test_the_plot_of_errors_shows_the_prior_beside_the_model(
+    photos: Path, tiny_locator: Locator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark = load_benchmark(str(photos), photos.parent / "photos")
+    results, table = evaluate(tiny_locator, benchmark, tmp_path / "out")
+    prior = tiny_locator.prior().best
+    errors = results.errors_km("best point", "prior: best point", "anywhere")
+    expected = great_circle_km(benchmark.lat, benchmark.lng, prior.lat, prior.lng)
+    np.testing.assert_allclose(errors["prior: best point"], expected)
+    assert errors["best point"].shape == (7,)
+    assert "anywhere" not in errors
+    drawn: list[str] = []
+    draw = plots.error_distances
+
+    def noted(kilometres: Any, thresholds: Any) -> Any:
+        drawn.extend(kilometres)
+        return draw(kilometres, thresholds)
+
+    monkeypatch.setattr(plots, "error_distances", noted)
+    write_page(tmp_path / "report.html", results, table)
+    assert drawn == ["most probable cell", "best point", "prior: best point"]
