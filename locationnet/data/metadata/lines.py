@@ -7,7 +7,7 @@ dropped whole, so that a stray tab never moves a value into its neighbour's colu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from locationnet.data.coordinates import WRONG_COLUMNS
@@ -83,17 +83,25 @@ def parse_block(block: bytes, layout: Layout, dropped: Counter[str]) -> pa.Table
     Blank lines are no rows. Rows that are damaged are counted in `dropped`.
     """
     import pyarrow as pa
-    from pyarrow import csv
 
     block = _without_control(block, dropped)
-    count = len(layout.columns)
+    try:
+        return _parse(block, layout)
+    except pa.ArrowInvalid:  # a row has too few or too many columns, which is rare
+        return _parse(_with_columns(block, len(layout.columns), dropped), layout)
+
+
+def _parse(block: bytes, layout: Layout) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv
+
     wanted = {str(index): field for field, index in layout.wanted.items()}
     table = csv.read_csv(
         pa.BufferReader(block),
         csv.ReadOptions(
             use_threads=False,
             block_size=len(block) + 1,  # a row never lies across two
-            column_names=[str(index) for index in range(count)],
+            column_names=[str(index) for index in range(len(layout.columns))],
         ),
         csv.ParseOptions(
             delimiter="\t",
@@ -101,7 +109,6 @@ def parse_block(block: bytes, layout: Layout, dropped: Counter[str]) -> pa.Table
             double_quote=False,
             escape_char=False,
             newlines_in_values=False,
-            invalid_row_handler=_skip_and_count(dropped),
         ),
         csv.ConvertOptions(
             include_columns=list(wanted),
@@ -113,12 +120,15 @@ def parse_block(block: bytes, layout: Layout, dropped: Counter[str]) -> pa.Table
     return table.rename_columns(list(wanted.values()))
 
 
-def _skip_and_count(dropped: Counter[str]) -> Callable[[object], str]:
-    def skip(_row: object) -> str:
-        dropped[WRONG_COLUMNS] += 1
-        return "skip"
+def _with_columns(block: bytes, columns: int, dropped: Counter[str]) -> bytes:
+    """Take out the rows with another number of columns.
 
-    return skip
+    Arrow would call back for each, but not for those that are no UTF-8.
+    """
+    lines = [line for line in block.split(b"\n") if line]
+    good = [line for line in lines if line.count(b"\t") == columns - 1]
+    dropped[WRONG_COLUMNS] += len(lines) - len(good)
+    return b"\n".join(good) + b"\n"
 
 
 def _without_control(block: bytes, dropped: Counter[str]) -> bytes:
@@ -133,4 +143,4 @@ def _without_control(block: bytes, dropped: Counter[str]) -> bytes:
     lines = block.split(b"\n")
     good = [line for line in lines if b"\r" not in line and b"\0" not in line]
     dropped[CONTROL] += len(lines) - len(good)
-    return b"\n".join(good) or b"\n"
+    return b"\n".join(good) + b"\n"

@@ -46,7 +46,7 @@ def detect(shard: Shard) -> Layout | None:
     InputError
         The layout is unknown, or cannot be read where the shard is; the message shows the row.
     """
-    sample = _sample(shard)
+    sample, damage = _sample(shard)
     if sample.startswith((_SQLITE_MAGIC, _PARQUET_MAGIC)):
         path = shard.path
         if path is None:
@@ -60,9 +60,12 @@ def detect(shard: Shard) -> Layout | None:
             raise InputError(f"{path}: no columns of latitudes and longitudes")
         return found
     text = sample.decode("utf-8-sig", errors="replace")
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    # The last line may be cut by the sample, or by damage.
-    lines = [line for line in lines[:-1] if line] or [line for line in lines if line]
+    *lines, last = (line.removesuffix("\r") for line in text.split("\n"))
+    if damage or len(sample) >= _SAMPLE_BYTES:
+        last = ""  # cut off
+    lines = [line for line in (*lines, last) if line]
+    if not lines and (damage or sample.strip()):
+        raise InputError(f"{shard.name}: {damage or 'too long'} before the first row ends")
     if not lines:
         return None
     if shard.path is not None and "\t" not in lines[0]:
@@ -107,15 +110,16 @@ def read_raw(
         yield from _table(path, layout, dropped, advance)
 
 
-def _sample(shard: Shard) -> bytes:
+def _sample(shard: Shard) -> tuple[bytes, str]:
+    """Return how a shard begins, and what is wrong with it, ``""`` for nothing."""
     sample = b""
     with open_text(shard) as text:
         try:
             while len(sample) < _SAMPLE_BYTES and (data := text.read(_SAMPLE_BYTES)):
                 sample += data
-        except GarbledError:
-            pass  # reading in earnest counts it
-    return sample
+        except GarbledError as error:
+            return sample, str(error)
+    return sample, ""
 
 
 def _lines(

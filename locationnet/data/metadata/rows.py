@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ _PLACES = ("latitude", "longitude")
 _ENCODED = ("uid", "unickname", "datetaken", "title", "licensename")
 NUMERIC_ID = r"^[1-9][0-9]{0,18}$"
 _ACCURACY = r"^[0-9]{1,2}$"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_CONTROL = re.compile(r"[\x00-\x1f]+")
 
 Mask = NDArray[np.bool_]
 
@@ -231,10 +231,23 @@ def _decoded(column: Any) -> Any:
 
     column = pc.replace_substring(column, "+", " ")
     escaped = pc.match_substring(column, "%")
+    if _bytes(column).min(initial=ord(" ")) < ord(" "):
+        escaped = pc.or_(escaped, pc.match_substring_regex(column, _CONTROL.pattern))
     if not pc.any(escaped).as_py():
         return column
-    plain = [_CONTROL.sub(" ", unquote(text)) for text in column.filter(escaped).to_pylist()]
-    return pc.replace_with_mask(column, escaped, pa.array(plain, pa.string()))
+    coded = column.filter(escaped).dictionary_encode()  # names come again and again
+    plain = [
+        _CONTROL.sub(" ", unquote_to_bytes(text).decode(errors="replace"))
+        for text in coded.dictionary.to_pylist()
+    ]
+    decoded = pa.array(plain, pa.string()).take(coded.indices)
+    return pc.replace_with_mask(column, escaped, decoded)
+
+
+def _bytes(column: Any) -> NDArray[np.uint8]:
+    """Return the bytes of all texts of a column, perhaps with some that lie around them."""
+    data = column.buffers()[2]
+    return np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
 
 
 def _name_licences(rows: _Rows) -> None:
