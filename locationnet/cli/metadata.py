@@ -68,8 +68,11 @@ def metadata(
     """
     from locationnet.data.metadata.build import build_table
     from locationnet.data.metadata.filters import Filters, licence_key, read_opt_out
+    from locationnet.data.streams import is_parquet
 
     require_folder(out)
+    if not is_parquet(out):
+        raise typer.BadParameter(f"{out}: must be named .parquet")
     filters = Filters(
         min_accuracy=min_accuracy,
         licences=frozenset(map(licence_key, licence or ())),
@@ -89,6 +92,10 @@ def metadata(
         )
     for line in _summary(made):
         typer.echo(line)
+    for name, what in sorted(made.garbled.items()):
+        typer.echo(
+            f"warning: {name} is damaged ({what}); only what comes before was read", err=True
+        )
     typer.echo(f"wrote {out}")
 
 
@@ -155,5 +162,3 @@ def _summary(made: Summary) -> Iterator[str]:
         yield f"  of them       {made.without_path:>13,}  with neither hash nor URL, so no path"
     if made.bad_hashes:
         yield f"list of hashes  {made.bad_hashes:>13,}  lines could not be used"
-    for name, what in sorted(made.garbled.items()):
-        yield f"warning: {name} is damaged ({what}); what came before it was read"

@@ -64,10 +64,11 @@ def list_objects(address: str, endpoint_url: str | None = None) -> list[S3Object
         ]
     except (BotoCoreError, ClientError, ValueError) as error:
         raise LocationNetError(f"{address}: cannot be listed ({error})") from error
-    exact = [item for item in listed if item.key == key]
+    # Stores hold empty objects in the place of folders.
+    listed = [item for item in listed if not item.key.endswith("/")]
     folder = f"{key.rstrip('/')}/" if key else ""
-    found = exact or [
-        item for item in listed if item.key.startswith(folder) and not item.key.endswith("/")
+    found = [item for item in listed if item.key == key] or [
+        item for item in listed if item.key.startswith(folder)
     ]
     if not found:
         raise InputError(f"{address}: nothing is there")

@@ -552,7 +552,13 @@ def interrupt(*_: object) -> None:
 
 def test_a_call_that_is_killed_in_many_processes_goes_on(tmp_path: Path) -> None:
     make_commons(tmp_path / "c", 120_000, shards=3)
-    words = [Path(sys.executable).parent / "locationnet", "metadata", "c", "-o", "out.parquet"]
+    words = [
+        str(Path(sys.executable).with_name("locationnet")),
+        "metadata",
+        "c",
+        "-o",
+        "out.parquet",
+    ]
     words += ["--processes", "2"]
     parts = tmp_path / ".out.parquet.parts"
     running = subprocess.Popen(words, cwd=tmp_path, start_new_session=True)
