@@ -11,7 +11,6 @@ import argparse
 import csv
 import json
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -168,7 +167,9 @@ def run(name: str, shard: Path, out: Path) -> None:
     start, busy = time.perf_counter(), time.process_time()
     CONTENDERS[name](shard, out)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not from getrusage, whose peak starts from what the parent held.
+    status = Path("/proc/self/status").read_text()
+    peak = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
     print(json.dumps([seconds, busy, peak]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -16,7 +17,10 @@ def s3_server() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    url = f"http://{host}:{port}"
+    # What it holds belongs to the process, and outlives it.
+    urlopen(Request(f"{url}/moto-api/reset", method="POST")).close()
+    yield url
     server.stop()
 
 

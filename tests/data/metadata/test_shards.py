@@ -109,7 +109,6 @@ def test_shards_in_s3_give_the_same_table(
         tmp_path / "there.parquet",
         hashes="s3://commons/yfcc100m_hash.bz2",
         endpoint_url=s3_server,
-        processes=2,
     )
     here, there = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("here", "there"))
     assert there.equals(here)
