@@ -38,3 +38,5 @@ bench: .venv/.dev
 	.venv/bin/python scripts/bench_partition.py
 	.venv/bin/python scripts/bench_train.py
 	.venv/bin/python scripts/bench_evaluate.py
+	$(UV) sync --quiet --locked --inexact --group bench
+	.venv/bin/python scripts/bench_metadata.py
