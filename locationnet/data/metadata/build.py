@@ -9,37 +9,22 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from locationnet.data.commons import HASH, image_keys
 from locationnet.data.metadata.filters import Filters
-from locationnet.data.metadata.keys import mixed
+from locationnet.data.metadata.finish import Finish, Progress
 from locationnet.data.metadata.layouts import HASH_LIST, Layout
-from locationnet.data.metadata.parts import GROUP_BITS, PartWriter, row_groups
-from locationnet.data.metadata.readers import detect, read_raw
-from locationnet.data.metadata.rows import GROUP, KEY, NUMERIC_ID, schema
-from locationnet.data.metadata.settle import KEYED, LISTED, Fate, Settlement
+from locationnet.data.metadata.readers import detect
 from locationnet.data.metadata.shards import Shard, list_shards
 from locationnet.data.metadata.work import Counts, Job, read_shards
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.files import write_text
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _FORMAT = 1
 _BEGUN = "begun.json"
-# A line of the list of hashes, compressed; only memory depends on it.
-_LISTED_BYTES = 16
-
-# The stage, how much of it is done and in all, and the rows read so far.
-Progress = Callable[[str, int, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -135,15 +120,17 @@ def build_table(
     total = sum(job.shard.size for job in jobs)
     report = progress
     read_shards(jobs, filters, processes, lambda done, rows: report("reading", done, total, rows))
-    made = _Table(jobs, lists, filters, parts, progress)
-    kept, without_path = made.write(out)
+    finish = Finish([job.part for job in jobs], parts / "settling", progress)
+    kept, without_path = finish.write(finish.settle(lists, filters), out)
+    counts = {job.shard.name: Counts.read(job) for job in jobs}
+    garbled = {name: count.garbled for name, count in counts.items() if count.garbled}
     summary = Summary(
         kept=kept,
-        dropped=sum((Counts.read(job).dropped for job in jobs), Counter()) + made.dropped,
+        dropped=sum((count.dropped for count in counts.values()), finish.dropped),
         layouts=Counter("empty" if layout is None else layout.name for layout in layouts),
-        garbled={job.shard.name: text for job in jobs if (text := Counts.read(job).garbled)},
+        garbled=garbled | finish.garbled,
         without_path=without_path,
-        bad_hashes=made.bad_hashes,
+        bad_hashes=finish.bad_hashes,
     )
     shutil.rmtree(parts)
     if not kept:
@@ -193,126 +180,3 @@ def _begin(out: Path, parts: Path, facts: dict[str, Any]) -> None:
             f"{out}: an interrupted call had begun it with other {what}; give the same to go on, or"
             f" remove the folder {parts} to start over"
         )
-
-
-class _Table:
-    """The parts, settled and written as one table."""
-
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        lists: Sequence[Shard],
-        filters: Filters,
-        parts: Path,
-        progress: Progress,
-    ) -> None:
-        self._jobs = jobs
-        self._progress = progress
-        self._unfinished = parts / "table.unfinished"
-        self.bad_hashes = 0
-        self._rows = sum(Counts.read(job).kept for job in jobs)
-        listed = sum(shard.size for shard in lists) // _LISTED_BYTES
-        scratch = parts / "settling"
-        shutil.rmtree(scratch, ignore_errors=True)  # of an earlier call
-        self._settled = Settlement(scratch, max(self._rows, listed))
-        self._settle(lists, filters)
-        self.dropped = self._settled.dropped
-
-    def write(self, out: Path) -> tuple[int, int]:
-        """Write the table; return how many rows it has, and how many of them lack a path."""
-        without_path = done = 0
-        with PartWriter(self._unfinished, schema(part=False), "zstd") as writer:
-            for number, table in self._groups(None):
-                rows = _finished(table, self._settled.fate(number, table.num_rows))
-                for batch in rows.to_batches():
-                    without_path += batch.column("path").null_count
-                    writer.write(batch)
-                done += table.num_rows
-                self._progress("writing", done, self._rows, done)
-        if writer.rows:
-            self._unfinished.replace(out)
-        return writer.rows, without_path
-
-    def _settle(self, lists: Sequence[Shard], filters: Filters) -> None:
-        settled, rows = self._settled, 0
-        for number, table in self._groups([KEY, GROUP, "lat", "lng"]):
-            settled.add_rows(_records(table, number))
-            rows += table.num_rows
-            self._progress("comparing", rows, self._rows, rows)
-        for shard in lists:
-            self._list(shard)
-        steps, done = settled.steps(filters.per_cell), 0
-
-        def advance() -> None:
-            nonlocal done
-            done += 1
-            self._progress("settling", done, steps, rows)
-
-        settled.decide(filters.opt_out, filters.per_cell, advance)
-
-    def _list(self, shard: Shard) -> None:
-        """Take in a list of hashes."""
-        bad: Counter[str] = Counter()
-        rows = done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            self._progress("hashes", done, shard.size, rows)
-
-        for batch in read_raw(shard, HASH_LIST, bad, advance):
-            listed = _listed(batch)
-            rows += batch.num_rows
-            self.bad_hashes += batch.num_rows - len(listed)
-            self._settled.add_hashes(listed)
-        self.bad_hashes += bad.total()
-
-    def _groups(self, columns: list[str] | None) -> Iterator[tuple[int, pa.Table]]:
-        """Yield the row groups of all parts, numbered through."""
-        number = 0
-        for job in self._jobs:
-            for table in row_groups(job.part, columns):
-                yield number, table
-                number += 1
-
-
-def _records(table: pa.Table, group: int) -> NDArray[Any]:
-    records = np.empty(table.num_rows, KEYED)
-    lat, lng = (np.array(table[name]).view(np.uint64) for name in ("lat", "lng"))
-    records["key"] = np.array(table[KEY])
-    records["group"] = np.array(table[GROUP])
-    records["content"] = mixed(mixed(lat) ^ lng)
-    records["position"] = (group << GROUP_BITS) + np.arange(table.num_rows, dtype=np.uint64)
-    return records
-
-
-def _listed(batch: pa.RecordBatch) -> NDArray[Any]:
-    """Return the usable lines of a batch of photo ids and hashes."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    ids, hashes = batch.column("photoid"), batch.column("hash")
-    good = pc.and_(
-        pc.match_substring_regex(ids, NUMERIC_ID), pc.match_substring_regex(hashes, f"^{HASH}$")
-    )
-    ids, hashes = ids.filter(good), hashes.filter(good)
-    records = np.empty(len(ids), LISTED)
-    records["key"] = np.array(ids.cast(pa.string()).cast(pa.uint64()))
-    records["hash"] = hashes.to_pylist()
-    return records
-
-
-def _finished(table: pa.Table, fate: Fate) -> pa.Table:
-    """Return the rows that are kept, with the hashes of the list and the keys of the images."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if len(fate.hashed):
-        mask = np.zeros(table.num_rows, np.bool_)
-        mask[fate.hashed] = True
-        found = pa.array([text.decode() for text in fate.hashes.tolist()], pa.string())
-        hashes = pc.replace_with_mask(table["hash"].combine_chunks(), pa.array(mask), found)
-        table = table.set_column(table.schema.get_field_index("hash"), "hash", hashes)
-    table = table.select(schema(part=False).names).filter(pa.array(fate.keep))
-    path = pc.coalesce(table["path"], image_keys(table["hash"]))
-    return table.set_column(table.schema.get_field_index("path"), "path", path)

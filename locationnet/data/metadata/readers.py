@@ -48,9 +48,7 @@ def detect(shard: Shard) -> Layout | None:
     """
     sample, damage = _sample(shard)
     if sample.startswith((_SQLITE_MAGIC, _PARQUET_MAGIC)):
-        path = shard.path
-        if path is None:
-            raise InputError(f"{shard.name}: a database or Parquet file must be on this machine")
+        path = _require_local(shard)
         if sample.startswith(_SQLITE_MAGIC):
             return _sqlite_layout(path)
         if not is_parquet(path):
@@ -68,9 +66,11 @@ def detect(shard: Shard) -> Layout | None:
         raise InputError(f"{shard.name}: {damage or 'too long'} before the first row ends")
     if not lines:
         return None
-    if shard.path is not None and "\t" not in lines[0]:
-        found = table_layout(shard.name, header(shard.path))
+    if "\t" not in lines[0]:
+        names = lines[0].split(",") if shard.path is None else header(shard.path)
+        found = table_layout(shard.name, names)
         if found is not None:
+            _require_local(shard)
             return found
     return tab_layout(shard.name, lines[:_SAMPLE_LINES])
 
@@ -101,13 +101,17 @@ def read_raw(
     if layout.form == "tab":
         yield from _lines(shard, layout, dropped, advance, threads)
         return
-    path = shard.path
-    if path is None:
-        raise InputError(f"{shard.name}: a {layout.form} must be on this machine")
+    path = _require_local(shard)
     if layout.form == "sqlite":
         yield from _sqlite(path, layout, advance)
     else:
         yield from _table(path, layout, dropped, advance)
+
+
+def _require_local(shard: Shard) -> Path:
+    if shard.path is None:
+        raise InputError(f"{shard.name}: databases and tables must be on this machine")
+    return shard.path
 
 
 def _sample(shard: Shard) -> tuple[bytes, str]:

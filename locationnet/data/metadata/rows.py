@@ -6,19 +6,17 @@ out is counted once, by the first reason in the order of the checks.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
-from numpy.typing import NDArray
 
 from locationnet.data.commons import HASH, photo_hash
 from locationnet.data.coordinates import faults, floats
 from locationnet.data.metadata.filters import CAP_LEVEL, Filters, licence_name
 from locationnet.data.metadata.keys import Keys, group_keys, text_keys
 from locationnet.data.metadata.layouts import Layout
+from locationnet.data.metadata.texts import Mask, as_numpy, decoded, not_utf8
 from locationnet.errors import InputError
 from locationnet.geo import s2
 
@@ -42,9 +40,6 @@ _PLACES = ("latitude", "longitude")
 _ENCODED = ("uid", "unickname", "datetaken", "title", "licensename")
 NUMERIC_ID = r"^[1-9][0-9]{0,18}$"
 _ACCURACY = r"^[0-9]{1,2}$"
-_CONTROL = re.compile(r"[\x00-\x1f]+")
-
-Mask = NDArray[np.bool_]
 
 
 def schema(*, part: bool) -> pa.Schema:
@@ -91,12 +86,12 @@ def wanted_rows(
     if layout.encoded:
         for field in _ENCODED:
             if rows.has(field):
-                rows.put(field, _decoded(rows.text(field)))
+                rows.put(field, decoded(rows.text(field)))
     _name_licences(rows)
     rows.drop({LICENCE: ~_each_once(rows.text("licence"), filters.wants_licence)})
     rows.put("hash", _hashes(rows))
     if filters.opt_out:
-        listed = sorted(filters.opt_out)
+        listed = list(filters.opt_out)
         rows.drop({OPTED_OUT: _among(rows.text("uid"), listed) | _among(rows.text("hash"), listed)})
     return _part(rows, layout, filters)
 
@@ -149,15 +144,10 @@ def _make_texts(rows: _Rows, place: str) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    binary = [
-        name for name in rows.batch.schema.names if pa.types.is_binary(rows.column(name).type)
-    ]
     bad = np.zeros(len(rows), np.bool_)
-    for name in binary:
-        try:
-            rows.column(name).cast(pa.string())
-        except pa.ArrowInvalid:
-            bad |= np.array([not _is_utf8(value) for value in rows.column(name).to_pylist()])
+    for name in rows.batch.schema.names:
+        if pa.types.is_binary(rows.column(name).type):
+            bad |= not_utf8(rows.column(name))
     rows.drop({NOT_TEXT: bad})
     for name in rows.batch.schema.names:
         column = rows.column(name)
@@ -168,14 +158,6 @@ def _make_texts(rows: _Rows, place: str) -> None:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InputError(f"{place}: the column of {name} holds {column.type}") from error
         rows.put(name, column)
-
-
-def _is_utf8(value: bytes | None) -> bool:
-    try:
-        (value or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _check(rows: _Rows, layout: Layout, filters: Filters, place: str) -> None:
@@ -194,7 +176,7 @@ def _check(rows: _Rows, layout: Layout, filters: Filters, place: str) -> None:
     reasons |= faults(lat, lng)
     reasons[NULL_ISLAND] = (lat[0] == 0) & (lng[0] == 0)
     if filters.min_accuracy is not None:
-        reasons[LOW_ACCURACY] = _numpy(accuracy.fill_null(-1)) < filters.min_accuracy
+        reasons[LOW_ACCURACY] = as_numpy(accuracy.fill_null(-1)) < filters.min_accuracy
     if filters.box is not None:
         reasons[OUTSIDE] = ~filters.box.contains(lat[0], lng[0])
     for name, column in (("id", ids), ("lat", lat[0]), ("lng", lng[0]), ("accuracy", accuracy)):
@@ -214,7 +196,7 @@ def _ids(rows: _Rows, layout: Layout) -> tuple[Any, Mask]:
         ids = pc.if_else(known, ids, other)
         also = _is_hash(other) if layout.else_id == "hash" else pc.not_equal(other, "")
         known = pc.or_(known, also)
-    return ids, _numpy(known)
+    return ids, as_numpy(known)
 
 
 def _accuracy(column: Any) -> Any:
@@ -222,32 +204,6 @@ def _accuracy(column: Any) -> Any:
     import pyarrow.compute as pc
 
     return pc.cast(pc.if_else(pc.match_substring_regex(column, _ACCURACY), column, None), pa.int8())
-
-
-def _decoded(column: Any) -> Any:
-    """Undo percent-encoding with ``+`` for a space; a control character becomes a space."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = pc.replace_substring(column, "+", " ")
-    escaped = pc.match_substring(column, "%")
-    if _bytes(column).min(initial=ord(" ")) < ord(" "):
-        escaped = pc.or_(escaped, pc.match_substring_regex(column, _CONTROL.pattern))
-    if not pc.any(escaped).as_py():
-        return column
-    coded = column.filter(escaped).dictionary_encode()  # names come again and again
-    plain = [
-        _CONTROL.sub(" ", unquote_to_bytes(text).decode(errors="replace"))
-        for text in coded.dictionary.to_pylist()
-    ]
-    decoded = pa.array(plain, pa.string()).take(coded.indices)
-    return pc.replace_with_mask(column, escaped, decoded)
-
-
-def _bytes(column: Any) -> NDArray[np.uint8]:
-    """Return the bytes of all texts of a column, perhaps with some that lie around them."""
-    data = column.buffers()[2]
-    return np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
 
 
 def _name_licences(rows: _Rows) -> None:
@@ -265,7 +221,7 @@ def _each_once(column: Any, test: Any) -> Mask:
     """Ask a question about each different text, and return the answer for each row."""
     coded = column.dictionary_encode()
     answers = np.array([test(text) for text in coded.dictionary.to_pylist()], np.bool_)
-    each: Mask = answers[_numpy(coded.indices)]
+    each: Mask = answers[as_numpy(coded.indices)]
     return each
 
 
@@ -331,8 +287,8 @@ def _photo_keys(ids: Any) -> Keys:
     import pyarrow.compute as pc
 
     numeric = pc.match_substring_regex(ids, NUMERIC_ID)
-    keys = _numpy(pc.cast(pc.if_else(numeric, ids, "0"), pa.uint64())).copy()
-    other = ~_numpy(numeric)
+    keys = as_numpy(pc.cast(pc.if_else(numeric, ids, "0"), pa.uint64())).copy()
+    other = ~as_numpy(numeric)
     if other.any():
         keys[other] = text_keys(ids.filter(pa.array(other)).to_pylist())
     return keys
@@ -341,8 +297,8 @@ def _photo_keys(ids: Any) -> Keys:
 def _groups(rows: _Rows, keys: Keys) -> Keys:
     """Return what the cap counts by; a photo without an uploader stands alone."""
     uploaders = rows.text("uid").dictionary_encode()
-    names = text_keys(uploaders.dictionary.to_pylist())[_numpy(uploaders.indices)]
-    lat, lng = _numpy(rows.column("lat")), _numpy(rows.column("lng"))
+    names = text_keys(uploaders.dictionary.to_pylist())[as_numpy(uploaders.indices)]
+    lat, lng = as_numpy(rows.column("lat")), as_numpy(rows.column("lng"))
     groups = group_keys(names, s2.parent_ids(s2.leaf_ids(lat, lng), CAP_LEVEL))
     return np.where(_among(rows.text("uid"), [""]), keys, groups)
 
@@ -368,8 +324,4 @@ def _among(column: Any, texts: list[str]) -> Mask:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return _numpy(pc.is_in(column, value_set=pa.array(texts, pa.string())))
-
-
-def _numpy(column: Any) -> NDArray[Any]:
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+    return as_numpy(pc.is_in(column, value_set=pa.array(texts, pa.string())))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from locationnet.data.s3 import SCHEME, S3Object, S3Stream, list_objects
-from locationnet.errors import InputError
+from locationnet.errors import InputError, LocationNetError
 
 _BZ2 = (".bz2",)
 # What a decompressor says to bytes that it cannot use; without an errno it was not the disk.
@@ -150,6 +150,8 @@ class Text:
             What follows cannot be decompressed; everything before has been returned.
         InputError
             The file itself cannot be read.
+        LocationNetError
+            The decompressor was killed.
         """
         try:
             data: bytes = self._stream.read(count)
@@ -157,8 +159,12 @@ class Text:
             if getattr(error, "errno", None) is not None:
                 raise InputError(f"{self._shard.name}: cannot be read ({error})") from error
             raise GarbledError(str(error) or "ends early") from error
-        if not data and self._process is not None and self._process.wait() != 0:
-            raise GarbledError("compressed data ends early or is damaged")
+        if not data and self._process is not None:
+            code = self._process.wait()
+            if code < 0:
+                raise LocationNetError(f"{self._shard.name}: lbzip2 was killed (signal {-code})")
+            if code > 0:
+                raise GarbledError("compressed data ends early or is damaged")
         return data
 
     def tell(self) -> int:

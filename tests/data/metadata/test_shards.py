@@ -6,6 +6,7 @@ import bz2
 import gzip
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from synthetic_commons import make_commons
 
 from locationnet.data.metadata.build import build_table
 from locationnet.data.metadata.shards import GarbledError, list_shards, open_text
-from locationnet.errors import InputError
+from locationnet.errors import InputError, LocationNetError
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'data'")
 
@@ -75,6 +76,23 @@ def test_reading_may_stop_early(tmp_path: Path, lbzip2: None) -> None:
         assert CONTENT.startswith(text.read(10))
 
 
+def test_a_decompressor_that_is_killed_is_no_damage(tmp_path: Path, lbzip2: None) -> None:
+    path = tmp_path / "a.bz2"
+    path.write_bytes(bz2.compress(CONTENT))
+    before = children()
+    with open_text(list_shards([str(path)])[0], threads=2) as text:
+        (process,) = children() - before
+        os.kill(process, signal.SIGKILL)
+        with pytest.raises(LocationNetError, match=r"a\.bz2: lbzip2 was killed \(signal 9\)"):
+            while text.read(1 << 20):
+                pass
+
+
+def children() -> set[int]:
+    """The processes that this thread started."""
+    return set(map(int, Path("/proc/thread-self/children").read_text().split()))
+
+
 def test_gzip_in_pieces_is_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(CONTENT) + gzip.compress(b"end"))
@@ -112,6 +130,7 @@ def test_shards_in_s3_give_the_same_table(
     )
     here, there = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("here", "there"))
     assert there.equals(here)
-    put("database", b"SQLite format 3\0")
-    with pytest.raises(InputError, match="must be on this machine"):
-        build_table(["s3://commons/database"], tmp_path / "x.parquet", endpoint_url=s3_server)
+    for content in (b"SQLite format 3\0", b"PAR1", b"id,lat,lng\n1,2,3\n"):
+        put("local", content)
+        with pytest.raises(InputError, match=r"s3://commons/local: .* must be on this machine"):
+            build_table(["s3://commons/local"], tmp_path / "x.parquet", endpoint_url=s3_server)
