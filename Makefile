@@ -38,6 +38,8 @@ bench: .venv/.dev
 	.venv/bin/python scripts/bench_partition.py
 	.venv/bin/python scripts/bench_train.py
 	.venv/bin/python scripts/bench_evaluate.py
+	$(UV) sync --quiet --locked --inexact --group bench
+	.venv/bin/python scripts/bench_metadata.py
 
 # A warning is an error: a broken link above all. From scratch, because unchanged pages warn only once.
 docs: .venv/.dev

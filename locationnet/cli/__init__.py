@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from locationnet import __version__
-from locationnet.cli import evaluate, export, locate, models, pack, partition, serve, split, train
+from locationnet.cli import (
+    evaluate,
+    export,
+    locate,
+    metadata,
+    models,
+    pack,
+    partition,
+    serve,
+    split,
+    train,
+)
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -46,6 +57,7 @@ def options(
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("locate")(locate.locate)
+app.command("metadata")(metadata.metadata)
 app.command("models")(models.models)
 app.command("pack")(pack.pack)
 app.command("partition")(partition.partition)

@@ -6,7 +6,6 @@ and never silently dropped.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,20 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.data.streams import find_name, header, stream_columns
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.geo.s2 import valid_coordinates
 
 LAT_NAMES = ("lat", "latitude")
 LNG_NAMES = ("lng", "lon", "long", "longitude")
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 
 MISSING = "coordinate missing"
 NO_NUMBER = "not a number"
 OUT_OF_RANGE = "out of range (|lat| > 90 or |lng| > 180)"
 WRONG_COLUMNS = "wrong number of columns"
 
-_BLOCK_BYTES = 4 << 20
-_BATCH_ROWS = 1 << 18
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 FloatArray = NDArray[np.float64]
@@ -94,19 +91,27 @@ class CoordinateFiles:
         InputError
             A file cannot be read as a table, or no row of any file holds a usable coordinate.
         """
+        import pyarrow as pa
+
         self.bad.clear()
         found = 0
         for path in self.paths:
-            read = self._parquet if path.suffix.lower() in PARQUET_SUFFIXES else self._csv
-            lat_place, lng_place = (f"{path}: column {name!r}" for name in self._columns[path])
-            for lat, lng, count in read(path):
-                chunk = self._valid(_floats(lat, lat_place), _floats(lng, lng_place))
+            names = self._columns[path]
+            lat_place, lng_place = (f"{path}: column {name!r}" for name in names)
+            for batch, count in stream_columns(path, names, pa.string(), self._wrong_columns):
+                chunk = self._valid(
+                    floats(batch.column(0), lat_place),
+                    floats(batch.column(1), lng_place),
+                )
                 found += len(chunk[0])
                 yield chunk
                 if advance is not None:
                     advance(count)
         if not found:
             raise InputError(self._nothing_usable())
+
+    def _wrong_columns(self) -> None:
+        self.bad[WRONG_COLUMNS] += 1
 
     def _nothing_usable(self) -> str:
         where = str(self.paths[0])
@@ -116,72 +121,36 @@ class CoordinateFiles:
         return f"{where}: no usable coordinate in {self.bad.total()} rows ({reasons or 'no rows'})"
 
     def _valid(self, lat: _Column, lng: _Column) -> tuple[FloatArray, FloatArray]:
-        (lat_values, lat_missing), (lng_values, lng_missing) = lat, lng
-        missing = lat_missing | lng_missing
-        no_number = ~missing & ~(np.isfinite(lat_values) & np.isfinite(lng_values))
-        valid = valid_coordinates(lat_values, lng_values) & ~missing
-        for reason, count in (
-            (MISSING, missing.sum()),
-            (NO_NUMBER, no_number.sum()),
-            (OUT_OF_RANGE, (~valid & ~missing & ~no_number).sum()),
-        ):
-            if count:
-                self.bad[reason] += int(count)
-        return lat_values[valid], lng_values[valid]
-
-    def _csv(self, path: Path) -> Iterator[tuple[Any, Any, int]]:
-        import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-
-        names = self._columns[path]
-
-        def skip(_row: object) -> str:
-            self.bad[WRONG_COLUMNS] += 1
-            return "skip"
-
-        before = 0
-        with path.open("rb") as raw:
-            try:
-                reader = arrow_csv.open_csv(
-                    pa.input_stream(raw, compression=_compression(path)),
-                    read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
-                    parse_options=arrow_csv.ParseOptions(
-                        newlines_in_values=True, invalid_row_handler=skip
-                    ),
-                    convert_options=arrow_csv.ConvertOptions(
-                        include_columns=list(names),
-                        column_types=dict.fromkeys(names, pa.string()),
-                    ),
-                )
-                for batch in reader:
-                    position = raw.tell()
-                    yield batch.column(0), batch.column(1), position - before
-                    before = position
-            except (pa.ArrowInvalid, OSError) as error:
-                raise InputError(f"{path}: {_first_line(error)}") from error
-
-    def _parquet(self, path: Path) -> Iterator[tuple[Any, Any, int]]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        size = path.stat().st_size
-        try:
-            # By default whole columns are read ahead.
-            with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
-                rows = max(1, file.metadata.num_rows)
-                names = list(self._columns[path])
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
-                    share = size * batch.num_rows // rows
-                    yield batch.column(names[0]), batch.column(names[1]), share
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{path}: {_first_line(error)}") from error
+        valid = np.ones(len(lat[0]), np.bool_)
+        for reason, bad in faults(lat, lng).items():
+            valid &= ~bad
+            if count := int(bad.sum()):
+                self.bad[reason] += count
+        return lat[0][valid], lng[0][valid]
 
     def _find_columns(self, path: Path) -> tuple[str, str]:
-        header = _header(path)
+        names = header(path)
+        if not names:
+            raise InputError(
+                f"{path}: empty; expected a header with a latitude and a longitude column"
+            )
         return (
-            _pick(path, header, self.lat_column, LAT_NAMES, "latitude", "--lat-column"),
-            _pick(path, header, self.lng_column, LNG_NAMES, "longitude", "--lng-column"),
+            _pick(path, names, self.lat_column, LAT_NAMES, "latitude", "--lat-column"),
+            _pick(path, names, self.lng_column, LNG_NAMES, "longitude", "--lng-column"),
         )
+
+
+def faults(lat: _Column, lng: _Column) -> dict[str, NDArray[np.bool_]]:
+    """Return which points are unusable, each by one reason; the columns are those of `floats`."""
+    (lat_values, lat_missing), (lng_values, lng_missing) = lat, lng
+    missing = lat_missing | lng_missing
+    no_number = ~missing & ~(np.isfinite(lat_values) & np.isfinite(lng_values))
+    valid = valid_coordinates(lat_values, lng_values)
+    return {
+        MISSING: missing,
+        NO_NUMBER: no_number,
+        OUT_OF_RANGE: ~valid & ~missing & ~no_number,
+    }
 
 
 def _pick(
@@ -197,33 +166,10 @@ def _pick(
         if wanted not in header:
             raise InputError(f"{path}: no column {wanted!r}; there are {shown}")
         return wanted
-    by_name = {name.strip().lower(): name for name in reversed(header)}
-    for name in usual:
-        if name in by_name:
-            return by_name[name]
+    found = find_name(header, usual)
+    if found is not None:
+        return found
     raise InputError(f"{path}: no column of {what}s among {shown}; name it with {option}")
-
-
-def _header(path: Path) -> list[str]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        if path.suffix.lower() in PARQUET_SUFFIXES:
-            return list(parquet.read_schema(path).names)
-        with path.open("rb") as raw, pa.input_stream(raw, compression=_compression(path)) as file:
-            start = file.read(1 << 16)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: {_first_line(error)}") from error
-    lines = start.decode("utf-8-sig", errors="replace").splitlines(keepends=True)
-    header = next(csv.reader(lines), None)
-    if not header:
-        raise InputError(f"{path}: empty; expected a header with a latitude and a longitude column")
-    return header
-
-
-def _compression(path: Path) -> str | None:
-    return {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(path.suffix.lower())
 
 
 def numbers(column: Any, place: str) -> FloatArray:
@@ -234,11 +180,17 @@ def numbers(column: Any, place: str) -> FloatArray:
     InputError
         The column's type is none that coordinates come in; the message names `place`.
     """
-    return _floats(column.combine_chunks(), place)[0]
+    return floats(column.combine_chunks(), place)[0]
 
 
-def _floats(column: Any, place: str) -> _Column:
-    """Return an Arrow column as float64 with NaN for what is no number, and where it is empty."""
+def floats(column: Any, place: str) -> _Column:
+    """Return an Arrow column as float64 with NaN for what is no number, and where it is empty.
+
+    Raises
+    ------
+    InputError
+        The column's type is none that numbers come in; the message names `place`.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -260,7 +212,3 @@ def _floats(column: Any, place: str) -> _Column:
         pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False),
         missing.to_numpy(zero_copy_only=False),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locationnet.data.coordinates import PARQUET_SUFFIXES
+from locationnet.data.streams import find_name, is_parquet
 from locationnet.errors import InputError, LocationNetError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -73,11 +73,6 @@ def write_table(path: Path, table: pa.Table) -> None:
         raise LocationNetError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def is_parquet(path: Path) -> bool:
-    """Tell the two forms apart by the suffix."""
-    return path.suffix.lower() in PARQUET_SUFFIXES
-
-
 def find_column(
     path: Path, names: Sequence[str], wanted: str | None, usual: Sequence[str]
 ) -> str | None:
@@ -93,5 +88,4 @@ def find_column(
             shown = ", ".join(map(repr, list(names)[:20]))
             raise InputError(f"{path}: no column {wanted!r}; there are {shown}")
         return wanted
-    by_name = {name.strip().lower(): name for name in reversed(names)}
-    return next((by_name[name] for name in usual if name in by_name), None)
+    return find_name(names, usual)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from locationnet.data.commons import image_key
+from locationnet.data.metadata.layouts import PLACING_2016_START, YFCC_25
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Benchmark, Rule, degrees, from_table
 from locationnet.geo.sphere import great_circle_km
@@ -133,16 +135,17 @@ def im2gps3k(folder: Path) -> Benchmark:
 
 def yfcc4k(folder: Path) -> Benchmark:
     """Read YFCC4k (Vo et al., ICCV 2017): ``info.txt`` in YFCC100M's 25 columns, and photos."""
-    rows = _tab_rows(folder / "info.txt", 25)
-    ids = tuple(row[1] for _, row in rows)
+    rows = _tab_rows(folder / "info.txt", len(YFCC_25))
+    photo, user, lng, lat = map(YFCC_25.index, ("photoid", "uid", "longitude", "latitude"))
+    ids = tuple(row[photo] for _, row in rows)
     lie = {path.stem: path for path in _photos(folder)}
     return Benchmark(
         "YFCC4k",
         ids,
         tuple(lie.get(name, folder / f"{name}.jpg") for name in ids),
-        degrees(folder / "info.txt", [row[13] for _, row in rows], 90, "latitude"),
-        degrees(folder / "info.txt", [row[12] for _, row in rows], 180, "longitude"),
-        tuple(row[3] for _, row in rows),
+        degrees(folder / "info.txt", [row[lat] for _, row in rows], 90, "latitude"),
+        degrees(folder / "info.txt", [row[lng] for _, row in rows], 180, "longitude"),
+        tuple(row[user] for _, row in rows),
         notes=("its photographers are also in YFCC100M, which many models were trained on",),
     )
 
@@ -150,17 +153,18 @@ def yfcc4k(folder: Path) -> Benchmark:
 def placing2016(folder: Path) -> Benchmark:
     """Read the Placing task's test set: ``mediaeval2016_test``, and photos named by their hash.
 
-    Columns from 0: 2 longitude, 3 latitude, the last one the hash.
+    The last column is the hash.
     """
     table = folder / "mediaeval2016_test"
+    lng, lat = map(PLACING_2016_START.index, ("longitude", "latitude"))
     rows = _tab_rows(table, None)
     ids = tuple(row[-1] for _, row in rows)
     return Benchmark(
         "Placing2016",
         ids,
         tuple(_find(folder, name) for name in ids),
-        degrees(table, [row[3] for _, row in rows], 90, "latitude"),
-        degrees(table, [row[2] for _, row in rows], 180, "longitude"),
+        degrees(table, [row[lat] for _, row in rows], 90, "latitude"),
+        degrees(table, [row[lng] for _, row in rows], 180, "longitude"),
         rule=PLACING_RULE,
     )
 
@@ -218,7 +222,7 @@ def _find(folder: Path, name: str) -> Path:
     """Return where a photo lies: beside its table, or as Multimedia Commons sorts its images."""
     if Path(name).name != name:
         raise InputError(f"{folder}: {name!r} is no photo's name")
-    sorted_in = folder / "data" / "images" / name[:3] / name[3:6] / f"{name}.jpg"
+    sorted_in = folder / image_key(name)
     return sorted_in if sorted_in.is_file() else folder / f"{name}.jpg"
 
 
