@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from locationnet import __version__
-from locationnet.cli import evaluate, export, locate, models, pack, partition, serve, split, train
+from locationnet.cli import (
+    download,
+    evaluate,
+    export,
+    locate,
+    models,
+    pack,
+    partition,
+    serve,
+    split,
+    train,
+)
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -43,6 +54,7 @@ def options(
     """Find where on Earth a photo was probably taken."""
 
 
+app.command("download")(download.download)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("locate")(locate.locate)

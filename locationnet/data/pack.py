@@ -6,8 +6,9 @@ Knows how a finished pack is laid out and how to check it; `locationnet.data.pac
 
     shard-00000.rec/.idx …   the photos, short side 256, label = class
     photos.parquet           a row for each record, in record order
+    attribution.parquet      whose each photo is and its licence, where that is known
     skipped.csv              photos that are not in the pack, and why
-    grids.txt                the grid that the classes are lines of
+    grids.txt or labels.txt  what the classes are lines of
     pack.json                the summary; written last, so that a pack that has it is whole
 """
 
@@ -26,12 +27,16 @@ from numpy.typing import NDArray
 from locationnet.data.records import read_offsets, read_record
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.geo.grid import Grid
+from locationnet.labels import FILE as LABELS
+from locationnet.labels import LabelSet
 
 SUMMARY = "pack.json"
 PHOTOS = "photos.parquet"
+ATTRIBUTION = "attribution.parquet"
 SKIPPED = "skipped.csv"
 GRID = "grids.txt"
 FORMAT = 1
+LABELS_SHA256 = "labels_sha256"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +49,8 @@ class Pack:
         Its folder.
     summary
         What ``pack.json`` holds: ``records``, ``classes``, ``counts_per_class``, ``short_side``,
-        ``grid_sha256``, ``source_sha256``, ``skipped`` (a count for each reason).
+        ``grid_sha256`` or ``labels_sha256``, ``source_sha256``, ``skipped``
+        (a count for each reason).
     """
 
     path: Path
@@ -71,7 +77,7 @@ class Pack:
         if version != FORMAT:
             raise InputError(f"{file}: format {version} is not the {FORMAT} that is read here")
         pack = cls(path, summary)
-        pack.check_grid(pack.grid)
+        pack.check_classes(pack.class_set)
         if len(pack.classes_of_records) != pack.records:
             raise InputError(
                 f"{path / PHOTOS}: {len(pack.classes_of_records)} rows for {pack.records} records"
@@ -85,7 +91,7 @@ class Pack:
 
     @property
     def classes(self) -> int:
-        """How many classes the grid has."""
+        """How many classes there are."""
         return int(self.summary["classes"])
 
     @cached_property
@@ -94,9 +100,24 @@ class Pack:
         return np.asarray(self.summary["counts_per_class"], np.int64)
 
     @cached_property
-    def grid(self) -> Grid:
-        """The grid that the classes are lines of."""
+    def class_set(self) -> Grid | LabelSet:
+        """What the classes are: line *i* of its file is class *i*."""
+        if LABELS_SHA256 in self.summary:
+            return LabelSet.read(self.path / LABELS)
         return Grid.read(self.path / GRID)
+
+    @property
+    def grid(self) -> Grid:
+        """The cells that the classes are.
+
+        Raises
+        ------
+        InputError
+            They are labels.
+        """
+        if isinstance(self.class_set, LabelSet):
+            raise InputError(f"{self.path}: its classes are labels, not places")
+        return self.class_set
 
     @property
     def shards(self) -> list[Path]:
@@ -118,18 +139,22 @@ class Pack:
         """Longitude of each record, degrees, float64 ``(records,)``."""
         return np.asarray(self._columns["lng"], np.float64)
 
-    def check_grid(self, grid: Grid) -> None:
-        """Make sure that the pack's classes are this grid's.
+    def check_classes(self, classes: Grid | LabelSet) -> None:
+        """Make sure that the pack's classes are these.
 
         Raises
         ------
         InputError
-            It was made with another grid.
+            It was made with others.
         """
-        if grid.sha256 != self.summary["grid_sha256"] or len(grid) != self.classes:
+        what = "grid" if isinstance(classes, Grid) else "set of labels"
+        mine = self.summary.get(sha256_key(classes))
+        if mine is None:
+            raise InputError(f"{self.path}: its classes are no {what}")
+        if classes.sha256 != mine or len(classes) != self.classes:
             raise InputError(
-                f"{self.path}: made with another grid ({self.summary['grid_sha256'][:12]}…, not"
-                f" {grid.sha256[:12]}…); pack the photos again"
+                f"{self.path}: made with another {what} ({mine[:12]}…, not"
+                f" {classes.sha256[:12]}…); pack the photos again"
             )
 
     @cached_property
@@ -173,6 +198,16 @@ class PackedJpegs:
         if shard not in self._offsets:  # two threads may both read it, to the same end
             self._offsets[shard] = read_offsets(path)
         return read_record(path, int(self._offsets[shard][self._numbers[record]]))[1]
+
+
+def classes_file(classes: Grid | LabelSet) -> str:
+    """Return the name of the file that classes are lines of."""
+    return GRID if isinstance(classes, Grid) else LABELS
+
+
+def sha256_key(classes: Grid | LabelSet) -> str:
+    """Return what a summary calls the checksum of the classes' file."""
+    return "grid_sha256" if isinstance(classes, Grid) else LABELS_SHA256
 
 
 def shard_name(shard: int) -> str:

@@ -149,7 +149,7 @@ def _draw(
         return None, None
     for pack in (validation, calibration):
         if pack is not None:
-            pack.check_grid(grid)
+            pack.check_classes(grid)
     measured, own = Sample.draw(validation, max_photos), None
     if "int8" in reduced:
         own = Sample.draw(calibration or validation, CALIBRATION_PHOTOS, seed=1)

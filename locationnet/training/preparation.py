@@ -63,7 +63,7 @@ def claim(settings: Settings, training: Pack, *, resume: bool) -> Path | None:
         raise InputError(
             f"{out}: holds a run already; go on with --resume, or choose another --out"
         )
-    training.check_grid(Grid.read(out / "grids.txt"))
+    training.check_classes(Grid.read(out / "grids.txt"))
     if checkpoints.read_facts(out).get("train_sha256") != training.summary["source_sha256"]:
         raise InputError(
             f"{out}: was begun with other photos than {training.path}; a resumed run keeps them"
