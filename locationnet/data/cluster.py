@@ -53,7 +53,7 @@ def make_on_cluster(plan: Plan, tell: Callable[[int, Pace], object], address: st
         missing = plan.missing()
         sizes: dict[str, int] = {}
 
-        def submit_next() -> object | None:
+        def submit_next() -> Any:
             found = next(missing, None)
             if found is None:
                 return None
