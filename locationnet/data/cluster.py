@@ -46,7 +46,7 @@ def make_on_cluster(plan: Plan, tell: Callable[[int, Pace], object], address: st
         client = dask.Client(address, set_as_default=False)
     except (OSError, ValueError) as error:
         raise LocationNetError(f"{address}: no Dask scheduler answers ({error})") from error
-    with client:
+    with client, client.as_current():
         workers = len(client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             raise LocationNetError(f"{address}: the cluster has no workers")

@@ -82,9 +82,7 @@ def test_what_came_can_be_split_and_packed(world: Any, tmp_path: Path) -> None:
         app, ["split", str(out / "photos.parquet"), "-o", str(tmp_path / "split")]
     )
     assert split.exit_code == 0, split.output
-    rows = [
-        parquet.read_table(tmp_path / "split" / f"{name}.parquet") for name in ("train", "val")
-    ]
+    rows = [parquet.read_table(tmp_path / "split" / f"{name}.parquet") for name in ("train", "val")]
     assert all("path" in part.column_names for part in rows)
 
 
@@ -287,9 +285,7 @@ def test_a_redirect_is_checked_too(world: Any, tmp_path: Path) -> None:
     assert not {"/private/photo.jpg", "/images/photo_unavailable.png"} & set(site.asked)
 
 
-def test_a_private_address_is_not_contacted_unless_it_is_exempt(
-    world: Any, tmp_path: Path
-) -> None:
+def test_a_private_address_is_not_contacted_unless_it_is_exempt(world: Any, tmp_path: Path) -> None:
     done = download_photos(world.table, tmp_path / "out", Source("urls", rate=1000))
     assert done.problems == {"an address that is not contacted": PHOTOS}
     assert not world.site.asked

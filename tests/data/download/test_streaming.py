@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -91,7 +90,10 @@ def test_photos_go_to_a_pack_without_being_kept(faulty: Any, grid: Path, tmp_pat
     with open_shard(pack.shards[0]) as reader:
         label, data = reader.read(0)
     assert label == pack.classes_of_records[0]
-    packed, original = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(faulty.photos["000.jpg"]))
+    packed, original = (
+        Image.open(io.BytesIO(data)),
+        Image.open(io.BytesIO(faulty.photos["000.jpg"])),
+    )
     assert packed.size == original.size
     difference = np.asarray(packed, np.int16) - np.asarray(original, np.int16)
     assert np.abs(difference).mean() < 4
@@ -178,23 +180,21 @@ def test_photos_whose_servers_fail_are_waited_for(
 def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A scheduler and two workers, processes of their own on this machine."""
     file, log = tmp_path / "scheduler.json", (tmp_path / "dask.log").open("wb")
-    here = {"stdout": log, "stderr": log, "cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": ""}}
     common = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
-    dask = [sys.executable, "-m", "distributed.cli"]
-    scheduler = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", *common], **here  # type: ignore[call-overload]
-    )
-    del dask
+
+    def start(part: str, *words: str) -> subprocess.Popen[bytes]:
+        module = f"distributed.cli.dask_{part}"
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *words, *common],
+            stdout=log, stderr=log, cwd=tmp_path,
+        )  # fmt: skip
+
+    scheduler = start("scheduler", "--port", "0")
     while not file.exists():
         assert scheduler.poll() is None
         time.sleep(0.02)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", "--nthreads", "1",
-             "--memory-limit", "0", *common], **here,  # type: ignore[call-overload]
-        )
-        for _ in range(2)
-    ]  # fmt: skip
+    words = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0")
+    workers = [start("worker", *words) for _ in range(2)]
     yield json.loads(file.read_text())["address"], workers
     for process in (*workers, scheduler):
         process.kill()
@@ -218,17 +218,18 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_pack(
     out = tmp_path / "pack"
     script = tmp_path / "run.py"
     script.write_text("from locationnet.cli import main\nmain()")
-    running = subprocess.Popen(
-        [sys.executable, str(script), *_words(faulty, grid, out, "--scheduler", address)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    said = tmp_path / "said.txt"
+    with said.open("wb") as file:
+        running = subprocess.Popen(
+            [sys.executable, str(script), *_words(faulty, grid, out, "--scheduler", address)],
+            stdout=file, stderr=file,
+        )  # fmt: skip
     while faulty.site.photos_asked < 25 and running.poll() is None:
         time.sleep(0.005)
-    assert running.poll() is None
+    assert running.poll() is None, said.read_text()
     workers[0].kill()
     faulty.site.delay_s = 0
-    output = running.communicate(timeout=120)[0].decode()
-    assert running.returncode == 0, output
+    assert running.wait(timeout=120) == 0, said.read_text()
     assert workers[1].poll() is None
     assert _pack(faulty, grid, tmp_path / "alone").exit_code == 0
     assert _content(out) == _content(tmp_path / "alone")
