@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from locationnet.errors import InputError
 from locationnet.files import write_text
 
-FILE = "labels.txt"
-
 
 @dataclass(frozen=True)
 class LabelSet:

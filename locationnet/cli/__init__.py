@@ -13,6 +13,7 @@ import typer
 
 from locationnet import __version__
 from locationnet.cli import (
+    classify,
     download,
     evaluate,
     export,
@@ -54,6 +55,7 @@ def options(
     """Find where on Earth a photo was probably taken."""
 
 
+app.command("classify")(classify.classify)
 app.command("download")(download.download)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)

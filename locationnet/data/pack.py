@@ -24,19 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.classes import ClassSet, read_classes, sha256_key
 from locationnet.data.records import read_offsets, read_record
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.geo.grid import Grid
-from locationnet.labels import FILE as LABELS
-from locationnet.labels import LabelSet
 
 SUMMARY = "pack.json"
 PHOTOS = "photos.parquet"
 ATTRIBUTION = "attribution.parquet"
 SKIPPED = "skipped.csv"
-GRID = "grids.txt"
 FORMAT = 1
-LABELS_SHA256 = "labels_sha256"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +97,9 @@ class Pack:
         return np.asarray(self.summary["counts_per_class"], np.int64)
 
     @cached_property
-    def class_set(self) -> Grid | LabelSet:
-        """What the classes are: line *i* of its file is class *i*."""
-        if LABELS_SHA256 in self.summary:
-            return LabelSet.read(self.path / LABELS)
-        return Grid.read(self.path / GRID)
+    def class_set(self) -> ClassSet:
+        """What the classes are."""
+        return read_classes(self.path)
 
     @property
     def grid(self) -> Grid:
@@ -115,7 +110,7 @@ class Pack:
         InputError
             They are labels.
         """
-        if isinstance(self.class_set, LabelSet):
+        if not isinstance(self.class_set, Grid):
             raise InputError(f"{self.path}: its classes are labels, not places")
         return self.class_set
 
@@ -139,7 +134,7 @@ class Pack:
         """Longitude of each record, degrees, float64 ``(records,)``."""
         return np.asarray(self._columns["lng"], np.float64)
 
-    def check_classes(self, classes: Grid | LabelSet) -> None:
+    def check_classes(self, classes: ClassSet) -> None:
         """Make sure that the pack's classes are these.
 
         Raises
@@ -198,16 +193,6 @@ class PackedJpegs:
         if shard not in self._offsets:  # two threads may both read it, to the same end
             self._offsets[shard] = read_offsets(path)
         return read_record(path, int(self._offsets[shard][self._numbers[record]]))[1]
-
-
-def classes_file(classes: Grid | LabelSet) -> str:
-    """Return the name of the file that classes are lines of."""
-    return GRID if isinstance(classes, Grid) else LABELS
-
-
-def sha256_key(classes: Grid | LabelSet) -> str:
-    """Return what a summary calls the checksum of the classes' file."""
-    return "grid_sha256" if isinstance(classes, Grid) else LABELS_SHA256
 
 
 def shard_name(shard: int) -> str:

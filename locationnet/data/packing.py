@@ -13,8 +13,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from locationnet.classes import ClassSet
 from locationnet.data.pack import SUMMARY, Pack
-from locationnet.data.rows import ClassSet, Columns, Rows, read_rows
+from locationnet.data.rows import Columns, Rows, read_rows
 from locationnet.data.shards import (
     SHARD_PHOTOS,
     Packed,

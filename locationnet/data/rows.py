@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.classes import ClassSet
 from locationnet.data.coordinates import LAT_NAMES, LNG_NAMES, numbers
 from locationnet.data.download.wanted import Wanted, texts
 from locationnet.data.tables import PHOTO_NAMES, UPLOADER_NAMES, find_column, read_table
 from locationnet.errors import InputError
-from locationnet.geo.grid import Grid
 from locationnet.geo.s2 import valid_coordinates
 from locationnet.labels import LabelSet
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ClassSet = Grid | LabelSet
-"""What the classes are: places or labels."""
 
 NO_CELL = "in no cell of the grid"
 BAD_COORDINATE = "no usable coordinate"

@@ -20,19 +20,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from locationnet.data.pack import (
-    ATTRIBUTION,
-    FORMAT,
-    PHOTOS,
-    SKIPPED,
-    SUMMARY,
-    Pack,
-    classes_file,
-    sha256_key,
-    shard_name,
-)
+from locationnet.classes import ClassSet, classes_file, sha256_key
+from locationnet.data.pack import ATTRIBUTION, FORMAT, PHOTOS, SKIPPED, SUMMARY, Pack, shard_name
 from locationnet.data.records import ShardWriter
-from locationnet.data.rows import Box, ClassSet, Rows
+from locationnet.data.rows import Box, Rows
 from locationnet.data.tables import write_table
 from locationnet.errors import InputError
 from locationnet.files import write_text

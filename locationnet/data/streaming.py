@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from locationnet.classes import ClassSet
 from locationnet.data.download.agenda import Photo
 from locationnet.data.download.checks import Placeholders, check_answer, fingerprint, opened
 from locationnet.data.download.fetching import Pace, fetch_all
@@ -19,7 +20,7 @@ from locationnet.data.download.source import Source
 from locationnet.data.download.space import Space
 from locationnet.data.pack import SUMMARY, Pack
 from locationnet.data.packing import file_sha256
-from locationnet.data.rows import ClassSet, Columns, Rows, read_rows
+from locationnet.data.rows import Columns, Rows, read_rows
 from locationnet.data.shards import (
     SHARD_PHOTOS,
     Packed,

@@ -89,7 +89,7 @@ def test_what_came_can_be_split_and_packed(world: Any, tmp_path: Path) -> None:
 @pytest.fixture
 def moto() -> Iterator[str]:
     """A store that speaks S3, with a bucket of that name."""
-    from moto.moto_api._internal import moto_api_backend
+    from moto.moto_api._internal.models import moto_api_backend
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)

@@ -82,11 +82,11 @@ def test_photos_go_to_a_pack_without_being_kept(faulty: Any, grid: Path, tmp_pat
     }  # fmt: skip
     assert not list(out.rglob("*.jpg"))
     table = parquet.read_table(out / "photos.parquet").to_pydict()
-    credits = parquet.read_table(out / "attribution.parquet").to_pydict()
-    assert credits["id"] == table["id"]
-    assert credits["licence"] == ["CC-BY-2.0"] * pack.records
-    assert credits["attribution"][0] == '"000.jpg" by user0'
-    assert credits["url"][0] == faulty.url("000.jpg")
+    credited = parquet.read_table(out / "attribution.parquet").to_pydict()
+    assert credited["id"] == table["id"]
+    assert credited["licence"] == ["CC-BY-2.0"] * pack.records
+    assert credited["attribution"][0] == '"000.jpg" by user0'
+    assert credited["url"][0] == faulty.url("000.jpg")
     with open_shard(pack.shards[0]) as reader:
         label, data = reader.read(0)
     assert label == pack.classes_of_records[0]
@@ -125,8 +125,8 @@ def test_a_pack_from_a_folder_is_the_same(faulty: Any, grid: Path, tmp_path: Pat
     assert one.keys() - {"010.jpg", "011.jpg"} == other.keys() - {"010.jpg", "011.jpg"}
     assert all(one[name] == other[name] for name in one.keys() & other.keys())
     assert len(one) == len(other)
-    credits = parquet.read_table(packed / "attribution.parquet")
-    assert credits["licence"].to_pylist() == ["CC-BY-2.0"] * len(other)
+    credited = parquet.read_table(packed / "attribution.parquet")
+    assert credited["licence"].to_pylist() == ["CC-BY-2.0"] * len(other)
 
 
 @pytest.mark.parametrize("asked", [9, 31, 55])
@@ -203,9 +203,10 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
 
 
 def _wait_for_workers(address: str, count: int) -> None:
-    from distributed import Client
+    import distributed
 
-    with Client(address, set_as_default=False) as client:
+    dask: Any = distributed  # its client has no types
+    with dask.Client(address, set_as_default=False) as client:
         client.wait_for_workers(count, timeout=60)
 
 
