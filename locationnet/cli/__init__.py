@@ -17,6 +17,7 @@ from locationnet.cli import (
     download,
     evaluate,
     export,
+    labels,
     locate,
     models,
     pack,
@@ -59,6 +60,7 @@ app.command("classify")(classify.classify)
 app.command("download")(download.download)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("labels")(labels.labels)
 app.command("locate")(locate.locate)
 app.command("models")(models.models)
 app.command("pack")(pack.pack)
