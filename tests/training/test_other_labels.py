@@ -54,14 +54,14 @@ def bundle(
     folder = tmp_path_factory.mktemp("run")
     _done("labels", photos, "-o", folder / "photos.csv")
     _done("split", folder / "photos.csv", "-o", folder, "--val", 0.2, "--test", 0.2)
-    common = ["--images", photos, "--label-column", "label"]
+    common = ["--images", photos, "--label-column", "label", "--processes", 1]
     _done("pack", folder / "train.csv", *common, "-o", folder / "train")
     labels = folder / "train" / "labels.txt"
     _done("pack", folder / "val.csv", *common, "--labels", labels, "-o", folder / "val")
     said = _done(
         "train", folder / "train", "--val", folder / "val", "-o", folder / "run",
-        "--init", make_network(classes=3), "--image-size", 32, "--batch-size", 8, "--epochs", 8,
-        "--rate", 0.05, "--preset", "small", "--min-area", 0.5, "--threads", 1,
+        "--init", make_network(classes=3), "--image-size", 32, "--batch-size", 8, "--epochs", 6,
+        "--rate", 0.05, "--mean", *[127] * 3, "--std", *[64] * 3, "--threads", 1,
     )  # fmt: skip
     assert "the best is number" in said
     best = json.loads((folder / "run" / "best.json").read_text())
