@@ -47,8 +47,8 @@ def make_on_cluster(plan: Plan, tell: Callable[[int, Pace], object], address: st
     except (OSError, ValueError) as error:
         raise LocationNetError(f"{address}: no Dask scheduler answers ({error})") from error
     with client, client.as_current():
-        workers = len(client.scheduler_info(n_workers=-1)["workers"])
-        if not workers:
+        at_a_time = sum(client.nthreads().values())
+        if not at_a_time:
             raise LocationNetError(f"{address}: the cluster has no workers")
         missing = plan.missing()
         sizes: dict[str, int] = {}
@@ -59,12 +59,12 @@ def make_on_cluster(plan: Plan, tell: Callable[[int, Pace], object], address: st
                 return None
             shard, rows = found
             future = client.submit(
-                make_one, plan.job, shard, rows, workers, pure=False, retries=_RETRIES
+                make_one, plan.job, shard, rows, at_a_time, pure=False, retries=_RETRIES
             )
             sizes[future.key] = len(rows)
             return future
 
-        first = [submit_next() for _ in range(_AHEAD * workers)]
+        first = [submit_next() for _ in range(_AHEAD * at_a_time)]
         running = dask.as_completed([future for future in first if future is not None])
         done = left = 0
         for future in running:
@@ -78,7 +78,7 @@ def make_on_cluster(plan: Plan, tell: Callable[[int, Pace], object], address: st
                     " run the same command to go on"
                 ) from error
             done += sizes.pop(future.key)
-            tell(done, Pace(photos=done, connections=workers))
+            tell(done, Pace(photos=done, connections=at_a_time))
             more = submit_next()
             if more is not None:
                 running.add(more)

@@ -97,7 +97,7 @@ def pack_photos(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return finish(out, classes, begun, len(starts), credited=bool(rows.credits))
+    return finish(out, classes, begun, len(starts), credited=rows.credited)
 
 
 def _pack_shard(rows: Rows, images: Path, out: Path, shard: int) -> int:

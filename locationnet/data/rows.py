@@ -5,7 +5,7 @@ Knows columns, grids and labels; nothing of pixels or shards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from locationnet.classes import ClassSet
 from locationnet.data.coordinates import LAT_NAMES, LNG_NAMES, numbers
-from locationnet.data.download.wanted import Wanted, texts
+from locationnet.data.download.wanted import HASH_NAMES, URL_NAMES, photo_path, texts
 from locationnet.data.tables import PHOTO_NAMES, UPLOADER_NAMES, find_column, read_table
 from locationnet.errors import InputError
 from locationnet.geo.s2 import valid_coordinates
@@ -84,16 +84,6 @@ class Rows:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, part: slice) -> Rows:
-        return replace(
-            self,
-            paths=self.paths[part], ids=self.ids[part], uploaders=self.uploaders[part],
-            urls=self.urls[part], lat=self.lat[part], lng=self.lng[part],
-            classes=self.classes[part],
-            boxes=None if self.boxes is None else self.boxes[part],
-            credits={name: values[part] for name, values in self.credits.items()},
-        )  # fmt: skip
-
     def no_class(self, row: int) -> str | None:
         """Return why a row has no class; None where it has one."""
         if self.classes[row] >= 0:
@@ -103,7 +93,73 @@ class Rows:
         return NO_CELL if self.classes[row] == _NOT_IN_CLASS else BAD_COORDINATE
 
 
-def read_rows(file: Path, classes: ClassSet, columns: Columns, *, remote: bool = False) -> Rows:
+@dataclass(frozen=True, eq=False)
+class PhotoTable:
+    """A whole table of photos; its rows become lists only as they are asked for.
+
+    Parameters
+    ----------
+    kind
+        What the classes are.
+    table
+        The columns that `Rows` has, under their names in the file.
+    names
+        The columns of paths, ids, uploaders, URLs and hashes, as far as there are any.
+    lat, lng, classes
+        See `Rows`.
+    boxes
+        float64 ``(n, 4)``, see `Rows`; None where photos are packed whole.
+    remote
+        Whether paths are those in the bucket, not those of files.
+    """
+
+    kind: Literal["grid", "labels"]
+    table: pa.Table
+    names: dict[str, str]
+    lat: Floats
+    lng: Floats
+    classes: NDArray[np.int64]
+    boxes: Floats | None
+    remote: bool
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def credited(self) -> bool:
+        """Whether it says whose the photos are."""
+        return any(name in self.table.column_names for name in CREDITS)
+
+    def __getitem__(self, part: slice) -> Rows:
+        start, stop, _ = part.indices(len(self))
+        table = self.table.slice(start, stop - start)
+
+        def column(what: str) -> list[str]:
+            return texts(table, self.names.get(what))
+
+        urls = column("url")
+        if self.remote:
+            paths = [photo_path(*pair) for pair in zip(column("hash"), urls, strict=True)]
+        else:
+            paths = column("path")
+        sides = None if self.boxes is None else self.boxes[part].tolist()
+        return Rows(
+            kind=self.kind,
+            paths=paths,
+            ids=column("id") if "id" in self.names else paths,
+            uploaders=column("uploader"),
+            urls=urls,
+            lat=self.lat[part],
+            lng=self.lng[part],
+            classes=self.classes[part],
+            boxes=None if sides is None else [(a, b, c, d) for a, b, c, d in sides],
+            credits={name: texts(table, name) for name in CREDITS if name in table.column_names},
+        )
+
+
+def read_rows(
+    file: Path, classes: ClassSet, columns: Columns, *, remote: bool = False
+) -> PhotoTable:
     """Read a table of photos.
 
     Parameters
@@ -125,8 +181,11 @@ def read_rows(file: Path, classes: ClassSet, columns: Columns, *, remote: bool =
     table = read_table(file)
     names = table.column_names
 
+    def find(wanted: str | None, usual: tuple[str, ...]) -> str | None:
+        return find_column(file, names, wanted, usual)
+
     def need(wanted: str | None, usual: tuple[str, ...], what: str) -> str:
-        found = find_column(file, names, wanted, usual)
+        found = find(wanted, usual)
         if found is None:
             shown = ", ".join(map(repr, names))
             raise InputError(f"{file}: no column of {what} among {shown}")
@@ -134,41 +193,40 @@ def read_rows(file: Path, classes: ClassSet, columns: Columns, *, remote: bool =
 
     def degrees(wanted: str | None, usual: tuple[str, ...], what: str) -> Floats:
         optional = isinstance(classes, LabelSet)
-        found = find_column(file, names, wanted, usual) if optional else need(wanted, usual, what)
+        found = find(wanted, usual) if optional else need(wanted, usual, what)
         if found is None:
             return np.full(table.num_rows, np.nan)
         return numbers(table[found], f"{file}: column {found!r}")
 
-    urls = [""] * table.num_rows
-    if remote:
-        paths = []
-        urls = []
-        for batch in Wanted(file).batches():
-            paths += batch.paths
-            urls += batch.urls
-    else:
-        paths = texts(table, need(None, PHOTO_NAMES, "paths"))
+    there = {
+        "id": find(None, ("id", "photo_id")),
+        "uploader": find(columns.group, UPLOADER_NAMES),
+        "url": find(None, URL_NAMES),
+        "hash": find(None, HASH_NAMES),
+        "path": None if remote else need(None, PHOTO_NAMES, "paths"),
+    }
+    if remote and there["url"] is None:
+        there["hash"] = need(None, HASH_NAMES, "hashes or URLs")
     lat = degrees(columns.lat, LAT_NAMES, "latitudes")
     lng = degrees(columns.lng, LNG_NAMES, "longitudes")
-    id_column = find_column(file, names, None, ("id", "photo_id"))
-    uploader = find_column(file, names, columns.group, UPLOADER_NAMES)
     if isinstance(classes, LabelSet):
         of_rows = classes.assign(texts(table, need(columns.label, ("label",), "labels")))
     else:
         valid = valid_coordinates(lat, lng)
-        of_rows = np.full(len(paths), _NO_PLACE, np.int64)
+        of_rows = np.full(table.num_rows, _NO_PLACE, np.int64)
         of_rows[valid] = classes.assign(lat[valid], lng[valid])
-    return Rows(
+    boxes = _boxes(file, table)
+    known = {what: name for what, name in there.items() if name is not None}
+    kept = [name for name in names if name in {*known.values(), *CREDITS}]
+    return PhotoTable(
         kind="labels" if isinstance(classes, LabelSet) else "grid",
-        paths=paths,
-        ids=paths if id_column is None else texts(table, id_column),
-        uploaders=texts(table, uploader),
-        urls=urls,
+        table=table.select(kept),
+        names=known,
         lat=lat,
         lng=lng,
         classes=of_rows,
-        boxes=_boxes(file, table),
-        credits={name: texts(table, name) for name in CREDITS if name in names},
+        boxes=boxes,
+        remote=remote,
     )
 
 
@@ -188,7 +246,7 @@ def labels_of(file: Path, column: str) -> LabelSet:
         raise InputError(f"{file}: column {column!r}: {error}") from error
 
 
-def _boxes(file: Path, table: pa.Table) -> list[Box] | None:
+def _boxes(file: Path, table: pa.Table) -> Floats | None:
     if not all(name in table.column_names for name in BOX_NAMES):
         return None
     sides = np.stack(
@@ -199,4 +257,4 @@ def _boxes(file: Path, table: pa.Table) -> list[Box] | None:
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         raise InputError(f"{file}: row {row + 1}: {', '.join(BOX_NAMES)} are no box within 0 to 1")
-    return [(float(a), float(b), float(c), float(d)) for a, b, c, d in sides]
+    return sides

@@ -20,7 +20,7 @@ from locationnet.data.download.source import Source
 from locationnet.data.download.space import Space
 from locationnet.data.pack import SUMMARY, Pack
 from locationnet.data.packing import file_sha256
-from locationnet.data.rows import Columns, Rows, read_rows
+from locationnet.data.rows import Columns, PhotoTable, Rows, read_rows
 from locationnet.data.shards import (
     SHARD_PHOTOS,
     Packed,
@@ -72,7 +72,7 @@ class Plan:
     """
 
     job: Job
-    rows: Rows
+    rows: PhotoTable
     shard_photos: int
 
     @property
@@ -80,12 +80,19 @@ class Plan:
         """How many there are."""
         return -(-len(self.rows) // self.shard_photos)
 
+    def unfinished(self) -> dict[int, range]:
+        """Return which rows the shards that are not finished have, by their number."""
+        count, size = len(self.rows), self.shard_photos
+        return {
+            shard: range(shard * size, min(count, (shard + 1) * size))
+            for shard in range(self.shards)
+            if not is_finished(self.job.out, shard)
+        }
+
     def missing(self) -> Iterator[tuple[int, Rows]]:
         """Yield number and rows of the shards that are not finished."""
-        for shard in range(self.shards):
-            if not is_finished(self.job.out, shard):
-                start = shard * self.shard_photos
-                yield shard, self.rows[start : start + self.shard_photos]
+        for shard, part in self.unfinished().items():
+            yield shard, self.rows[part.start : part.stop]
 
 
 Make = Callable[[Plan, Callable[[int, Pace], object]], int]
@@ -139,7 +146,7 @@ def stream_photos(
     space = space or Space(out)
     space.check()
     plan = Plan(job, rows, shard_photos)
-    missing = sum(len(part) for _, part in plan.missing())
+    missing = sum(len(part) for part in plan.unfinished().values())
 
     def tell(done: int, pace: Pace) -> None:
         space.watch()
@@ -152,7 +159,7 @@ def stream_photos(
             f"{out}: servers failed for {left:,} photos; run the same command later to ask again,"
             " or with --give-up to pack without them"
         )
-    return finish(out, classes, begun, plan.shards, credited=bool(rows.credits))
+    return finish(out, classes, begun, plan.shards, credited=rows.credited)
 
 
 def make_here(plan: Plan, tell: Callable[[int, Pace], object]) -> int:

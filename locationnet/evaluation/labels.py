@@ -165,7 +165,7 @@ def evaluate_labels(
 
     from locationnet.data.tables import write_table
 
-    rows = read_rows(table, classifier.labels, Columns(label=label_column))
+    rows = read_rows(table, classifier.labels, Columns(label=label_column))[:]
     known = np.flatnonzero(rows.classes >= 0)
     if not len(known):
         raise InputError(f"{table}: {NO_LABEL} in any of its {len(rows)} rows")

@@ -173,9 +173,9 @@ class _Run:
 
     def warn_of_size(self, space: Space, say: Callable[[str], object]) -> None:
         """Say so where the photos will probably not fit."""
-        mean, missing = self._journal.mean_bytes(), 0
-        for batch in self._wanted.batches():
-            missing += sum(not self._journal.is_settled(path) for path in batch.paths if path)
+        mean = self._journal.mean_bytes()
+        # The journal may know photos of another table: this is a guess anyway.
+        missing = max(0, len(self._wanted) - self._journal.settled())
         need = missing * (mean or USUAL_BYTES)
         if need > space.room():
             say(

@@ -109,6 +109,16 @@ class Journal:
             (path, entry.reason, entry.detail, entry.size, entry.fingerprint),
         )
 
+    def settled(self) -> int:
+        """Return how many photos are there, or not to be had."""
+        marks = ", ".join("?" * len(TEMPORARY))
+        row = self._base.execute(
+            "SELECT COUNT(*) FROM photos"  # noqa: S608 - only question marks are put in
+            f" WHERE reason IS NULL OR reason NOT IN ({marks})",
+            sorted(TEMPORARY),
+        ).fetchone()
+        return int(row[0])
+
     def placeholders(self) -> set[bytes]:
         """Return the fingerprints of images that were found out to be placeholders."""
         return {row[0] for row in self._base.execute("SELECT fingerprint FROM placeholders")}

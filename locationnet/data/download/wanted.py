@@ -97,7 +97,7 @@ class Wanted:
         start = 0
         for rows in self._tables():
             hashes, urls, ids = (texts(rows, name) for name in (self._hash, self._url, self._id))
-            paths = [_path(*pair) for pair in zip(hashes, urls, strict=True)]
+            paths = [photo_path(*pair) for pair in zip(hashes, urls, strict=True)]
             yield Batch(start, rows, ids, urls, paths)
             start += rows.num_rows
 
@@ -134,7 +134,8 @@ def texts(rows: pa.Table, column: str | None) -> list[str]:
     return [text or "" for text in rows[column].cast(pa.string()).to_pylist()]
 
 
-def _path(photo: str, url: str) -> str:
+def photo_path(photo: str, url: str) -> str:
+    """Return where a photo goes, by its hash or else its URL; ``""`` where it has neither."""
     if is_photo_hash(photo):
         return image_key(photo)
     return image_key(photo_hash(url)) if url else ""
