@@ -46,6 +46,8 @@ class Source:
         ``"host:port"`` of servers in a private network that may be asked.
     timeout_s
         Seconds for one photo, by URL.
+    connections
+        Photos asked for at a time, at most; 256 of a bucket and 32 by URL unless given.
     """
 
     kind: Kind = "bucket"
@@ -53,6 +55,7 @@ class Source:
     rate: float = DEFAULT_RATE
     exempt: tuple[str, ...] = ()
     timeout_s: float = 30.0
+    connections: int | None = None
 
     @property
     def interval_s(self) -> float:
@@ -62,7 +65,7 @@ class Source:
     @property
     def most_connections(self) -> int:
         """How many photos are asked for at a time, at most."""
-        return _MOST[self.kind]
+        return self.connections or _MOST[self.kind]
 
     def shared_by(self, machines: int) -> Source:
         """Return one machine's share, so that together they ask no host more often."""
