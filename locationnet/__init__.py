@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from locationnet.geo.grid import Grid as Grid
     from locationnet.model.bundle import Bundle as Bundle
     from locationnet.model.bundle import available_models as available_models
+    from locationnet.model.classifier import Classification as Classification
+    from locationnet.model.classifier import Classifier as Classifier
+    from locationnet.model.classifier import load_classifier as load_classifier
     from locationnet.model.locator import Locator as Locator
     from locationnet.model.locator import load_model as load_model
     from locationnet.model.prediction import Evidence as Evidence
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Bundle": "locationnet.model.bundle",
+    "Classification": "locationnet.model.classifier",
+    "Classifier": "locationnet.model.classifier",
     "Evidence": "locationnet.model.prediction",
     "Grid": "locationnet.geo.grid",
     "LocationNetError": "locationnet.errors",
@@ -31,11 +36,14 @@ _HOMES = {
     "Place": "locationnet.model.prediction",
     "Prediction": "locationnet.model.prediction",
     "available_models": "locationnet.model.bundle",
+    "load_classifier": "locationnet.model.classifier",
     "load_model": "locationnet.model.locator",
 }
 
 __all__ = [
     "Bundle",
+    "Classification",
+    "Classifier",
     "Evidence",
     "Grid",
     "LocationNetError",
@@ -43,6 +51,7 @@ __all__ = [
     "Place",
     "Prediction",
     "available_models",
+    "load_classifier",
     "load_model",
 ]
 

@@ -53,6 +53,23 @@ class RemoteFailedError(FetchError):
     """The remote server could not be reached or did not answer with a photo."""
 
 
+class RemoteStatusError(RemoteFailedError):
+    """The remote server answered with another HTTP status than 200.
+
+    Parameters
+    ----------
+    status
+        The status.
+    retry_after
+        The header ``Retry-After``, ``""`` where there was none.
+    """
+
+    def __init__(self, status: int, retry_after: str = "") -> None:
+        super().__init__(f"the remote server answered {status}, not 200")
+        self.status = status
+        self.retry_after = retry_after
+
+
 class RemoteTimeoutError(FetchError):
     """The remote server took longer than the total deadline."""
 

@@ -24,6 +24,7 @@ from locationnet.errors import (
     MalformedURLError,
     RefusedURLError,
     RemoteFailedError,
+    RemoteStatusError,
     RemoteTimeoutError,
     RemoteTooLargeError,
 )
@@ -41,6 +42,9 @@ from locationnet.urls import (
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host name and port to the textual addresses of the host; raises ``socket.gaierror``."""
+
+OnRedirect = Callable[[Target], Awaitable[object]]
+"""Told where a redirect leads before it is followed; what it raises ends the fetch."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_DIALS = 3
@@ -71,6 +75,8 @@ class FetchPolicy:
         ``"host:port"`` pairs to which neither the address check nor the port check applies (a
         company's own photo server). The lists of hosts still apply. A redirect reaches such a pair
         only from another one: a public server cannot bounce us into the private network.
+    user_agent
+        How we introduce ourselves.
 
     Raises
     ------
@@ -84,6 +90,7 @@ class FetchPolicy:
     allowed_hosts: tuple[str, ...] = ()
     denied_hosts: tuple[str, ...] = ()
     exempt: tuple[str, ...] = ()
+    user_agent: str = "locationnet"
 
     def __post_init__(self) -> None:
         if self.timeout_s <= 0 or self.max_bytes <= 0 or self.max_redirects < 0:
@@ -102,6 +109,7 @@ async def fetch(
     resolver: Resolver | None = None,
     backend: httpcore2.AsyncNetworkBackend | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    on_redirect: OnRedirect | None = None,
 ) -> bytes:
     """Return the body behind a URL.
 
@@ -115,6 +123,8 @@ async def fetch(
         Called with the size of each part of the body that arrives; what it raises ends the fetch.
     resolver, backend, ssl_context
         Replace the system's name resolution, sockets and trusted certificates.
+    on_redirect
+        May object to a redirect.
 
     Raises
     ------
@@ -123,7 +133,8 @@ async def fetch(
     RefusedURLError
         The URL, or a redirect, leads where we do not go.
     RemoteFailedError
-        The server could not be reached, or answered with anything but 200 and a whole body.
+        The server could not be reached, or answered with anything but 200 and a whole body; a
+        `RemoteStatusError` holds the status.
     RemoteTimeoutError
         The deadline passed.
     RemoteTooLargeError
@@ -147,6 +158,8 @@ async def fetch(
                 if isinstance(answer, bytes):
                     return answer
                 target = answer
+                if on_redirect is not None:
+                    await on_redirect(target)
     except (TimeoutError, httpcore2.TimeoutException) as error:
         raise RemoteTimeoutError(
             f"the remote server did not deliver within {policy.timeout_s:g} seconds"
@@ -154,9 +167,9 @@ async def fetch(
     raise RemoteFailedError(f"the remote server redirected more than {policy.max_redirects} times")
 
 
-def fetch_sync(url: str, policy: FetchPolicy) -> bytes:
+def fetch_sync(url: str, policy: FetchPolicy, on_redirect: OnRedirect | None = None) -> bytes:
     """Return the body behind a URL, for callers without an event loop; see `fetch`."""
-    return anyio.run(partial(fetch, url, policy))
+    return anyio.run(partial(fetch, url, policy, on_redirect=on_redirect))
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
@@ -243,7 +256,7 @@ async def _get(
     )
     headers = [
         ("Host", target.host_header),
-        ("User-Agent", "locationnet"),
+        ("User-Agent", policy.user_agent),
         ("Accept", "image/jpeg, image/png, image/webp, */*;q=0.1"),
         ("Accept-Encoding", "identity"),
         ("Connection", "close"),
@@ -259,7 +272,7 @@ async def _get(
             if response.status in _REDIRECTS:
                 return _redirected(target, fields.get("location", ""))
             if response.status != 200:
-                raise RemoteFailedError(f"the remote server answered {response.status}, not 200")
+                raise RemoteStatusError(response.status, fields.get("retry-after", ""))
             return await _body(response, fields, policy.max_bytes, receive)
     except httpcore2.ConnectError as error:
         raise RemoteFailedError("the remote server could not be reached") from error

@@ -17,6 +17,8 @@ HEAVY = ("numpy", "onnxruntime", "fastapi", "PIL", "scipy", "skimage", "pyarrow"
 def test_all_is_the_sorted_public_api() -> None:
     assert locationnet.__all__ == [
         "Bundle",
+        "Classification",
+        "Classifier",
         "Evidence",
         "Grid",
         "LocationNetError",
@@ -24,6 +26,7 @@ def test_all_is_the_sorted_public_api() -> None:
         "Place",
         "Prediction",
         "available_models",
+        "load_classifier",
         "load_model",
     ]
     assert locationnet.__all__ == sorted(locationnet.__all__)

@@ -13,8 +13,11 @@ import typer
 
 from locationnet import __version__
 from locationnet.cli import (
+    classify,
+    download,
     evaluate,
     export,
+    labels,
     locate,
     metadata,
     models,
@@ -54,8 +57,11 @@ def options(
     """Find where on Earth a photo was probably taken."""
 
 
+app.command("classify")(classify.classify)
+app.command("download")(download.download)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("labels")(labels.labels)
 app.command("locate")(locate.locate)
 app.command("metadata")(metadata.metadata)
 app.command("models")(models.models)

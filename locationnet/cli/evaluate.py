@@ -51,6 +51,9 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="predictions.parquet of another model, to compare."),
     ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of labels, for a model that has labels.")
+    ] = None,
 ) -> None:
     """Measure how near a model's answers come, beside guesses that need no photo.
 
@@ -58,6 +61,9 @@ def evaluate(
 
     Writes predictions.parquet, report.json and report.html. A photo that cannot be read counts as
     wrong and is listed. An interrupted call goes on when it is given again.
+
+    A model that has labels, not places, is measured class by class on a table with the columns
+    path and label; confusion.csv takes the place of report.html.
     """
     from rich.console import Console
     from rich.progress import TaskID
@@ -70,8 +76,16 @@ def evaluate(
     from locationnet.evaluation.page import write_page
     from locationnet.evaluation.report import as_json, print_report
     from locationnet.files import write_text
+    from locationnet.model.bundle import Bundle
     from locationnet.model.locator import load_model
 
+    if Bundle.open(model).has_labels:
+        if fetch or any(one is not None for one in (cluster, train, neighbours, against)):
+            raise typer.BadParameter("the model has labels: only --images and --label-column fit")
+        _evaluate_labels(Path(benchmark), images, out, model, label_column)
+        return
+    if label_column is not None:
+        raise typer.BadParameter("--label-column is for models that have labels, not places")
     with progress_bar() as bar:
         if fetch:
             if images is None:
@@ -107,4 +121,28 @@ def evaluate(
         write_page(out / "report.html", results, table)
     except MissingExtraError as error:
         typer.echo(f"no report.html: {error}", err=True)
+    typer.echo(f"wrote {out}")
+
+
+def _evaluate_labels(
+    table: Path, images: Path | None, out: Path, model: str, label_column: str | None
+) -> None:
+    from rich.console import Console
+
+    from locationnet.evaluation.labels import as_json, evaluate_labels, print_labels
+    from locationnet.files import write_text
+    from locationnet.model.classifier import load_classifier
+
+    with progress_bar() as bar:
+        task = bar.add_task("classifying", total=None)
+        results = evaluate_labels(
+            load_classifier(model, threads=2),
+            table,
+            table.parent if images is None else images,
+            out,
+            label_column=label_column,
+            advance=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")
+    print_labels(results, Console(width=200, highlight=False))
     typer.echo(f"wrote {out}")

@@ -43,7 +43,7 @@ def export(
     ] = None,
     grid: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The cells; grids.txt beside the checkpoint."),
+        typer.Option(metavar="FILE", help="The cells; else what lies beside the checkpoint."),
     ] = None,
     recipe: Annotated[
         Recipe | None,
@@ -94,6 +94,7 @@ def export(
 
     Example: locationnet export RN101-5k500 --epoch 12 --grid grids-2017.txt -o model
     """
+    from locationnet.classes import read_classes
     from locationnet.geo.grid import Grid
     from locationnet.training.export import Label, export_bundle
     from locationnet.training.weights import find_checkpoint
@@ -102,7 +103,7 @@ def export(
     manifest = export_bundle(
         found.prefix,
         found.epoch,
-        Grid.read(grid or found.prefix.parent / "grids.txt"),
+        Grid.read(grid) if grid else read_classes(found.prefix.parent),
         out,
         label=Label(name or out.resolve().name, version, description, weights_license),
         preprocessing=_preprocessing(recipe, size, short_side, mean, std),
@@ -163,7 +164,7 @@ def _summary(manifest: Manifest) -> Iterator[str]:
         )
     for name, offer in manifest.precisions.items():
         yield (
-            f"{name:<13} {'allowed' if offer.allowed else 'not allowed'}: the same cell as float32"
-            f" on {offer.top1_agreement:.1%} of {offer.photos} photos, top-1"
+            f"{name:<13} {'allowed' if offer.allowed else 'not allowed'}: the same class as"
+            f" float32 on {offer.top1_agreement:.1%} of {offer.photos} photos, top-1"
             f" {offer.metric_change['top1']:+.2%}"
         )

@@ -83,7 +83,7 @@ def locate(
 def _answers(
     sources: list[Source], locator: Locator, top_k: int, coarse: float | None
 ) -> Iterator[Answer]:
-    waiting = iter(_progress(sources))
+    waiting = iter(progress(sources, "locating"))
     while batch := list(islice(waiting, _BATCH)):
         ready = [
             (source, image) for source in batch if (image := _prepared(source, locator)) is not None
@@ -105,11 +105,11 @@ def _prepared(source: Source, locator: Locator) -> NDArray[np.float32] | None:
         return None
 
 
-def _progress(sources: list[Source]) -> Iterable[Source]:
+def progress(sources: list[Source], doing: str) -> Iterable[Source]:
     """Show a bar for long work, unless the answers themselves scroll past on the terminal."""
     if len(sources) <= _BATCH or sys.stdout.isatty() or not sys.stderr.isatty():
         return sources
     from rich.console import Console
     from rich.progress import track
 
-    return track(sources, "locating", console=Console(stderr=True))
+    return track(sources, doing, console=Console(stderr=True))

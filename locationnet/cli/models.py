@@ -26,10 +26,12 @@ def models(
     from locationnet.model.bundle import Bundle, available_models
 
     if verify:
+        from locationnet.model.classifier import load_classifier
         from locationnet.model.locator import load_model
 
         for name in names or available_models():
-            manifest = load_model(name).bundle.manifest
+            load = load_classifier if Bundle.open(name).has_labels else load_model
+            manifest = load(name).bundle.manifest
             typer.echo(f"{name}: {manifest.name} {manifest.version} is whole")
     elif names:
         for name in names:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from locationnet.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from locationnet.data.pack import Pack
 
 
 def pack(
@@ -16,8 +19,19 @@ def pack(
         Path, typer.Argument(metavar="FILE", help="CSV or Parquet, a row for each photo.")
     ],
     images: Annotated[Path, typer.Option(help="Folder that the table's paths start from.")],
-    grid: Annotated[Path, typer.Option(help="The grid that decides the classes.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The pack's folder.")],
+    grid: Annotated[
+        Path | None, typer.Option(help="The grid that decides the classes by place.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column that is the class, in the place of --grid.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With --label-column: labels.txt of another pack; all by default."
+        ),
+    ] = None,
     lat_column: Annotated[
         str | None, typer.Option(help="Column of latitudes; the usual names are found.")
     ] = None,
@@ -39,24 +53,40 @@ def pack(
 
     Run the same command again after an interruption: finished shards are kept. Photos that cannot
     be read or lie in no cell are counted and listed in skipped.csv.
+
+    By other labels than places: locationnet pack train.csv --images photos --label-column label
+    --out packs/train; its labels.txt goes to --labels of the other sets.
     """
     from locationnet.data.packing import pack_photos
+    from locationnet.data.rows import Columns, labels_of
     from locationnet.geo.grid import Grid
+    from locationnet.labels import LabelSet
+
+    classes: Grid | LabelSet
+    if grid is not None and label_column is None and labels is None:
+        classes = Grid.read(grid)
+    elif grid is None and label_column is not None:
+        classes = labels_of(table, label_column) if labels is None else LabelSet.read(labels)
+    else:
+        raise typer.BadParameter("give --grid, or --label-column with or without --labels")
 
     with progress_bar() as progress:
         task = progress.add_task("packing", total=None)
         made = pack_photos(
             table,
             images,
-            Grid.read(grid),
+            classes,
             out,
-            lat_column=lat_column,
-            lng_column=lng_column,
-            group_column=group_column,
+            columns=Columns(lat_column, lng_column, group_column, label_column),
             processes=processes,
             shard_photos=shard_photos,
             advance=lambda done, total: progress.update(task, completed=done, total=total),
         )
+    print_pack(made, out)
+
+
+def print_pack(made: Pack, out: Path) -> None:
+    """Say what a pack holds and what it does not."""
     typer.echo(f"photos packed   {made.records:>11,} in {len(made.shards):,} shards")
     for reason, count in made.summary["skipped"].items():
         typer.echo(f"  skipped       {count:>11,}  {reason}")

@@ -6,8 +6,9 @@ Knows how a finished pack is laid out and how to check it; `locationnet.data.pac
 
     shard-00000.rec/.idx …   the photos, short side 256, label = class
     photos.parquet           a row for each record, in record order
+    attribution.parquet      whose each photo is and its licence, where that is known
     skipped.csv              photos that are not in the pack, and why
-    grids.txt                the grid that the classes are lines of
+    grids.txt or labels.txt  what the classes are lines of
     pack.json                the summary; written last, so that a pack that has it is whole
 """
 
@@ -23,14 +24,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.classes import ClassSet, read_classes, sha256_key
 from locationnet.data.records import read_offsets, read_record
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.geo.grid import Grid
 
 SUMMARY = "pack.json"
 PHOTOS = "photos.parquet"
+ATTRIBUTION = "attribution.parquet"
 SKIPPED = "skipped.csv"
-GRID = "grids.txt"
 FORMAT = 1
 
 
@@ -44,7 +46,8 @@ class Pack:
         Its folder.
     summary
         What ``pack.json`` holds: ``records``, ``classes``, ``counts_per_class``, ``short_side``,
-        ``grid_sha256``, ``source_sha256``, ``skipped`` (a count for each reason).
+        ``grid_sha256`` or ``labels_sha256``, ``source_sha256``, ``skipped``
+        (a count for each reason).
     """
 
     path: Path
@@ -71,7 +74,7 @@ class Pack:
         if version != FORMAT:
             raise InputError(f"{file}: format {version} is not the {FORMAT} that is read here")
         pack = cls(path, summary)
-        pack.check_grid(pack.grid)
+        pack.check_classes(pack.class_set)
         if len(pack.classes_of_records) != pack.records:
             raise InputError(
                 f"{path / PHOTOS}: {len(pack.classes_of_records)} rows for {pack.records} records"
@@ -85,7 +88,7 @@ class Pack:
 
     @property
     def classes(self) -> int:
-        """How many classes the grid has."""
+        """How many classes there are."""
         return int(self.summary["classes"])
 
     @cached_property
@@ -94,9 +97,22 @@ class Pack:
         return np.asarray(self.summary["counts_per_class"], np.int64)
 
     @cached_property
+    def class_set(self) -> ClassSet:
+        """What the classes are."""
+        return read_classes(self.path)
+
+    @property
     def grid(self) -> Grid:
-        """The grid that the classes are lines of."""
-        return Grid.read(self.path / GRID)
+        """The cells that the classes are.
+
+        Raises
+        ------
+        InputError
+            They are labels.
+        """
+        if not isinstance(self.class_set, Grid):
+            raise InputError(f"{self.path}: its classes are labels, not places")
+        return self.class_set
 
     @property
     def shards(self) -> list[Path]:
@@ -118,18 +134,22 @@ class Pack:
         """Longitude of each record, degrees, float64 ``(records,)``."""
         return np.asarray(self._columns["lng"], np.float64)
 
-    def check_grid(self, grid: Grid) -> None:
-        """Make sure that the pack's classes are this grid's.
+    def check_classes(self, classes: ClassSet) -> None:
+        """Make sure that the pack's classes are these.
 
         Raises
         ------
         InputError
-            It was made with another grid.
+            It was made with others.
         """
-        if grid.sha256 != self.summary["grid_sha256"] or len(grid) != self.classes:
+        what = "grid" if isinstance(classes, Grid) else "set of labels"
+        mine = self.summary.get(sha256_key(classes))
+        if mine is None:
+            raise InputError(f"{self.path}: its classes are no {what}")
+        if classes.sha256 != mine or len(classes) != self.classes:
             raise InputError(
-                f"{self.path}: made with another grid ({self.summary['grid_sha256'][:12]}…, not"
-                f" {grid.sha256[:12]}…); pack the photos again"
+                f"{self.path}: made with another {what} ({mine[:12]}…, not"
+                f" {classes.sha256[:12]}…); pack the photos again"
             )
 
     @cached_property

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.data.pack import PHOTOS, Pack
-from locationnet.data.packing import SHORT_SIDE, difference_hash
+from locationnet.data.shards import SHORT_SIDE, difference_hash
 from locationnet.errors import ImageError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.model.preprocess import open_image, shrunk

@@ -125,13 +125,16 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
     return float(np.abs(gaps).sum() / len(sure))
 
 
-def summary(km: ArrayLike, found: ArrayLike, *, top: Sequence[int] = (1, 5)) -> dict[str, float]:
+def summary(
+    km: ArrayLike | None, found: ArrayLike, *, top: Sequence[int] = (1, 5)
+) -> dict[str, float]:
     """Return the metrics that training and export report, by name.
 
     Parameters
     ----------
     km
-        float64 ``(n,)``: distance between the truth and the answer.
+        float64 ``(n,)``: distance between the truth and the answer; None where classes are no
+        places.
     found
         int ``(n,)``: rank of the true class, see `ranks`.
 
@@ -139,21 +142,26 @@ def summary(km: ArrayLike, found: ArrayLike, *, top: Sequence[int] = (1, 5)) -> 
     -------
     dict
         ``top1``, ``top5``, ``within_1_km`` … ``within_2500_km`` (shares), ``median_km``,
-        ``geoscore``.
+        ``geoscore``; without distances only the first two.
     """
     places = np.asarray(found)
     values = {f"top{k}": float((places < k).mean()) for k in top}
+    if km is None:
+        return values
     values |= {f"within_{limit:g}_km": share for limit, share in within_km(km).items()}
     return values | {"median_km": median_km(km), "geoscore": mean_geoscore(km)}
 
 
 def summary_line(values: Mapping[str, float]) -> str:
     """Return a `summary` as one readable line."""
+    hits = f"top-1 {values['top1']:.1%}, top-5 {values['top5']:.1%}"
+    if "median_km" not in values:
+        return hits
     shares = "/".join(f"{values[f'within_{limit:g}_km']:.1%}" for limit in THRESHOLDS_KM)
     radii = "/".join(f"{limit:g}" for limit in THRESHOLDS_KM)
     return (
-        f"top-1 {values['top1']:.1%}, top-5 {values['top5']:.1%}, within {radii} km {shares},"
-        f" median {values['median_km']:,.1f} km, GeoScore {values['geoscore']:,.0f}"
+        f"{hits}, within {radii} km {shares}, median {values['median_km']:,.1f} km,"
+        f" GeoScore {values['geoscore']:,.0f}"
     )
 
 

@@ -25,13 +25,18 @@ from pydantic import (
     model_validator,
 )
 
-from locationnet.errors import BundleError
+from locationnet.classes import GRID, LABELS, ClassSet
+from locationnet.errors import BundleError, InputError
 from locationnet.files import write_text
 from locationnet.geo.grid import Grid
+from locationnet.labels import LabelSet
 from locationnet.model.preprocess import Preprocessing, recipe_2017
 
 MANIFEST = "manifest.json"
-REQUIRED = ("grids.txt", "model.onnx", "places.csv", "prior.npy")
+REQUIRED = ("model.onnx", "prior.npy")
+# Beside them, of what the classes are: cells with their names, or labels.
+OF_PLACES = (GRID, "places.csv")
+OF_LABELS = (LABELS,)
 PACKAGED = Path(__file__).parent.parent / "bundles"
 DEFAULT = "demo"
 
@@ -149,7 +154,12 @@ class Bundle:
         """
         path = _find(name_or_path)
         manifest = _read_manifest(path / MANIFEST)
-        for name in (*REQUIRED, *(offer.file for offer in manifest.precisions.values())):
+        of_classes = OF_LABELS if LABELS in manifest.files else OF_PLACES
+        for name in (
+            *REQUIRED,
+            *of_classes,
+            *(offer.file for offer in manifest.precisions.values()),
+        ):
             if name not in manifest.files:
                 raise BundleError(f"{path / MANIFEST}: files must list {name}")
         for name in manifest.files:
@@ -170,28 +180,70 @@ class Bundle:
                 raise BundleError(
                     f"{self.path / name}: corrupt or truncated (its sha256 is not the manifest's)"
                 )
-        classes = len(self.grid)
-        for name, rows in (("prior.npy", len(self.prior)), ("places.csv", len(self.names.city))):
+        classes = len(self.class_set)
+        what = f"labels of {LABELS}" if self.has_labels else f"cells of {GRID}"
+        tables = {"prior.npy": len(self.prior)}
+        if not self.has_labels:
+            tables["places.csv"] = len(self.names.city)
+        for name, rows in tables.items():
             if rows != classes:
-                raise BundleError(
-                    f"{self.path / name}: {rows} rows for the {classes} cells of grids.txt"
-                )
+                raise BundleError(f"{self.path / name}: {rows} rows for the {classes} {what}")
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether its classes are labels, not places."""
+        return LABELS in self.manifest.files
 
     @cached_property
+    def class_set(self) -> ClassSet:
+        """What its classes are; class *i* is line *i* of its file."""
+        if not self.has_labels:
+            return Grid.read(self.path / GRID)
+        try:
+            return LabelSet.read(self.path / LABELS)
+        except InputError as error:
+            raise BundleError(str(error)) from error
+
+    @property
     def grid(self) -> Grid:
-        """The cells; class *i* is line *i* of ``grids.txt``."""
-        return Grid.read(self.path / "grids.txt")
+        """The cells; class *i* is line *i* of ``grids.txt``.
+
+        Raises
+        ------
+        BundleError
+            Its classes are labels.
+        """
+        if not isinstance(self.class_set, Grid):
+            raise BundleError(
+                f"{self.path}: answers with labels, not places; use `locationnet classify`"
+            )
+        return self.class_set
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels; class *i* is line *i* of ``labels.txt``.
+
+        Raises
+        ------
+        BundleError
+            Its classes are places.
+        """
+        if not isinstance(self.class_set, LabelSet):
+            raise BundleError(
+                f"{self.path}: answers with places, not labels; use `locationnet locate`"
+            )
+        return self.class_set
 
     @cached_property
     def prior(self) -> NDArray[np.float64]:
-        """Share of photos in each cell before any is seen, float64 ``(classes,)``, all positive."""
+        """Share of photos in each class before any is seen, float64 ``(classes,)``, above 0."""
         path = self.path / "prior.npy"
         try:
             prior = np.load(path, allow_pickle=False).astype(np.float64)
         except (OSError, ValueError, EOFError) as error:
             raise BundleError(f"{path}: not a NumPy array") from error
         if prior.ndim != 1 or not np.isfinite(prior).all() or not (prior > 0).all():
-            raise BundleError(f"{path}: expected one positive number for each cell")
+            raise BundleError(f"{path}: expected one positive number for each class")
         return np.asarray(prior / prior.sum())
 
     @cached_property

@@ -5,27 +5,20 @@ Knows nothing of URLs, of the command line or of the server.
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable
 from itertools import islice
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from locationnet.errors import BundleError, ImageError
+from locationnet.errors import BundleError
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import DEFAULT, Bundle
 from locationnet.model.cells import CellLayer
+from locationnet.model.network import Network, Outputs, Photo, Wanted, check_count
 from locationnet.model.prediction import Evidence, Prediction
-from locationnet.model.preprocess import open_image, tensor
-from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
 
-Wanted = Literal["auto", "f32", "bf16", "int8"]
-Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 _EVIDENCE = ("evidence_class", "evidence_probability", "evidence_bits")
 
 
@@ -92,12 +85,13 @@ class Locator:
         precision: Wanted = "auto",
     ) -> None:
         self.bundle = bundle
-        self.precision, self._session = _open_session(bundle, precision, threads)
-        self._preprocessing = bundle.preprocessing
-        self._layer = CellLayer(bundle.grid, bundle.names)
+        grid = bundle.grid
+        evidence = _EVIDENCE if bundle.concepts else ()
+        self._network = Network(bundle, threads, precision, evidence)
+        self.precision = self._network.precision
+        self._layer = CellLayer(grid, bundle.names)
         own = bundle.manifest.abstain_below_bits
         self._abstain_below_bits = own if abstain_below_bits is None else abstain_below_bits
-        self._check()
 
     @property
     def grid(self) -> Grid:
@@ -106,7 +100,7 @@ class Locator:
 
     def prior(self, top_k: int = 5) -> Prediction:
         """Return the answer before any photo is seen: the places where photos are taken."""
-        _check_count("top_k", top_k)
+        check_count("top_k", top_k)
         prior = self.bundle.prior
         return Prediction(self._layer, prior, prior, top_k, self._abstain_below_bits)
 
@@ -134,7 +128,7 @@ class Locator:
         self, photos: Iterable[Photo], *, top_k: int = 5, batch_size: int = 8
     ) -> list[Prediction]:
         """Locate several photos in batches; see `locate`."""
-        _check_count("batch_size", batch_size)
+        check_count("batch_size", batch_size)
         answers: list[Prediction] = []
         waiting = iter(photos)
         while batch := list(islice(waiting, batch_size)):
@@ -144,7 +138,7 @@ class Locator:
 
     def prepare(self, photo: Photo) -> NDArray[np.float32]:
         """Decode a photo into the network's input, float32 ``(3, size, size)``; see `locate`."""
-        return tensor(_image(photo), self._preprocessing)
+        return self._network.prepare(photo)
 
     def predict(self, images: NDArray[np.float32], *, top_k: int = 5) -> list[Prediction]:
         """Run the network on prepared photos.
@@ -161,9 +155,9 @@ class Locator:
         list of Prediction
             In the order of the images.
         """
-        _check_count("top_k", top_k)
-        outputs = self._session.run(images)
-        probabilities = self._calibrated(outputs["probabilities"])
+        check_count("top_k", top_k)
+        outputs = self._network.run(images)
+        probabilities = self._network.calibrated(outputs)
         return [
             Prediction(
                 self._layer,
@@ -194,18 +188,11 @@ class Locator:
         BundleError
             The network does not answer it.
         """
-        if "embedding" not in self._session.output_names:
+        if "embedding" not in self._network.output_names:
             raise BundleError(f"{self.bundle.path / 'model.onnx'}: no output named embedding")
-        return np.asarray(self._session.run(images)["embedding"], np.float32)
+        return np.asarray(self._network.run(images)["embedding"], np.float32)
 
-    def _calibrated(self, raw: NDArray[np.generic]) -> NDArray[np.float64]:
-        # softmax(logits / T) is the softmax's own output to the power 1/T, normalised again.
-        powered = raw.astype(np.float64) ** (1 / self.bundle.manifest.temperature)
-        return np.asarray(powered / powered.sum(axis=1, keepdims=True))
-
-    def _evidence(
-        self, outputs: dict[str, NDArray[np.generic]], index: int
-    ) -> tuple[Evidence, ...]:
+    def _evidence(self, outputs: Outputs, index: int) -> tuple[Evidence, ...]:
         if not self.bundle.concepts:
             return ()
         classes, probabilities, bits = (outputs[name][index].tolist() for name in _EVIDENCE)
@@ -214,59 +201,3 @@ class Locator:
             for concept, probability, moved in zip(classes, probabilities, bits, strict=True)
         ]
         return tuple(sorted(found, key=lambda item: -item.bits))
-
-    def _check(self) -> None:
-        path = self.bundle.path / "model.onnx"
-        size = self._preprocessing.size
-        names = self._session.output_names
-        wanted = ["probabilities", *(_EVIDENCE if self.bundle.concepts else ())]
-        for name in wanted:
-            if name not in names:
-                raise BundleError(f"{path}: no output named {name}")
-        try:
-            blank = self._session.run(np.zeros((1, 3, size, size), np.float32))
-        except Exception as error:  # ONNX Runtime's errors share no public base class
-            raise BundleError(f"{path}: does not take images of 3 x {size} x {size}") from error
-        classes = blank["probabilities"].shape[-1]
-        if classes != len(self.grid):
-            raise BundleError(
-                f"{path}: {classes} outputs for the {len(self.grid)} cells of grids.txt"
-            )
-
-
-def _open_session(bundle: Bundle, wanted: Wanted, threads: int) -> tuple[str, Session]:
-    """Open the network in the wanted precision; return the one it got."""
-    for name, offer in bundle.manifest.precisions.items():
-        if wanted not in ("auto", name):
-            continue
-        if offer.allowed and can_run(offer.runtime, name):
-            path = bundle.path / offer.file
-            if offer.runtime == "openvino":
-                how: Literal["f32", "bf16"] = "bf16" if name == "bf16" else "f32"
-                return name, OpenVinoSession(path, threads=threads, precision=how)
-            return name, OnnxSession(path, threads=threads)
-        if wanted == name:
-            reason = "this machine cannot run it" if offer.allowed else "it costs too much accuracy"
-            raise BundleError(f"{bundle.path}: {name} is measured, but {reason}")
-    if wanted in ("auto", "f32"):
-        return "f32", OnnxSession(bundle.path / "model.onnx", threads=threads)
-    raise BundleError(f"{bundle.path}: the bundle does not offer {wanted}")
-
-
-def _check_count(name: str, value: int) -> None:
-    if operator.index(value) < 1:
-        raise ValueError(f"{name} is at least 1, not {value}")
-
-
-def _image(photo: Photo) -> Image.Image:
-    if isinstance(photo, bytes):
-        return open_image(photo)
-    if isinstance(photo, Image.Image):
-        return photo.copy()  # decoding at a reduced scale would change the caller's image
-    if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-            raise ImageError(
-                f"expected a uint8 array (height, width, 3), not {photo.dtype} {photo.shape}"
-            )
-        return Image.fromarray(photo)
-    return open_image(Path(photo).read_bytes())

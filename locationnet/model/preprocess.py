@@ -198,6 +198,32 @@ def shrunk(image: Image.Image, short_side: int) -> Image.Image:
     return _upright(small, orientation)
 
 
+def cropped(image: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+    """Decode a part of an opened photo, upright and RGB.
+
+    Parameters
+    ----------
+    image
+        From `open_image`.
+    box
+        Left, top, right and bottom as shares of the upright photo's width and height.
+
+    Raises
+    ------
+    ImageError
+        The pixels cannot be decoded (truncated or corrupt file).
+    """
+    try:
+        image.load()
+        upright = _upright(image, _orientation(image))
+        width, height = upright.size
+        left, top = (min(int(box[0] * width), width - 1), min(int(box[1] * height), height - 1))
+        right, bottom = max(left + 1, round(box[2] * width)), max(top + 1, round(box[3] * height))
+        return _opaque(upright.crop((left, top, right, bottom)))
+    except _DECODER_ERRORS as error:
+        raise ImageError("the image is truncated or corrupt") from error
+
+
 def _centre_square(image: Image.Image, at_least: int | None = None) -> Image.Image:
     """Cut the centre square and make it opaque RGB.
 

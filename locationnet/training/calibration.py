@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.classes import ClassSet
 from locationnet.evaluation.metrics import expected_calibration_error, ranks, summary
 from locationnet.geo.grid import Grid
 from locationnet.geo.sphere import great_circle_km
@@ -36,13 +37,17 @@ class Truth:
         return len(self.classes)
 
 
-def metrics(probabilities: NDArray[np.float32], truth: Truth, grid: Grid) -> dict[str, float]:
+def metrics(
+    probabilities: NDArray[np.float32], truth: Truth, classes: ClassSet
+) -> dict[str, float]:
     """Return the metrics of `locationnet.evaluation.metrics.summary`.
 
     Distances are those between a photo and the centre of its most probable cell.
     """
-    best = probabilities.argmax(axis=1)
-    km = great_circle_km(truth.lat, truth.lng, grid.lat[best], grid.lng[best])
+    km = None
+    if isinstance(classes, Grid):
+        best = probabilities.argmax(axis=1)
+        km = great_circle_km(truth.lat, truth.lng, classes.lat[best], classes.lng[best])
     return summary(km, ranks(probabilities, truth.classes))
 
 

@@ -50,6 +50,7 @@ def draw(run: Path) -> Path:
     _plot(distance, "share of validation photos", [
         (ends, _values(validated, f"within_{km}_km"), f"within {km} km")
         for km in (1, 25, 200, 750, 2500)
+        if all(f"within_{km}_km" in record for record in validated)  # classes may be no places
     ])  # fmt: skip
     for axes in (accuracy, distance):
         axes.set_ylim(0, 1)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.classes import ClassSet, classes_file, sha256_key
 from locationnet.errors import InputError, LocationNetError, MissingExtraError
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import MANIFEST, Bundle, Manifest, write_manifest
@@ -54,7 +55,7 @@ class Label:
 def export_bundle(
     prefix: str | os.PathLike[str],
     epoch: int,
-    grid: Grid,
+    classes: ClassSet,
     out: Path,
     *,
     label: Label | None = None,
@@ -71,8 +72,8 @@ def export_bundle(
     ----------
     prefix, epoch
         The checkpoint; see `load_weights`.
-    grid
-        The cells that its classes stand for.
+    classes
+        What its classes are.
     out
         Directory to write; it appears when everything in it is right.
     label
@@ -101,22 +102,23 @@ def export_bundle(
     _check_target(out, overwrite=overwrite)
     facts = run_facts(prefix)
     how = preprocessing or _recorded_preprocessing(prefix, facts)
-    _check_grid(prefix, facts, grid)
+    _check_classes(prefix, facts, classes)
     source = SourceNetwork(load_weights(prefix, epoch), how.size)
-    sample, own = _draw(validation, calibration, reduced, grid, max_photos)
+    sample, own = _draw(validation, calibration, reduced, classes, max_photos)
     label = label or Label(out.resolve().name)
     with _whole(out) as folder:
         source.write_onnx(folder / "model.onnx")
         session = OnnxSession(folder / "model.onnx", threads=2)
-        parity = _parity(source, session, sample, how, grid)
-        grid.write(folder / "grids.txt")
-        np.save(folder / "prior.npy", _prior(facts, len(grid)))
-        _write_places(folder / "places.csv", grid)
+        parity = _parity(source, session, sample, how, classes)
+        classes.write(folder / classes_file(classes))
+        np.save(folder / "prior.npy", _prior(facts, len(classes)))
+        if isinstance(classes, Grid):
+            _write_places(folder / "places.csv", classes)
         accuracy: dict[str, Any] = {"parity": parity}
         temperature, offers = 1.0, dict[str, Any]()
         if sample is not None:
             temperature, measured, offers = _measure(
-                folder, session, sample, own, reduced, grid, how
+                folder, session, sample, own, reduced, classes, how
             )
             accuracy |= measured
         manifest = write_manifest(
@@ -139,7 +141,7 @@ def _draw(
     validation: Pack | None,
     calibration: Pack | None,
     reduced: Sequence[Reduced],
-    grid: Grid,
+    classes: ClassSet,
     max_photos: int,
 ) -> tuple[Sample | None, Sample | None]:
     """Choose the photos to measure on and those for int8, before anything expensive happens."""
@@ -149,7 +151,7 @@ def _draw(
         return None, None
     for pack in (validation, calibration):
         if pack is not None:
-            pack.check_grid(grid)
+            pack.check_classes(classes)
     measured, own = Sample.draw(validation, max_photos), None
     if "int8" in reduced:
         own = Sample.draw(calibration or validation, CALIBRATION_PHOTOS, seed=1)
@@ -165,7 +167,7 @@ def _measure(
     sample: Sample,
     calibration: Sample | None,
     reduced: Sequence[Reduced],
-    grid: Grid,
+    classes: ClassSet,
     how: Preprocessing,
 ) -> tuple[float, dict[str, Any], dict[str, Any]]:
     """Return the temperature, the facts for ``accuracy`` and those for ``precisions``."""
@@ -177,7 +179,7 @@ def _measure(
     truth, probabilities = sample.truth, answer(session)
     temperature = fit_temperature(probabilities, truth)
     facts = {
-        "validation": {"photos": len(sample), **_rounded(metrics(probabilities, truth, grid))},
+        "validation": {"photos": len(sample), **_rounded(metrics(probabilities, truth, classes))},
         "calibration": {
             "photos": len(sample),
             "temperature": temperature,
@@ -187,7 +189,7 @@ def _measure(
             ),
         },
     }
-    yardstick = precisions.Yardstick(probabilities, truth, grid, answer)
+    yardstick = precisions.Yardstick(probabilities, truth, classes, answer)
     model, offers = folder / "model.onnx", {}
     for name in dict.fromkeys(reduced):
         if name == "int8" and calibration is not None:
@@ -200,7 +202,11 @@ def _measure(
 
 
 def _parity(
-    source: SourceNetwork, session: Session, sample: Sample | None, how: Preprocessing, grid: Grid
+    source: SourceNetwork,
+    session: Session,
+    sample: Sample | None,
+    how: Preprocessing,
+    classes: ClassSet,
 ) -> dict[str, Any]:
     """Compare MXNet's answers with the bundle's and return the facts."""
     if sample is None:
@@ -211,11 +217,12 @@ def _parity(
     expected, found = source.run(images), session.run(images)
     found_probabilities = np.asarray(found[PROBABILITIES], np.float32)
     found_embedding = np.asarray(found[EMBEDDING], np.float32)
-    classes = expected.probabilities.shape[1]
-    if classes != len(grid):
-        raise LocationNetError(
-            f"the network has {classes} outputs and the grid {len(grid)} cells: not its grid"
+    outputs, lines = expected.probabilities.shape[1], len(classes)
+    if outputs != lines:
+        what = (
+            f"the grid {lines} cells" if isinstance(classes, Grid) else f"there are {lines} labels"
         )
+        raise LocationNetError(f"the network has {outputs} outputs and {what}: not its classes")
     if not np.isfinite(expected.probabilities).all():
         raise LocationNetError("the checkpoint answers NaN: the training has diverged")
     difference = float(np.abs(expected.probabilities - found_probabilities).max())
@@ -257,12 +264,15 @@ def _preprocessing_facts(how: Preprocessing) -> dict[str, Any]:
     return asdict(how)
 
 
-def _check_grid(prefix: str | os.PathLike[str], facts: dict[str, Any], grid: Grid) -> None:
-    recorded = facts.get("grid_sha256")
-    if recorded is not None and recorded != grid.sha256:
+def _check_classes(
+    prefix: str | os.PathLike[str], facts: dict[str, Any], classes: ClassSet
+) -> None:
+    recorded = facts.get(sha256_key(classes))
+    if recorded is not None and recorded != classes.sha256:
+        what = "another grid" if isinstance(classes, Grid) else "other labels"
         raise InputError(
-            f"{os.fspath(prefix)}: trained on another grid (sha256 {recorded[:12]}…, and this one"
-            f" has {grid.sha256[:12]}…)"
+            f"{os.fspath(prefix)}: trained on {what} (sha256 {recorded[:12]}…, and here it is"
+            f" {classes.sha256[:12]}…)"
         )
 
 

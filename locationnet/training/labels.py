@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.classes import ClassSet
 from locationnet.errors import InputError
 from locationnet.geo.grid import Grid
 from locationnet.geo.sphere import EARTH_RADIUS_KM, great_circle_km, unit_vectors
@@ -35,8 +36,8 @@ class Labels:
 
     Parameters
     ----------
-    grid
-        The cells; class *i* is its cell *i*.
+    class_set
+        What the classes are.
     smooth_km
         τ of ``exp(-(d - d_true) / τ)``, kilometres, where d is the distance from the photo to a
         cell's centroid and d_true that to its own cell's (Haas et al., "PIGEON: Predicting Image
@@ -45,18 +46,20 @@ class Labels:
         float ``(classes,)``: how much a photo of each class counts; see `balanced`.
     """
 
-    grid: Grid
+    class_set: ClassSet
     smooth_km: float = 0.0
     class_weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.smooth_km < np.inf:
             raise InputError(f"labels are smoothed over 0 km or more, not {self.smooth_km}")
+        if self.smooth_km > 0 and not isinstance(self.class_set, Grid):
+            raise InputError("labels are smoothed over places; these classes are none")
 
     @property
     def width(self) -> int:
         """The number of (class, weight) pairs in each label."""
-        return 1 if self.smooth_km == 0 else 1 + min(NEIGHBOURS, len(self.grid))
+        return 1 if self.smooth_km == 0 else 1 + min(NEIGHBOURS, len(self.class_set))
 
     def __call__(
         self, classes: Ints, lat: NDArray[np.float64], lng: NDArray[np.float64]
@@ -87,9 +90,10 @@ class Labels:
     def _smoothed(
         self, own: Ints, lat: NDArray[np.float64], lng: NDArray[np.float64]
     ) -> tuple[Ints, NDArray[np.float64]]:
+        grid = self._grid
         chords, near = self._tree.query(unit_vectors(lat, lng), k=np.arange(1, self.width))
         km = 2 * EARTH_RADIUS_KM * np.arcsin(np.clip(chords / 2, 0, 1))
-        own_km = great_circle_km(lat, lng, self.grid.lat[own[:, 0]], self.grid.lng[own[:, 0]])
+        own_km = great_circle_km(lat, lng, grid.lat[own[:, 0]], grid.lng[own[:, 0]])
         relative = np.concatenate([own_km[:, None], km], axis=1) - own_km[:, None]
         # Other centroids may be nearer than the photo's own: the nearest, not the own, sets the
         # scale, or the exponential could overflow.
@@ -103,7 +107,12 @@ class Labels:
     def _tree(self) -> Any:
         from scipy.spatial import cKDTree
 
-        return cKDTree(unit_vectors(self.grid.lat, self.grid.lng))
+        return cKDTree(unit_vectors(self._grid.lat, self._grid.lng))
+
+    @property
+    def _grid(self) -> Grid:
+        assert isinstance(self.class_set, Grid)  # noqa: S101 - checked when smoothing is asked for
+        return self.class_set
 
 
 def balanced(counts: NDArray[np.int64], how: ClassWeights) -> NDArray[np.float64] | None:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.classes import ClassSet
 from locationnet.errors import InputError, MissingExtraError
-from locationnet.geo.grid import Grid
 from locationnet.model.preprocess import Preprocessing
 from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
 from locationnet.training.calibration import Truth, metrics
@@ -58,24 +58,24 @@ class Yardstick:
         What float32 answered, float32 ``(n, classes)``.
     truth
         Of the same photos.
-    grid
-        The cells.
+    classes
+        What they are.
     answer
         Runs a session on the same photos.
     """
 
     def __init__(
-        self, probabilities: NDArray[np.float32], truth: Truth, grid: Grid, answer: Answer
+        self, probabilities: NDArray[np.float32], truth: Truth, classes: ClassSet, answer: Answer
     ) -> None:
         self._best = probabilities.argmax(axis=1)
-        self._metrics = metrics(probabilities, truth, grid)
-        self._truth, self._grid, self._answer = truth, grid, answer
+        self._metrics = metrics(probabilities, truth, classes)
+        self._truth, self._classes, self._answer = truth, classes, answer
 
     def measure(self, session: Session, **facts: Any) -> Measured:
         """Return agreement and change of metrics, and whether they are good enough."""
         probabilities = self._answer(session)
         agreement = float((probabilities.argmax(axis=1) == self._best).mean())
-        found = metrics(probabilities, self._truth, self._grid)
+        found = metrics(probabilities, self._truth, self._classes)
         change = {name: round(found[name] - value, 6) for name, value in self._metrics.items()}
         shares = (loss for name, loss in change.items() if name.startswith(("top", "within")))
         allowed = agreement >= MIN_AGREEMENT and min(shares) >= -MAX_LOSS

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from locationnet.classes import read_classes
 from locationnet.data.pack import Pack
 from locationnet.errors import InputError, LocationNetError
 from locationnet.geo.grid import Grid
 from locationnet.training import checkpoints
 from locationnet.training.settings import Settings
+
+# Metrics that need no places.
+_OF_LABELS = ("top1", "top5", "loss")
 
 
 class EngineError(LocationNetError):
@@ -26,16 +30,22 @@ def open_packs(settings: Settings) -> tuple[Pack, Pack]:
     Raises
     ------
     InputError
-        One is no pack or empty, or they were made with different grids.
+        One is no pack or empty, they were made with different classes, or a metric of places is
+        to choose among labels.
     """
     training, validation = Pack.open(settings.train), Pack.open(settings.validation)
     for pack, what in ((training, "training"), (validation, "validation")):
         if pack.records == 0:
             raise InputError(f"{pack.path}: holds no {what} photos")
-    if validation.grid.sha256 != training.grid.sha256:
+    if validation.class_set.sha256 != training.class_set.sha256:
         raise InputError(
-            f"{validation.path}: was packed with another grid than {training.path}; pack both with"
-            " the same"
+            f"{validation.path}: was packed with another grid or other labels than"
+            f" {training.path}; pack both with the same"
+        )
+    if not isinstance(training.class_set, Grid) and settings.best_by not in (None, *_OF_LABELS):
+        raise InputError(
+            f"best by {settings.best_by!r}: of places only, and the classes of {training.path} are"
+            f" labels; expected one of {', '.join(_OF_LABELS)}"
         )
     return training, validation
 
@@ -63,7 +73,7 @@ def claim(settings: Settings, training: Pack, *, resume: bool) -> Path | None:
         raise InputError(
             f"{out}: holds a run already; go on with --resume, or choose another --out"
         )
-    training.check_grid(Grid.read(out / "grids.txt"))
+    training.check_classes(read_classes(out))
     if checkpoints.read_facts(out).get("train_sha256") != training.summary["source_sha256"]:
         raise InputError(
             f"{out}: was begun with other photos than {training.path}; a resumed run keeps them"

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from locationnet import __version__
+from locationnet.classes import classes_file, sha256_key
 from locationnet.data.pack import Pack
 from locationnet.errors import InputError, LocationNetError
+from locationnet.geo.grid import Grid
 from locationnet.training import checkpoints
 from locationnet.training.checkpoints import Progress, State
 from locationnet.training.compat import mx
@@ -65,7 +67,7 @@ class Run:
         self.photos = PackIter(
             training,
             self.plan,
-            Labels(training.grid, settings.smooth_km, weights),
+            Labels(training.class_set, settings.smooth_km, weights),
             settings.preprocessing,
             augmentation=settings.augmentation,
             threads=settings.threads,
@@ -73,11 +75,11 @@ class Run:
         self.held_out = PackIter(
             validation,
             Plan(validation.records, batch, part),
-            Labels(training.grid, settings.smooth_km),
+            Labels(training.class_set, settings.smooth_km),
             settings.preprocessing,
             threads=settings.threads,
         )
-        start = starting_point(settings, training.grid)
+        start = starting_point(settings, training.class_set)
         self.learner = Learner(
             training_symbol(
                 start.symbol,
@@ -96,6 +98,12 @@ class Run:
         self.progress = Progress(global_batch=self.plan.global_batch)
         self._begin(start, newest)
         self.saved = time.monotonic()
+
+    @property
+    def best_by(self) -> str:
+        """The validation metric that names the best epoch."""
+        places = isinstance(self.training.class_set, Grid)
+        return self.settings.best_by or ("geoscore" if places else "top1")
 
     def close(self) -> None:
         """Stop the threads that decode."""
@@ -186,7 +194,7 @@ class Run:
                 checkpoints.publish(settings.out, newest, progress.epoch)
             if progress.best is not None:
                 # The run may have been killed between its checkpoint and its pointer.
-                metric = settings.best_by
+                metric = self.best_by
                 checkpoints.write_best(settings.out, progress.best_epoch, metric, progress.best)
             self.log.rewind(self.progress.updates, self.progress.epoch)
             self.log.say(
@@ -202,7 +210,8 @@ class Run:
     def _found(self, start: Start) -> None:
         """Write what a new run's folder holds from the beginning."""
         settings = self.settings
-        self.training.grid.write(settings.out / "grids.txt")
+        classes = self.training.class_set
+        classes.write(settings.out / classes_file(classes))
         start.symbol.save(str(settings.out / f"{checkpoints.PREFIX}-symbol.json"))
         (settings.out / LOG).unlink(missing_ok=True)
         checkpoints.write_facts(settings.out, self._facts())
@@ -222,7 +231,7 @@ class Run:
             "locationnet": __version__,
             "mxnet": mx.__version__,
             "preprocessing": dataclasses.asdict(self.settings.preprocessing),
-            "grid_sha256": training.grid.sha256,
+            sha256_key(training.class_set): training.class_set.sha256,
             "classes": training.classes,
             "counts_per_class": training.counts.tolist(),
             "train_photos": training.records,

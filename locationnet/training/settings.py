@@ -126,7 +126,8 @@ class Settings:
     fp16
         Compute in float16 with float32 master weights; GPUs only.
     best_by, patience
-        The validation metric that names the best epoch, and after how many epochs without a better
+        The validation metric that names the best epoch (None for GeoScore, and for top-1 where
+        classes are no places), and after how many epochs without a better
         one the run ends; 0 never ends it.
     every_batches, every_minutes
         Write a checkpoint within an epoch as well; 0 for never.
@@ -161,7 +162,7 @@ class Settings:
     class_weights: ClassWeights = "none"
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     fp16: bool = False
-    best_by: str = "geoscore"
+    best_by: str | None = None
     patience: int = 0
     every_batches: int = 0
     every_minutes: float = 30.0
@@ -189,7 +190,7 @@ class Settings:
             f"body rate {self.body_rate}: expected 0 to 1": 0 <= self.body_rate <= 1,
             f"best by {self.best_by!r}: expected one of"
             f" {', '.join(LESS_IS_BETTER + MORE_IS_BETTER)}": (
-                self.best_by in LESS_IS_BETTER + MORE_IS_BETTER
+                self.best_by is None or self.best_by in LESS_IS_BETTER + MORE_IS_BETTER
             ),
             f"seed {self.seed}: expected at least 0": self.seed >= 0,
             f"threads {self.threads}: expected at least 1": self.threads >= 1,

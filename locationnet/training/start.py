@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from locationnet.classes import ClassSet, sha256_key
 from locationnet.errors import InputError, LocationNetError
-from locationnet.geo.grid import Grid
 from locationnet.training.compat import mx
 from locationnet.training.last_layer import last_layer, with_new_head
 from locationnet.training.network import freeze, resnet
@@ -48,10 +48,10 @@ class Start:
         return all(name in self.arguments for name in self.head)
 
 
-def starting_point(settings: Settings, grid: Grid) -> Start:
+def starting_point(settings: Settings, classes: ClassSet) -> Start:
     """Build or load the network that a run starts from.
 
-    The last layer of a checkpoint is kept only where its run had the same grid (or, for one that
+    The last layer of a checkpoint is kept only where its run had the same classes (or, for one that
     has no record of its run, as many classes).
 
     Raises
@@ -63,15 +63,15 @@ def starting_point(settings: Settings, grid: Grid) -> Start:
     arguments: dict[str, mx.nd.NDArray] = {}
     auxiliary: dict[str, mx.nd.NDArray] = {}
     if settings.init is None:
-        symbol = resnet(settings.depth, len(grid), settings.image_size)
+        symbol = resnet(settings.depth, len(classes), settings.image_size)
     elif settings.init.suffix == ".onnx":
         from locationnet.training.onnx_import import import_onnx
 
         symbol, arguments, auxiliary = import_onnx(
-            settings.init, len(grid), image_size=settings.image_size
+            settings.init, len(classes), image_size=settings.image_size
         )
     else:
-        symbol, arguments, auxiliary = _from_checkpoint(settings.init, grid)
+        symbol, arguments, auxiliary = _from_checkpoint(settings.init, classes)
     fixed: list[str] = []
     if settings.freeze is not None:
         symbol, fixed = freeze(symbol, settings.freeze)
@@ -79,22 +79,23 @@ def starting_point(settings: Settings, grid: Grid) -> Start:
 
 
 def _from_checkpoint(
-    path: Path, grid: Grid
+    path: Path, classes: ClassSet
 ) -> tuple[mx.sym.Symbol, dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
     match = _PARAMS.fullmatch(path.name)
     if match is None:
         raise InputError(f"{path}: expected a checkpoint PREFIX-0012.params or an .onnx file")
     prefix = path.with_name(match[1])
     learned = load_weights(prefix, int(match[2]))
-    recorded = run_facts(prefix).get("grid_sha256")
+    facts = run_facts(prefix)
+    same = not facts or facts.get(sha256_key(classes)) == classes.sha256
     names = last_layer(learned.symbol).parameters
     missing = [name for name in names if name not in learned.arguments]
     if missing:
         raise LocationNetError(f"{path}: lacks the parameter {missing[0]} of its last layer")
-    classes = learned.arguments[names[0]].shape[0]
-    if classes == len(grid) and recorded in (None, grid.sha256):
+    outputs = learned.arguments[names[0]].shape[0]
+    if outputs == len(classes) and same:
         return learned.symbol, dict(learned.arguments), dict(learned.auxiliary)
-    symbol = with_new_head(learned.symbol, len(grid))
+    symbol = with_new_head(learned.symbol, len(classes))
     replaced = {*names, *last_layer(symbol).parameters}
     arguments = {name: v for name, v in learned.arguments.items() if name not in replaced}
     return symbol, arguments, dict(learned.auxiliary)

@@ -115,9 +115,7 @@ class _Loop:
             self._train_epoch()
             self._end_epoch()
         if progress.epoch < settings.epochs:
-            run.log.say(
-                f"no better {settings.best_by} in {settings.patience} epochs: the run ends here"
-            )
+            run.log.say(f"no better {run.best_by} in {settings.patience} epochs: the run ends here")
         if run.group.leads:
             try:
                 curves.draw(settings.out)
@@ -171,8 +169,8 @@ class _Loop:
         if not math.isfinite(metrics["loss"]):
             raise run.diverged("validation loss")
         sums = run.group_sums()
-        epoch, value = progress.epoch + 1, metrics[settings.best_by]
-        sign = -1 if settings.best_by in LESS_IS_BETTER else 1
+        epoch, value = progress.epoch + 1, metrics[run.best_by]
+        sign = -1 if run.best_by in LESS_IS_BETTER else 1
         is_best = progress.best is None or sign * value > sign * progress.best
         if is_best:
             progress.best, progress.best_epoch = value, epoch
@@ -196,7 +194,7 @@ class _Loop:
         progress.epoch, progress.batch, progress.seconds = epoch, 0, 0.0
         run.save(end_of_epoch=True)
         if is_best and run.group.leads:
-            checkpoints.write_best(settings.out, epoch, settings.best_by, value)
+            checkpoints.write_best(settings.out, epoch, run.best_by, value)
 
     def _may_go_on(self) -> bool:
         self._run.log.advance()

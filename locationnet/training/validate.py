@@ -1,6 +1,6 @@
-"""How good a network is on held-out photos, in kilometres too.
+"""How good a network is on held-out photos, in kilometres too where classes are places.
 
-Knows answers and the grid; nothing of how the network learns.
+Knows answers and classes; nothing of how the network learns.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 
 from locationnet.data.pack import Pack
 from locationnet.evaluation.metrics import summary
+from locationnet.geo.grid import Grid
 from locationnet.geo.sphere import great_circle_km
 from locationnet.training.group import Group
 from locationnet.training.iterators import PackIter
@@ -46,7 +47,7 @@ def validate(
     dict
         ``loss`` and what `locationnet.evaluation.metrics.summary` gives; None if it was stopped.
     """
-    grid = pack.grid
+    classes = pack.class_set
     # For each photo: loss, kilometres, rank of the true class.
     found = np.zeros((pack.records, 3))
     photos.start(0)
@@ -58,11 +59,13 @@ def validate(
         records, best = batch.index[:counting], answer.best[:counting]
         place = best[:, 0]
         found[records, 0] = answer.loss[:counting]
-        found[records, 1] = great_circle_km(
-            pack.lat[records], pack.lng[records], grid.lat[place], grid.lng[place]
-        )
+        if isinstance(classes, Grid):
+            found[records, 1] = great_circle_km(
+                pack.lat[records], pack.lng[records], classes.lat[place], classes.lng[place]
+            )
         own = best == pack.classes_of_records[records, None]
         # Beyond the best few, how far behind does not matter.
-        found[records, 2] = np.where(own.any(axis=1), own.argmax(axis=1), len(grid))
+        found[records, 2] = np.where(own.any(axis=1), own.argmax(axis=1), len(classes))
     found = group.sum("validation", found)
-    return {"loss": float(found[:, 0].mean())} | summary(found[:, 1], found[:, 2])
+    km = found[:, 1] if isinstance(classes, Grid) else None
+    return {"loss": float(found[:, 0].mean())} | summary(km, found[:, 2])

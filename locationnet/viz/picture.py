@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from locationnet.model.locator import Photo
+    from locationnet.model.network import Photo
 
 _WIDTH = 11.0  # inches
 _LISTED = 6

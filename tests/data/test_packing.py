@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from locationnet.cli import app
 from locationnet.data.pack import Pack
-from locationnet.data.packing import difference_hash
 from locationnet.data.records import open_shard
+from locationnet.data.shards import difference_hash
 from locationnet.errors import InputError
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
@@ -143,7 +143,7 @@ def test_a_folder_begun_with_another_grid_is_refused(world: Path, whole: Path) -
     assert answer.exit_code == 1
     assert "begun with another grid sha256" in str(answer.exception)
     with pytest.raises(InputError, match="made with another grid"):
-        Pack.open(whole).check_grid(Grid.read(other))
+        Pack.open(whole).check_classes(Grid.read(other))
 
 
 def test_a_folder_with_other_things_is_refused(world: Path, tmp_path: Path) -> None:

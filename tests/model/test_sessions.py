@@ -107,10 +107,10 @@ def test_a_locator_takes_a_precision_that_bundle_and_machine_allow(
     make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = make_bundle(precisions={"bf16": OFFER})
-    monkeypatch.setattr("locationnet.model.locator.can_run", lambda runtime, precision: True)
+    monkeypatch.setattr("locationnet.model.network.can_run", lambda runtime, precision: True)
     assert load_model(bundle).precision == "bf16"
     assert load_model(bundle, precision="f32").precision == "f32"
-    monkeypatch.setattr("locationnet.model.locator.can_run", lambda runtime, precision: False)
+    monkeypatch.setattr("locationnet.model.network.can_run", lambda runtime, precision: False)
     assert load_model(bundle).precision == "f32"
     with pytest.raises(BundleError, match="bf16 is measured, but this machine cannot run it"):
         load_model(bundle, precision="bf16")
@@ -120,7 +120,7 @@ def test_a_precision_that_lost_too_much_is_never_taken(
     make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = make_bundle(precisions={"bf16": {**OFFER, "allowed": False}})
-    monkeypatch.setattr("locationnet.model.locator.can_run", lambda runtime, precision: True)
+    monkeypatch.setattr("locationnet.model.network.can_run", lambda runtime, precision: True)
     assert load_model(bundle).precision == "f32"
     with pytest.raises(BundleError, match="bf16 is measured, but it costs too much accuracy"):
         load_model(bundle, precision="bf16")

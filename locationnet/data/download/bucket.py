@@ -1,0 +1,123 @@
+"""Photos of Multimedia Commons from their bucket, or a copy of it in any store that speaks S3.
+
+Knows keys and what a store answers; nothing of what a photo holds.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from locationnet.data.commons import BUCKET, REGION
+from locationnet.data.download.agenda import Photo
+from locationnet.data.download.problems import (
+    GONE,
+    NO_ADDRESS,
+    REFUSED,
+    SLOW,
+    THROTTLED,
+    TOO_LARGE,
+    UNREACHABLE,
+    ProblemError,
+)
+from locationnet.errors import InputError, LocationNetError, MissingExtraError
+
+_MAX_BYTES = 64 << 20
+_TIMEOUT_S = 30
+_SLOW_DOWN = frozenset({"SlowDown", "Throttling", "RequestLimitExceeded", "TooManyRequests"})
+
+
+class Bucket:
+    """Reads photos without an account; safe to use from many threads.
+
+    Parameters
+    ----------
+    endpoint_url
+        The store, where it is not Amazon's.
+    connections
+        How many threads will read at a time, at most.
+
+    Raises
+    ------
+    MissingExtraError
+        boto3 is not installed.
+    InputError
+        The endpoint is no URL.
+    """
+
+    def __init__(self, endpoint_url: str | None = None, connections: int = 256) -> None:
+        try:
+            import boto3
+            from botocore import UNSIGNED
+            from botocore.config import Config
+        except ImportError as error:
+            raise MissingExtraError("downloading from a bucket", "aws") from error
+        config = Config(
+            signature_version=UNSIGNED,
+            max_pool_connections=connections,
+            connect_timeout=_TIMEOUT_S,
+            read_timeout=_TIMEOUT_S,
+            retries={"total_max_attempts": 1},  # trying again is the caller's
+            response_checksum_validation="when_required",
+        )
+        try:
+            self._client: Any = boto3.client(
+                "s3", endpoint_url=endpoint_url, region_name=REGION, config=config
+            )
+        except ValueError as error:
+            raise InputError(f"{endpoint_url}: {error}") from error
+
+    def host(self, url: str) -> str:
+        """Return ``""``: there is one host for all."""
+        del url
+        return ""
+
+    def get(self, photo: Photo) -> bytes:
+        """Return the object of a photo.
+
+        Raises
+        ------
+        ProblemError
+            Why it cannot be had.
+        LocationNetError
+            There is no such bucket.
+        """
+        from botocore import exceptions
+
+        if not photo.path:
+            raise ProblemError(NO_ADDRESS)
+        try:
+            answer = self._client.get_object(Bucket=BUCKET, Key=photo.path)
+            with closing(answer["Body"]) as body:
+                if answer["ContentLength"] > _MAX_BYTES:
+                    raise ProblemError(TOO_LARGE, f"{answer['ContentLength']:,} bytes")
+                data: bytes = body.read()
+                return data
+        except exceptions.ClientError as error:
+            raise _of_answer(error.response) from error
+        except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
+            raise ProblemError(SLOW) from error
+        except (exceptions.BotoCoreError, OSError) as error:
+            raise ProblemError(UNREACHABLE, str(error)) from error
+
+    def delay_s(self, photo: Photo) -> float:
+        """Return 0: a store is asked as often as it answers."""
+        del photo
+        return 0.0
+
+
+def _of_answer(response: dict[str, Any]) -> LocationNetError:
+    code = str(response.get("Error", {}).get("Code", ""))
+    facts = response.get("ResponseMetadata", {})
+    status = int(facts.get("HTTPStatusCode", 0))
+    if code == "NoSuchBucket":
+        return LocationNetError(f"the store has no bucket {BUCKET}")
+    if status in (404, 410):
+        return ProblemError(GONE, code)
+    if status in (429, 503) or code in _SLOW_DOWN:
+        header = str(facts.get("HTTPHeaders", {}).get("retry-after", ""))
+        wait_s = float(header) if header.isascii() and header.isdigit() else None
+        return ProblemError(THROTTLED, code, wait_s)
+    if status >= 500:
+        return ProblemError(UNREACHABLE, f"answered {status}")
+    return ProblemError(REFUSED, code or f"answered {status}")

@@ -1,0 +1,166 @@
+"""What became of each photo, so that a run that was killed goes on where it stopped.
+
+Knows paths, reasons and fingerprints; nothing of files or servers. It is SQLite with a write-ahead
+log: a kill at any moment loses no photo that was noted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from locationnet.data.download.checks import ALIKE
+from locationnet.data.download.problems import DUPLICATE, PLACEHOLDER, TEMPORARY
+from locationnet.errors import LocationNetError
+
+# A photo without a reason is there. Fingerprints of placeholders that were found out are kept.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS photos (
+    path TEXT PRIMARY KEY,
+    reason TEXT,
+    detail TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    fingerprint BLOB
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS placeholders (fingerprint BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of a photo.
+
+    Parameters
+    ----------
+    reason
+        Why it is not there; None where it is.
+    detail
+        More about that.
+    size
+        Bytes.
+    fingerprint
+        16 bytes; None where nothing came.
+    """
+
+    reason: str | None
+    detail: str = ""
+    size: int = 0
+    fingerprint: bytes | None = None
+
+
+class Journal:
+    """The journal of one folder; use it as a context manager, from one thread.
+
+    Parameters
+    ----------
+    path
+        The database, which is made where there is none.
+
+    Raises
+    ------
+    LocationNetError
+        It cannot be opened, or another run is using it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._base = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+            # Alone, a run needs no shared memory, which network file systems lack.
+            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = NORMAL")
+            self._base.executescript(_TABLES)
+        except sqlite3.OperationalError as error:
+            what = "another run is using it" if "locked" in str(error) else str(error)
+            raise LocationNetError(f"{path}: {what}") from error
+        except sqlite3.DatabaseError as error:
+            raise LocationNetError(f"{path}: not a journal of downloads ({error})") from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._base.close()
+
+    def entry(self, path: str) -> Entry | None:
+        """Return what became of a photo; None where it was never tried."""
+        row = self._base.execute(
+            "SELECT reason, detail, bytes, fingerprint FROM photos WHERE path = ?", (path,)
+        ).fetchone()
+        return None if row is None else Entry(*row)
+
+    def is_settled(self, path: str) -> bool:
+        """Tell whether a photo is there, or not to be had."""
+        entry = self.entry(path)
+        return entry is not None and entry.reason not in TEMPORARY
+
+    def note(self, path: str, entry: Entry) -> None:
+        """Write down what became of a photo; what was noted before is replaced."""
+        self._base.execute(
+            "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?)",
+            (path, entry.reason, entry.detail, entry.size, entry.fingerprint),
+        )
+
+    def settled(self) -> int:
+        """Return how many photos are there, or not to be had."""
+        marks = ", ".join("?" * len(TEMPORARY))
+        row = self._base.execute(
+            "SELECT COUNT(*) FROM photos"  # noqa: S608 - only question marks are put in
+            f" WHERE reason IS NULL OR reason NOT IN ({marks})",
+            sorted(TEMPORARY),
+        ).fetchone()
+        return int(row[0])
+
+    def placeholders(self) -> set[bytes]:
+        """Return the fingerprints of images that were found out to be placeholders."""
+        return {row[0] for row in self._base.execute("SELECT fingerprint FROM placeholders")}
+
+    def mean_bytes(self) -> float | None:
+        """Return the mean size of the photos that are there; None where there are none."""
+        row = self._base.execute("SELECT AVG(bytes) FROM photos WHERE reason IS NULL").fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def find_copies(self) -> None:
+        """Note which photos are placeholders or duplicates, by their equal fingerprints.
+
+        The same bytes for `ALIKE` photos or more are a placeholder; for fewer, all but the first by
+        path are duplicates.
+        """
+        groups = self._base.execute(
+            "SELECT fingerprint, COUNT(*), MIN(path) FROM photos"
+            " WHERE fingerprint IS NOT NULL AND (reason IS NULL OR reason = ?)"
+            " GROUP BY fingerprint HAVING COUNT(*) > 1",
+            (DUPLICATE,),
+        ).fetchall()
+        self._base.execute("BEGIN")
+        self._base.execute("CREATE INDEX IF NOT EXISTS prints ON photos (fingerprint)")
+        for fingerprint, count, first in groups:
+            if count >= ALIKE:
+                self._base.execute("INSERT OR IGNORE INTO placeholders VALUES (?)", (fingerprint,))
+                self._base.execute(
+                    "UPDATE photos SET reason = ?, detail = ? WHERE fingerprint = ?",
+                    (PLACEHOLDER, f"the same bytes as {count - 1} others", fingerprint),
+                )
+            else:
+                self._base.execute(
+                    "UPDATE photos SET reason = ?, detail = ?"
+                    " WHERE fingerprint = ? AND path > ? AND reason IS NULL",
+                    (DUPLICATE, first, fingerprint, first),
+                )
+        self._base.execute("DROP INDEX prints")
+        self._base.execute("COMMIT")
+
+    def rejected(self) -> Iterator[str]:
+        """Yield the paths of photos that came but are not kept."""
+        rows = self._base.execute(
+            "SELECT path FROM photos WHERE reason IN (?, ?)", (PLACEHOLDER, DUPLICATE)
+        )
+        return (row[0] for row in rows)

@@ -1,0 +1,47 @@
+"""A folder for each label, with its photos anywhere below.
+
+Knows names of folders and files; opens no photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from locationnet.data.labelled.table import Builder, Labelled
+from locationnet.errors import InputError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+OTHER_SUFFIX = "neither JPEG, PNG nor WebP by its name"
+
+
+def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
+    """List the photos of each label, sorted.
+
+    Raises
+    ------
+    InputError
+        There are no photos, or none of a label that was asked for.
+    """
+    found = Builder()
+    labels = sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+    for name in names:
+        if name not in {path.name for path in labels}:
+            raise InputError(f"{folder}: holds no folder {name!r}")
+    for path in labels:
+        if names and path.name not in names:
+            continue
+        for photo in sorted(path.rglob("*")):
+            if not photo.is_file() or photo.name.startswith("."):
+                continue
+            if photo.suffix.lower() not in SUFFIXES:
+                found.left_out[OTHER_SUFFIX] += 1
+                continue
+            name = photo.relative_to(folder).as_posix()
+            found.add(path.name, {"id": name, "path": name})
+    if not found.rows:
+        raise InputError(f"{folder}: holds no photos in folders named after their labels")
+    return found.labelled()

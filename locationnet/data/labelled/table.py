@@ -1,0 +1,60 @@
+"""The table of labelled photos that `download`, `split`, `pack` and `evaluate` read.
+
+Knows columns; nothing of the layouts that fill them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from locationnet.data.rows import BOX_NAMES, Box
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_OPTIONAL = ("url", "uploader", "licence", "attribution")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled photos.
+
+    Parameters
+    ----------
+    table
+        Columns ``id``, ``path`` or ``url``, ``label``, and perhaps ``x_min``, ``y_min``, ``x_max``,
+        ``y_max``, ``uploader``, ``licence`` and ``attribution``.
+    left_out
+        What is not in it, by reason.
+    """
+
+    table: pa.Table
+    left_out: dict[str, int]
+
+
+@dataclass
+class Builder:
+    """Collects rows, and counts those that are left out."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def add(self, label: str, facts: dict[str, str], box: Box | None = None) -> None:
+        """Add a photo; `facts` are its ``id``, its ``path`` or ``url``, and whose it is."""
+        boxed = {} if box is None else dict(zip(BOX_NAMES, box, strict=True))
+        self.rows.append({**facts, "label": label, **boxed})
+
+    def labelled(self) -> Labelled:
+        """Return what was collected."""
+        import pyarrow as pa
+
+        kinds = {name: pa.float64() for name in BOX_NAMES}
+        names = ("id", "path", "label", *BOX_NAMES, *_OPTIONAL)
+        there = [name for name in names if any(name in row for row in self.rows)]
+        columns = {
+            name: pa.array([row.get(name) for row in self.rows], kinds.get(name, pa.string()))
+            for name in there
+        }
+        return Labelled(pa.table(columns), dict(sorted(self.left_out.items())))

@@ -1,0 +1,108 @@
+"""Photos of an unfinished shard, kept in the order in which they happen to come.
+
+Knows rows; nothing of where photos come from or of shards' files. Like the journal of downloads it
+is SQLite, so that a kill loses none that was noted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from locationnet.data.download.checks import ALIKE
+from locationnet.data.download.problems import DUPLICATE, PLACEHOLDER
+from locationnet.data.shards import Packed
+from locationnet.errors import LocationNetError
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS photos (
+    row INTEGER PRIMARY KEY, reason TEXT, fingerprint BLOB, phash TEXT, jpeg BLOB
+)
+"""
+
+
+class Spool:
+    """One shard's photos; used by one thread.
+
+    Parameters
+    ----------
+    path
+        The database, which is made where there is none.
+    wait_s
+        Seconds to wait for another process to let go of it.
+
+    Raises
+    ------
+    LocationNetError
+        Another process does not let go, or it cannot be written.
+    """
+
+    def __init__(self, path: Path, wait_s: float = 60.0) -> None:
+        self._path = path
+        try:
+            self._base = sqlite3.connect(path, isolation_level=None, timeout=wait_s)
+            # Alone, it needs no shared memory, which network file systems lack.
+            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = NORMAL")
+            self._base.execute(_TABLE)
+        except sqlite3.Error as error:
+            raise LocationNetError(f"{path}: {error}") from error
+
+    def rows(self) -> set[int]:
+        """Return the rows that are settled: their photo is here, or not to be had."""
+        return {row[0] for row in self._base.execute("SELECT row FROM photos")}
+
+    def keep(self, row: int, fingerprint: bytes, photo: Packed) -> None:
+        """Keep a row's photo; `fingerprint` is that of the original."""
+        self._put(row, None, fingerprint, str(photo.phash), photo.jpeg)
+
+    def reject(self, row: int, reason: str) -> None:
+        """Note why a row has no photo."""
+        self._put(row, reason, None, None, None)
+
+    def in_order(self) -> Iterator[Packed | str]:
+        """Yield each row's photo, or why there is none.
+
+        The same bytes for `ALIKE` rows or more are a placeholder; for fewer, all but the first are
+        duplicates.
+        """
+        prints = [
+            row[0]
+            for row in self._base.execute("SELECT fingerprint FROM photos WHERE reason IS NULL")
+        ]
+        counts = Counter(prints)
+        seen = set()
+        rows = self._base.execute(
+            "SELECT reason, fingerprint, phash, jpeg FROM photos ORDER BY row"
+        )
+        for reason, fingerprint, phash, jpeg in rows:
+            if reason is not None:
+                yield reason
+            elif counts[fingerprint] >= ALIKE:
+                yield PLACEHOLDER
+            elif fingerprint in seen:
+                yield DUPLICATE
+            else:
+                seen.add(fingerprint)
+                yield Packed(jpeg, int(phash))
+
+    def close(self) -> None:
+        """Keep it for another time."""
+        self._base.close()
+
+    def remove(self) -> None:
+        """Forget everything."""
+        self._base.close()
+        discard(self._path)
+
+    def _put(self, *values: object) -> None:
+        self._base.execute("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?)", values)
+
+
+def discard(path: Path) -> None:
+    """Remove a spool that nobody uses."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,290 @@
+"""Photos from a bucket or their URLs straight to a pack; the originals are kept nowhere.
+
+Knows the way of a photo: fetched, checked, shrunk, spooled, and written with its shard when all of
+the shard's photos are settled. Shards are independent of each other, so they can be made on several
+machines (`locationnet.data.cluster`), again after a failure, and always come out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from locationnet.classes import ClassSet
+from locationnet.data.download.agenda import Photo
+from locationnet.data.download.checks import Placeholders, check_answer, fingerprint, opened
+from locationnet.data.download.fetching import Pace, fetch_all
+from locationnet.data.download.problems import DAMAGED, NO_ADDRESS, ProblemError
+from locationnet.data.download.source import Source
+from locationnet.data.download.space import Space
+from locationnet.data.pack import SUMMARY, Pack
+from locationnet.data.packing import file_sha256
+from locationnet.data.rows import Columns, PhotoTable, Rows, read_rows
+from locationnet.data.shards import (
+    SHARD_PHOTOS,
+    Packed,
+    begin,
+    finish,
+    is_finished,
+    part_path,
+    shrink,
+    write_shard,
+)
+from locationnet.data.spool import Spool, discard
+from locationnet.errors import ImageError, LocationNetError
+
+
+@dataclass(frozen=True)
+class Job:
+    """How shards are made; travels to other machines.
+
+    Parameters
+    ----------
+    out
+        The pack's folder, the same on all machines.
+    source
+        Where photos come from.
+    placeholders
+        Images that are none of the photos.
+    give_up
+        Count photos whose servers fail as missing, rather than leaving their shards unfinished.
+    """
+
+    out: Path
+    source: Source
+    placeholders: Placeholders = field(default_factory=Placeholders)
+    give_up: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shards of a pack and who they wait for.
+
+    Parameters
+    ----------
+    job
+        How they are made.
+    rows
+        The whole table.
+    shard_photos
+        Rows for each shard.
+    """
+
+    job: Job
+    rows: PhotoTable
+    shard_photos: int
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-len(self.rows) // self.shard_photos)
+
+    def unfinished(self) -> dict[int, range]:
+        """Return which rows the shards that are not finished have, by their number."""
+        count, size = len(self.rows), self.shard_photos
+        return {
+            shard: range(shard * size, min(count, (shard + 1) * size))
+            for shard in range(self.shards)
+            if not is_finished(self.job.out, shard)
+        }
+
+    def missing(self) -> Iterator[tuple[int, Rows]]:
+        """Yield number and rows of the shards that are not finished."""
+        for shard, part in self.unfinished().items():
+            yield shard, self.rows[part.start : part.stop]
+
+
+Make = Callable[[Plan, Callable[[int, Pace], object]], int]
+"""Makes a plan's missing shards, tells of rows that are done with, returns rows left for later."""
+
+
+def stream_photos(
+    table: Path,
+    classes: ClassSet,
+    job: Job,
+    *,
+    columns: Columns | None = None,
+    shard_photos: int = SHARD_PHOTOS,
+    make: Make | None = None,
+    space: Space | None = None,
+    advance: Callable[[int, int, Pace], object] | None = None,
+) -> Pack:
+    """Fetch and pack the photos of a table; call it again after an interruption to go on.
+
+    Parameters
+    ----------
+    table
+        CSV or Parquet with hashes or URLs, and latitudes and longitudes.
+    classes
+        Decide the classes.
+    job
+        Where to, and where from.
+    columns
+        Other names of columns.
+    shard_photos
+        Rows of the table for each shard.
+    make
+        Who makes the shards; this machine by default.
+    space
+        Watches the room for the pack.
+    advance
+        Called with rows done, rows in all and the pace.
+
+    Raises
+    ------
+    InputError
+        The table lacks a column, the folder holds a pack of other photos, or nothing can be packed.
+    LocationNetError
+        Servers failed, and the pack waits for their photos; the next call asks them again.
+    """
+    out = job.out
+    rows = read_rows(table, classes, columns or Columns(), remote=True)
+    begun = begin(out, file_sha256(table), classes, shard_photos)
+    if (out / SUMMARY).is_file():
+        return Pack.open(out)
+    space = space or Space(out)
+    space.check()
+    plan = Plan(job, rows, shard_photos)
+    missing = sum(len(part) for part in plan.unfinished().values())
+
+    def tell(done: int, pace: Pace) -> None:
+        space.watch()
+        if advance is not None:
+            advance(len(rows) - missing + done, len(rows), pace)
+
+    left = (make or make_here)(plan, tell)
+    if left:
+        raise LocationNetError(
+            f"{out}: servers failed for {left:,} photos; run the same command later to ask again,"
+            " or with --give-up to pack without them"
+        )
+    return finish(out, classes, begun, plan.shards, credited=rows.credited)
+
+
+def make_here(plan: Plan, tell: Callable[[int, Pace], object]) -> int:
+    """Make the missing shards on this machine; see `Make`."""
+    return make_shards(plan.job, plan.missing(), tell)
+
+
+def make_shards(
+    job: Job, shards: Iterator[tuple[int, Rows]], tell: Callable[[int, Pace], object]
+) -> int:
+    """Make some shards, one behind the other but without a pause between them.
+
+    Returns
+    -------
+    int
+        Photos that are left for another time, because their servers failed.
+    """
+    making = _Making(job, shards)
+    try:
+        fetch_all(
+            making.photos(),
+            job.source,
+            making.work,
+            making.record,
+            lambda pace: tell(making.done, pace),
+        )
+    finally:
+        making.close()
+    return making.left
+
+
+class _Shard:
+    """A shard in the making."""
+
+    def __init__(self, job: Job, number: int, rows: Rows) -> None:
+        self.number, self.rows = number, rows
+        self.spool = Spool(part_path(job.out, number, ".sqlite"))
+        self.settled = self.spool.rows()
+
+    def keep(self, row: int, original: bytes, photo: Packed) -> None:
+        self.spool.keep(row, original, photo)
+        self.settled.add(row)
+
+    def reject(self, row: int, reason: str) -> None:
+        self.spool.reject(row, reason)
+        self.settled.add(row)
+
+    @property
+    def whole(self) -> bool:
+        return len(self.settled) == len(self.rows)
+
+
+class _Making:
+    def __init__(self, job: Job, shards: Iterator[tuple[int, Rows]]) -> None:
+        self._job, self._shards = job, shards
+        self._open: dict[int, _Shard] = {}
+        self._of: dict[int, tuple[_Shard, int]] = {}
+        self.done = self.left = 0
+
+    def photos(self) -> Iterator[Photo]:
+        """Yield what is missing, shard by shard."""
+        number = 0
+        for shard, rows in self._shards:
+            making = _Shard(self._job, shard, rows)
+            self._open[shard] = making
+            self.done += len(making.settled)
+            for row, path in enumerate(rows.paths):
+                if row in making.settled:
+                    continue
+                problem = rows.no_class(row) or (None if path else NO_ADDRESS)
+                if problem is not None:
+                    making.reject(row, problem)
+                    self.done += 1
+                    continue
+                self._of[number] = making, row
+                yield Photo(number, path, rows.urls[row])
+                number += 1
+            self._finish(making)
+
+    def work(self, photo: Photo, get: Callable[[Photo], bytes]) -> tuple[bytes, Packed]:
+        """Fetch and shrink one photo; runs in many threads."""
+        data = get(photo)
+        check_answer(data, self._job.placeholders)
+        image = opened(data)
+        try:
+            return fingerprint(data), shrink(image)
+        except ImageError as error:
+            raise ProblemError(DAMAGED) from error
+
+    def record(self, photo: Photo, outcome: tuple[bytes, Packed] | ProblemError) -> None:
+        """Spool one photo, and write its shard when it was the last."""
+        making, row = self._of.pop(photo.row)
+        self.done += 1
+        if not isinstance(outcome, ProblemError):
+            making.keep(row, *outcome)
+        elif outcome.temporary and not self._job.give_up:
+            self.left += 1
+        else:
+            making.reject(row, outcome.reason)
+        self._finish(making)
+
+    def close(self) -> None:
+        """Keep what is unfinished for another time."""
+        for making in self._open.values():
+            making.spool.close()
+
+    def _finish(self, making: _Shard) -> None:
+        out = self._job.out
+        if not making.whole or making.number not in self._open:
+            return
+        write_shard(making.rows, making.spool.in_order(), out, making.number)
+        making.spool.remove()
+        del self._open[making.number]
+
+
+def make_one(job: Job, shard: int, rows: Rows, machines: int) -> int:
+    """Make one shard as one of several machines' tasks; do nothing where it is finished.
+
+    Returns
+    -------
+    int
+        See `make_shards`.
+    """
+    if is_finished(job.out, shard):
+        discard(part_path(job.out, shard, ".sqlite"))
+        return 0
+    mine = replace(job, source=job.source.shared_by(machines))
+    return make_shards(mine, iter([(shard, rows)]), lambda _done, _pace: None)

@@ -1,0 +1,447 @@
+"""Photos come once, whole, from both sources, whatever servers and kills do to them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+from typer.testing import CliRunner, Result
+
+from locationnet.cli import app
+from locationnet.data.download import fetching
+from locationnet.data.download.folder import download_photos
+from locationnet.data.download.journal import Journal
+from locationnet.data.download.source import Source
+from locationnet.data.download.space import FullDiskError, Space
+from locationnet.errors import InputError, LocationNetError, MissingExtraError
+
+PHOTOS = 60
+SOURCES = ("bucket", "urls")
+
+
+def _words(world: Any, out: Path, source: str) -> list[str]:
+    where = ["--endpoint-url", world.endpoint]
+    if source == "urls":
+        where = ["--exempt", world.host, "--rate", "1000"]
+    return ["download", str(world.table), "--out", str(out), "--from", source, *where]
+
+
+def _run(world: Any, out: Path, source: str = "urls", *more: str) -> Result:
+    return CliRunner().invoke(app, [*_words(world, out, source), *more])
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    """All files but the journal, by path."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".journal")
+    }
+
+
+def _problems(out: Path) -> dict[str, str]:
+    with (out / "problems.csv").open(newline="") as file:
+        return {row["id"]: row["reason"] for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_all_photos_come_once_with_a_table_beside_them(
+    world: Any, tmp_path: Path, source: str
+) -> None:
+    out = tmp_path / "out"
+    answer = _run(world, out, source)
+    assert answer.exit_code == 0, answer.output
+    assert world.site.photos_asked == PHOTOS
+    table = parquet.read_table(out / "photos.parquet").to_pydict()
+    assert table["id"] == world.names
+    assert table["path"] == [world.path(name) for name in world.names]
+    assert table["attribution"][3] == '"003.jpg" by user3'
+    for name, path in zip(table["id"], table["path"], strict=True):
+        assert (out / path).read_bytes() == world.photos[name]
+    assert _problems(out) == {}
+    assert _run(world, out, source).exit_code == 0
+    assert world.site.photos_asked == PHOTOS
+
+
+def test_what_came_can_be_split_and_packed(world: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert _run(world, out).exit_code == 0
+    (tmp_path / "grid.txt").write_text("0c\t45\t10\n")
+    split = CliRunner().invoke(
+        app, ["split", str(out / "photos.parquet"), "-o", str(tmp_path / "split")]
+    )
+    assert split.exit_code == 0, split.output
+    rows = [parquet.read_table(tmp_path / "split" / f"{name}.parquet") for name in ("train", "val")]
+    assert all("path" in part.column_names for part in rows)
+
+
+@pytest.fixture
+def moto() -> Iterator[str]:
+    """A store that speaks S3, with a bucket of that name."""
+    from moto.moto_api._internal.models import moto_api_backend
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+    moto_api_backend.reset()
+
+
+def test_a_bucket_of_a_real_store_is_read_without_an_account(
+    world: Any, tmp_path: Path, moto: str
+) -> None:
+    import boto3
+
+    client = boto3.client(
+        "s3", endpoint_url=moto, region_name="us-west-2",
+        aws_access_key_id="test", aws_secret_access_key="test",
+    )  # fmt: skip
+    client.create_bucket(
+        Bucket="multimedia-commons", ACL="public-read",
+        CreateBucketConfiguration={"LocationConstraint": "us-west-2"},
+    )  # fmt: skip
+    for name in world.names[1:]:
+        client.put_object(
+            Bucket="multimedia-commons", Key=world.path(name), Body=world.photos[name]
+        )
+    done = download_photos(world.table, tmp_path / "out", Source(endpoint_url=moto))
+    assert done.photos == PHOTOS - 1
+    assert _problems(tmp_path / "out") == {"000.jpg": "no longer there"}
+    assert not world.site.asked
+
+
+def test_a_store_without_the_bucket_is_said(world: Any, tmp_path: Path, moto: str) -> None:
+    with pytest.raises(LocationNetError, match="no bucket multimedia-commons"):
+        download_photos(world.table, tmp_path / "out", Source(endpoint_url=moto))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_is_no_photo_is_listed_with_its_reason(
+    world: Any, tmp_path: Path, source: str
+) -> None:
+    site, names = world.site, world.names
+    photos = list(world.photos.values())
+    gone = b"GIF89a" + bytes(2000)
+    faults = {
+        0: world.reply(404),
+        1: world.reply(410),
+        2: world.reply(403),
+        3: world.reply(200, b""),
+        4: world.reply(200, b"\n<!DOCTYPE html><html>Not found</html>"),
+        5: world.reply(200, b"plain words"),
+        6: world.reply(200, photos[6][: len(photos[6]) // 2]),
+        7: world.reply(200, photos[8]),  # a duplicate of the next one
+        9: world.reply(200, gone),
+        **{number: world.reply(200, world.jpeg(999)) for number in range(20, 25)},
+    }
+    for number, reply in faults.items():
+        site.pages[f"/{names[number]}"] = reply
+        site.pages[f"/multimedia-commons/{world.path(names[number])}"] = reply
+    listed = tmp_path / "placeholders.txt"
+    listed.write_text(f"# a known one\n{len(gone)}\n")
+    out = tmp_path / "out"
+    answer = _run(world, out, source, "--placeholders", str(listed))
+    assert answer.exit_code == 0, answer.output
+    found = _problems(out)
+    duplicate = max(names[7], names[8], key=world.path)
+    assert found == {
+        names[0]: "no longer there",
+        names[1]: "no longer there",
+        names[2]: "refused by the server",
+        names[3]: "empty",
+        names[4]: "a web page, not a photo",
+        names[5]: "not a JPEG, PNG or WebP image",
+        names[6]: "truncated or corrupt",
+        duplicate: "the same bytes as another photo",
+        names[9]: "a placeholder, not the photo",
+        **{names[number]: "a placeholder, not the photo" for number in range(20, 25)},
+    }
+    kept = parquet.read_table(out / "photos.parquet")["id"].to_pylist()
+    assert sorted([*kept, *found]) == names
+    files = {path for path in _content(out) if path.startswith("data/")}
+    assert files == {world.path(name) for name in kept}
+    # A photo that comes later with the bytes of a placeholder is known at once.
+    asked = site.photos_asked
+    site.pages["/new.jpg"] = world.reply(200, world.jpeg(999))
+    site.pages[f"/multimedia-commons/{world.path('new.jpg')}"] = site.pages["/new.jpg"]
+    world.write_table([*names, "new.jpg"])
+    assert _run(world, out, source, "--placeholders", str(listed)).exit_code == 0
+    assert _problems(out)["new.jpg"] == "a placeholder, not the photo"
+    assert site.photos_asked == asked + 1
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_faults_that_pass_cost_nothing_but_time(world: Any, tmp_path: Path, source: str) -> None:
+    site, names = world.site, world.names
+    photos = list(world.photos.values())
+
+    def at_first(number: int, fault: Any) -> None:
+        whole = world.reply(200, photos[number])
+        for path in (f"/{names[number]}", f"/multimedia-commons/{world.path(names[number])}"):
+            site.pages[path] = lambda count, whole=whole: fault if count == 1 else whole
+
+    at_first(0, world.reply(500))
+    at_first(1, world.reply(200, photos[1], cut=len(photos[1]) // 2))
+    at_first(2, world.reply(503, headers={"Retry-After": "1"}))
+    at_first(3, world.reply(200, photos[3][:-300]))  # announced as if it were all
+    out = tmp_path / "out"
+    answer = _run(world, out, source)
+    assert answer.exit_code == 0, answer.output
+    assert _problems(out) == {}
+    assert site.photos_asked == PHOTOS + 4
+
+
+def test_retry_after_is_kept_to(world: Any, tmp_path: Path) -> None:
+    limit = world.reply(429, headers={"Retry-After": "1"})
+    whole = world.reply(200, world.photos["000.jpg"])
+    world.site.pages["/000.jpg"] = lambda count: limit if count == 1 else whole
+    world.write_table(["000.jpg", "001.jpg"])
+    assert _run(world, tmp_path / "out", "urls", "--rate", "2").exit_code == 0
+    times = [moment for moment, path in world.site.times if path != "/robots.txt"]
+    assert len(times) == 3
+    assert times[-1] - times[0] >= 1.0
+
+
+def test_who_asks_for_a_long_pause_is_left_alone(world: Any, tmp_path: Path) -> None:
+    for name in world.names:
+        world.site.pages[f"/{name}"] = world.reply(429, headers={"Retry-After": "4000"})
+    answer = _run(world, tmp_path / "out", "urls")
+    assert answer.exit_code == 1
+    assert "servers failed for 60 photos" in answer.output
+    assert world.site.photos_asked <= 8
+    assert set(_problems(tmp_path / "out").values()) == {"the server asks to slow down"}
+    for name in world.names:
+        world.site.pages[f"/{name}"] = world.reply(200, world.photos[name])
+    assert _run(world, tmp_path / "out", "urls").exit_code == 0
+    assert _problems(tmp_path / "out") == {}
+
+
+def test_a_silent_server_is_left(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_BACKOFF_S", 0.01)
+    for name in world.names:
+        world.site.pages[f"/{name}"] = world.reply(200, b"x", stall_s=20)
+    world.write_table(world.names[:3])
+    source = Source("urls", rate=1000, exempt=(world.host,), timeout_s=0.2)
+    done = download_photos(world.table, tmp_path / "out", source)
+    assert done.problems == {"the server is too slow": 3}
+    assert done.postponed == 3
+
+
+def test_robots_txt_is_read_once_and_obeyed(world: Any, tmp_path: Path) -> None:
+    rules = b"User-agent: *\nDisallow: /000\n\nUser-agent: locationnet\nDisallow: /00\n"
+    world.site.pages["/robots.txt"] = world.reply(200, rules)
+    assert _run(world, tmp_path / "out").exit_code == 0
+    forbidden = {name for name in world.names if name.startswith("00")}
+    assert _problems(tmp_path / "out") == dict.fromkeys(forbidden, "forbidden by robots.txt")
+    assert world.site.asked["/robots.txt"] == 1
+    assert not forbidden & {path.strip("/") for path in world.site.asked}
+    assert all(agent.startswith("locationnet/") for agent in world.site.agents)
+
+
+def test_a_host_whose_rules_cannot_be_had_is_not_asked(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_BACKOFF_S", 0.01)
+    world.site.pages["/robots.txt"] = world.reply(500)
+    world.write_table(world.names[:2])
+    assert _run(world, tmp_path / "out").exit_code == 1
+    assert world.site.photos_asked == 0
+
+
+def test_a_redirect_is_checked_too(world: Any, tmp_path: Path) -> None:
+    site = world.site
+    site.pages["/robots.txt"] = world.reply(200, b"User-agent: *\nDisallow: /private/\n")
+    to = {
+        "000.jpg": "/elsewhere.jpg",
+        "001.jpg": "/images/photo_unavailable.png",
+        "002.jpg": "/private/photo.jpg",
+        "003.jpg": "http://169.254.169.254/latest/meta-data",
+    }
+    for name, where in to.items():
+        site.pages[f"/{name}"] = world.reply(302, headers={"Location": where})
+    site.pages["/elsewhere.jpg"] = world.reply(200, world.photos["000.jpg"])
+    world.write_table(list(to))
+    assert _run(world, tmp_path / "out").exit_code == 0
+    assert _problems(tmp_path / "out") == {
+        "001.jpg": "a placeholder, not the photo",
+        "002.jpg": "forbidden by robots.txt",
+        "003.jpg": "an address that is not contacted",
+    }
+    assert not {"/private/photo.jpg", "/images/photo_unavailable.png"} & set(site.asked)
+
+
+def test_a_private_address_is_not_contacted_unless_it_is_exempt(world: Any, tmp_path: Path) -> None:
+    done = download_photos(world.table, tmp_path / "out", Source("urls", rate=1000))
+    assert done.problems == {"an address that is not contacted": PHOTOS}
+    assert not world.site.asked
+
+
+def test_no_host_is_asked_more_often_than_allowed(world: Any, tmp_path: Path) -> None:
+    world.write_table(world.names[:8])
+    assert _run(world, tmp_path / "out", "urls", "--rate", "20").exit_code == 0
+    times = sorted(moment for moment, path in world.site.times if path != "/robots.txt")
+    # The threads that ask may be a little late, never the plan.
+    assert times[-1] - times[0] >= 7 / 20 * 0.9
+
+
+def test_a_crawl_delay_counts_for_more_than_the_rate(world: Any, tmp_path: Path) -> None:
+    rules = b"User-agent: *\nRequest-rate: 5/1\n"
+    world.site.pages["/robots.txt"] = world.reply(200, rules)
+    world.write_table(world.names[:20])
+    assert _run(world, tmp_path / "out", "urls", "--rate", "1000").exit_code == 0
+    times = sorted(moment for moment, path in world.site.times if path != "/robots.txt")
+    assert times[-1] - times[0] >= (20 - 9) / 5 * 0.9  # eight begin before the rule is known
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_killed_anywhere_it_goes_on_and_asks_for_nothing_twice(
+    world: Any, tmp_path: Path, source: str
+) -> None:
+    out = tmp_path / "out"
+    site = world.site
+    site.delay_s = 0.05
+    site.pages[f"/{world.names[5]}"] = world.reply(404)
+    site.pages[f"/multimedia-commons/{world.path(world.names[5])}"] = world.reply(404)
+    script = tmp_path / "run.py"
+    script.write_text("from locationnet.cli import main\nmain()")
+    chance = random.Random(11)
+    kills = 0
+    here: set[str] = set()
+    asked_before: Counter[str] = Counter()
+    for _ in range(4):
+        began = site.photos_asked
+        goal = min(began + chance.randint(3, 25), 2 * PHOTOS)
+        running = subprocess.Popen(
+            [sys.executable, str(script), *_words(world, out, source)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        while site.photos_asked < goal and running.poll() is None:
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.06))
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            kills += 1
+        running.wait()
+        while site.now:
+            time.sleep(0.005)
+        again = {path for path in here if site.asked[path] > asked_before[path]}
+        assert not again
+        asked_before = site.asked.copy()
+        here = {
+            path
+            for name in world.names
+            for path in (f"/{name}", f"/multimedia-commons/{world.path(name)}")
+            if (out / world.path(name)).exists()
+        }
+    assert kills >= 2
+    before = {path: site.asked[path] for path in here}
+    assert _run(world, out, source).exit_code == 0
+    assert {path: site.asked[path] for path in here} == before
+    # Only what was under way at a kill is asked for again.
+    assert site.photos_asked <= PHOTOS + kills * 12
+    site.delay_s = 0
+    assert _run(world, tmp_path / "whole", source).exit_code == 0
+    assert _content(out) == _content(tmp_path / "whole")
+
+
+def test_two_runs_cannot_use_a_folder_at_once(world: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with Journal(out / ".journal.sqlite") as journal:
+        journal.is_settled("x")
+        answer = _run(world, out)
+    assert answer.exit_code == 1
+    assert "another run is using it" in str(answer.exception)
+
+
+def test_too_little_room_is_said_before_anything_is_asked(world: Any, tmp_path: Path) -> None:
+    answer = _run(world, tmp_path / "out", "urls", "--min-free", "1e9")
+    assert answer.exit_code == 1
+    assert "GB are free" in str(answer.exception)
+    assert not world.site.asked
+
+
+def test_a_disk_that_fills_up_stops_the_run_and_the_next_goes_on(
+    world: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    world.site.delay_s = 0.3
+
+    def free(folder: Path) -> int:
+        return 10**9 - 10**8 * len(list(folder.rglob("data/**/*.jpg")))
+
+    source = Source(endpoint_url=world.endpoint)
+    said: list[str] = []
+    with pytest.raises(FullDiskError, match="make room"):
+        download_photos(
+            world.table, out, source, space=Space(out, 5 * 10**8, free), say=said.append
+        )
+    asked = world.site.photos_asked
+    assert 5 <= asked < PHOTOS
+    world.site.delay_s = 0
+    download_photos(world.table, out, source)
+    assert world.site.photos_asked == PHOTOS
+    assert not said
+
+
+def test_a_download_that_will_not_fit_is_announced(world: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said: list[str] = []
+    download_photos(
+        world.table, out, Source(endpoint_url=world.endpoint),
+        space=Space(out, 0, lambda _folder: 1_000_000), say=said.append,
+    )  # fmt: skip
+    assert said == [
+        "60 photos need about 0.0 GB (an estimate: 130 kB each), and 0.0 GB may be used"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--pack"], "go together"),
+        (["--scheduler", "tcp://x:1"], "need --pack"),
+        (["--give-up"], "need --pack"),
+        (["--from", "urls", "--endpoint-url", "http://x"], "is of a bucket"),
+        (["--exempt", "localhost:1"], "needs --from urls"),
+    ],
+)
+def test_options_that_do_not_fit_are_wrong_usage(
+    world: Any, tmp_path: Path, words: list[str], said: str
+) -> None:
+    answer = CliRunner().invoke(app, ["download", str(world.table), "-o", str(tmp_path), *words])
+    assert answer.exit_code == 2
+    assert said in " ".join(answer.output.split())
+
+
+def test_a_table_without_addresses_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "photos.csv"
+    table.write_text("id,lat\n1,2\n")
+    with pytest.raises(InputError, match="no column of hashes or URLs among 'id', 'lat'"):
+        download_photos(table, tmp_path / "out", Source())
+    table.write_text("id,hash,url\n1,,\n2,nonsense,\n")
+    done = download_photos(table, tmp_path / "out", Source(endpoint_url="http://127.0.0.1:9"))
+    assert done.problems == {"no address": 2}
+
+
+def test_without_boto3_the_extra_is_named(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(MissingExtraError, match=r"locationnet\[aws\]"):
+        download_photos(world.table, tmp_path / "out", Source())

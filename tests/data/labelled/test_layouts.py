@@ -1,0 +1,294 @@
+"""Small copies of other people's layouts become tables of photos, labels and boxes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from locationnet.cli import app
+from locationnet.data.labelled.flickrlogos import parse_boxes
+from locationnet.data.labelled.layouts import read_labelled
+from locationnet.data.labelled.openimages import pick_classes
+from locationnet.errors import InputError
+
+SIZE = (200, 100)
+
+
+def _photo(path: Path, size: tuple[int, int] = SIZE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (200, 30, 30)).save(path, "JPEG")
+
+
+@pytest.fixture
+def logos(tmp_path: Path) -> Path:
+    """FlickrLogos-32 with three brands, one of which is spelt in two cases."""
+    root = tmp_path / "FlickrLogos-v2"
+    boxes = {
+        "adidas/1.jpg": "x y width height\n20 10 100 50\n0 0 500 500\n",
+        "HP/2.jpg": "x y width height\n1 1 10 10 \n300 1 10 10\n",
+        "no-logo/3.jpg": None,
+    }
+    for name, text in boxes.items():
+        _photo(root / "classes" / "jpg" / name)
+        brand, photo = name.split("/")
+        if text is not None:
+            beside = root / "classes" / "masks" / brand.lower() / f"{photo}.bboxes.txt"
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(text)
+    paths = [f"classes/jpg/{name}" for name in boxes]
+    (root / "testset.relpaths.txt").write_text("\n".join([*paths, "classes/jpg/adidas/gone.jpg"]))
+    (root / "trainset.relpaths.txt").write_text(f"{paths[0]}\n")
+    return root
+
+
+def _rows(found: Any) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = found.table.to_pylist()
+    return rows
+
+
+def test_flickrlogos_gives_a_row_for_each_box(logos: Path) -> None:
+    found = read_labelled(logos, part="testset")
+    boxes = {
+        (row["id"], row["label"]): tuple(row[side] for side in ("x_min", "y_min", "x_max", "y_max"))
+        for row in _rows(found)
+    }
+    assert boxes == {
+        ("1.jpg#0", "adidas"): (0.1, 0.1, 0.6, 0.6),
+        ("1.jpg#1", "adidas"): (0, 0, 1, 1),
+        ("2.jpg#0", "HP"): (0.005, 0.01, 0.055, 0.11),
+        ("3.jpg#0", "no-logo"): (0, 0, 1, 1),
+    }
+    assert found.left_out == {
+        "its box lies outside the photo": 1,
+        "its photo is missing or cannot be read": 1,
+    }
+    assert [row["path"] for row in _rows(read_labelled(logos))] == ["classes/jpg/adidas/1.jpg"] * 2
+
+
+def test_flickrlogos_can_be_whole_and_of_some_brands(logos: Path) -> None:
+    rows = _rows(read_labelled(logos, part="testset", names=["adidas"], crop=False))
+    assert [row["id"] for row in rows] == ["1.jpg", "gone.jpg"]
+    assert "x_min" not in rows[0]
+    with pytest.raises(InputError, match="no photos of 'nike'"):
+        read_labelled(logos, part="testset", names=["nike"])
+    with pytest.raises(InputError, match="no list 'valset'; there are testset, trainset"):
+        read_labelled(logos, part="valset")
+
+
+@pytest.mark.parametrize(
+    "line", ["classes/jpg/../../secret.jpg", "/etc/passwd", "adidas,1.jpg", "classes/jpg/1.jpg"]
+)
+def test_a_list_that_leads_elsewhere_is_refused(logos: Path, line: str) -> None:
+    (logos / "testset.relpaths.txt").write_text(f"{line}\n")
+    with pytest.raises(InputError, match="line 1: expected classes/jpg/BRAND/PHOTO"):
+        read_labelled(logos, part="testset")
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 5000)] * 4)), st.booleans())
+def test_boxes_are_read_as_written(boxes: list[tuple[int, int, int, int]], header: bool) -> None:
+    lines = [" ".join(map(str, box)) for box in boxes]
+    text = "\n".join([*(["x y width height"] if header else []), *lines])
+    assert parse_boxes(text, "here") == boxes
+
+
+@given(st.text(max_size=60))
+def test_no_text_of_boxes_crashes(text: str) -> None:
+    try:
+        parse_boxes(text, "here")
+    except InputError as error:
+        assert str(error).startswith("here: line ")
+
+
+DESCRIPTIONS = {
+    "/m/0": "Entity",
+    "/m/v": "Vehicle",
+    "/m/c": "Car",
+    "/m/t": "Taxi",
+    "/m/d": "Dog",
+    "/m/w": "Wheel",
+}
+TREE = {
+    "LabelName": "/m/0",
+    "Subcategory": [
+        {
+            "LabelName": "/m/v",
+            "Subcategory": [
+                {"LabelName": "/m/c", "Subcategory": [{"LabelName": "/m/t"}]},
+            ],
+            "Part": [{"LabelName": "/m/w"}],
+        },
+        {"LabelName": "/m/d"},
+    ],
+}
+
+
+def test_a_class_stands_for_all_kinds_of_it_but_not_for_its_parts() -> None:
+    assert pick_classes(DESCRIPTIONS, TREE, ["vehicle", "Dog"]) == {
+        "/m/v": "Vehicle",
+        "/m/c": "Vehicle",
+        "/m/t": "Vehicle",
+        "/m/d": "Dog",
+    }
+    nearest = pick_classes(DESCRIPTIONS, TREE, ["Vehicle", "Car"])
+    assert nearest == {"/m/v": "Vehicle", "/m/c": "Car", "/m/t": "Car"}
+    assert pick_classes(DESCRIPTIONS, None, ["Dog", "Car"]) == {"/m/d": "Dog", "/m/c": "Car"}
+    with pytest.raises(InputError, match="'Ca' is no class of Open Images; there are car"):
+        pick_classes(DESCRIPTIONS, TREE, ["Ca"])
+
+
+@pytest.fixture
+def open_images(tmp_path: Path) -> Path:
+    folder = tmp_path / "open-images"
+    folder.mkdir()
+    (folder / "class-descriptions-boxable.csv").write_text(
+        "".join(f"{label},{name}\n" for label, name in DESCRIPTIONS.items())
+    )
+    (folder / "bbox_labels_600_hierarchy.json").write_text(json.dumps(TREE))
+    boxes = [
+        ("aa", "/m/c", 0.1, 0.6, 0.2, 0.7, 0),
+        ("aa", "/m/d", 0, 1, 0, 1, 0),
+        ("aa", "/m/w", 0, 1, 0, 1, 0),
+        ("bb", "/m/t", 0, 0.5, 0, 0.5, 1),
+        ("bb", "/m/d", 0.5, 0.5, 0, 0.5, 0),
+        ("bb", "/m/d", 0.5, 1.2, 0, 0.5, 0),
+        ("cc", "/m/d", 0, 1, 0, 1, 0),
+        ("dd", "/m/d", 0, 1, 0, 1, 0),
+    ]
+    (folder / "train-annotations-bbox.csv").write_text(
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsGroupOf\n"
+        + "".join(
+            f"{image},xclick,{label},1,{x0},{x1},{y0},{y1},0,{group}\n"
+            for image, label, x0, x1, y0, y1, group in boxes
+        )
+    )
+    (folder / "train-images-boxable-with-rotation.csv").write_text(
+        "ImageID,Subset,OriginalURL,OriginalLandingURL,License,AuthorProfileURL,Author,Title,"
+        "OriginalSize,OriginalMD5,Thumbnail300KURL,Rotation\n"
+        + "".join(
+            f"{image},train,http://example.org/{image}.jpg,http://example.org/page/{image},"
+            f"https://creativecommons.org/licenses/by/2.0/,http://example.org/by/{image},Ann,"
+            f'"One, two",10,x,,{rotation}\n'
+            for image, rotation in (("aa", "0.0"), ("bb", ""), ("cc", "90.0"), ("zz", "0.0"))
+        )
+    )
+    return folder
+
+
+def test_open_images_gives_boxes_of_classes_and_their_kinds(open_images: Path) -> None:
+    found = read_labelled(open_images, names=["Vehicle", "Dog"])
+    rows = {row["id"]: row for row in _rows(found)}
+    assert {name: (row["label"], row["url"]) for name, row in rows.items()} == {
+        "aa#0": ("Vehicle", "http://example.org/aa.jpg"),
+        "aa#1": ("Dog", "http://example.org/aa.jpg"),
+        "bb#0": ("Dog", "http://example.org/bb.jpg"),
+    }
+    first, last = rows["aa#0"], rows["bb#0"]
+    assert [first[side] for side in ("x_min", "y_min", "x_max", "y_max")] == [0.1, 0.2, 0.6, 0.7]
+    assert last["x_max"] == 1.0
+    assert first["uploader"] == "http://example.org/by/aa"
+    assert first["attribution"].startswith('"One, two" by Ann, http://example.org/page/aa, https:')
+    assert found.left_out == {
+        "a box around a group": 1,
+        "a box without an area": 1,
+        "its photo has no URL": 1,
+        "its photo is stored turned": 1,
+    }
+    whole = _rows(read_labelled(open_images, names=["Vehicle", "Dog"], crop=False))
+    assert [(row["id"], row["label"]) for row in whole] == [
+        ("aa", "Dog"), ("aa", "Vehicle"), ("bb", "Dog"),
+    ]  # fmt: skip
+
+
+def test_open_images_says_what_is_missing(open_images: Path) -> None:
+    with pytest.raises(InputError, match="at least two classes"):
+        read_labelled(open_images, names=["Dog"])
+    with pytest.raises(InputError, match="holds no test-annotations-bbox"):
+        read_labelled(open_images, part="test", names=["Dog", "Car"])
+    images = open_images / "train-images-boxable-with-rotation.csv"
+    images.write_text("ImageID,OriginalURL\naa,x\n")
+    with pytest.raises(InputError, match=r"rotation\.csv: .*OriginalLandingURL"):
+        read_labelled(open_images, names=["Dog", "Car"])
+    (open_images / "bbox_labels_600_hierarchy.json").write_text("[")
+    with pytest.raises(InputError, match="not JSON"):
+        read_labelled(open_images, names=["Dog", "Car"])
+
+
+def test_a_folder_of_labels_is_listed(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name in ("cat/1.jpg", "cat/more/2.JPEG", "dog/1.png", ".hidden/1.jpg"):
+        _photo(root / name)
+    (root / "cat" / "notes.txt").touch()
+    found = read_labelled(root)
+    assert [(row["path"], row["label"]) for row in _rows(found)] == [
+        ("cat/1.jpg", "cat"), ("cat/more/2.JPEG", "cat"), ("dog/1.png", "dog"),
+    ]  # fmt: skip
+    assert found.left_out == {"neither JPEG, PNG nor WebP by its name": 1}
+    assert len(_rows(read_labelled(root, names=["dog"]))) == 1
+    with pytest.raises(InputError, match="holds no folder 'cow'"):
+        read_labelled(root, names=["cow"])
+    with pytest.raises(InputError, match="has no part 'train'"):
+        read_labelled(root, part="train")
+    with pytest.raises(InputError, match="no such folder"):
+        read_labelled(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no photos"):
+        read_labelled(tmp_path / "empty")
+
+
+def test_boxes_are_cropped_when_they_are_packed(logos: Path, tmp_path: Path) -> None:
+    from locationnet.data.pack import Pack
+    from locationnet.data.records import open_shard
+
+    half = Image.new("RGB", SIZE, (0, 0, 255))
+    half.paste((255, 0, 0), (0, 0, 100, 100))
+    half.save(logos / "classes" / "jpg" / "adidas" / "1.jpg", "JPEG", quality=95)
+    boxes = logos / "classes" / "masks" / "adidas" / "1.jpg.bboxes.txt"
+    boxes.write_text("x y width height\n10 10 80 80\n110 10 80 60\n")
+    table = tmp_path / "table.parquet"
+    listed = CliRunner().invoke(app, ["labels", str(logos), "--part", "testset", "-o", str(table)])
+    assert listed.exit_code == 0, listed.output
+    assert parquet.read_table(table).num_rows == 4
+    words = ["pack", str(table), "--images", str(logos), "--label-column", "label",
+             "-o", str(tmp_path / "pack"), "--processes", "1"]  # fmt: skip
+    packed = CliRunner().invoke(app, words)
+    assert packed.exit_code == 0, packed.output
+    pack = Pack.open(tmp_path / "pack")
+    assert (tmp_path / "pack" / "labels.txt").read_text() == "HP\nadidas\nno-logo\n"
+    assert pack.counts.tolist() == [1, 2, 1]
+    found = []
+    with open_shard(pack.shards[0]) as reader:
+        for record in range(2):
+            label, data = reader.read(record)
+            (tmp_path / "one.jpg").write_bytes(data)
+            with Image.open(tmp_path / "one.jpg") as image:
+                found.append((label, image.size, image.getpixel((20, 20))))
+    assert [(label, size) for label, size, _ in found] == [(1, (80, 80)), (1, (80, 60))]
+    assert found[0][2][0] > 200 > 60 > found[0][2][2]  # type: ignore[index]
+    assert found[1][2][2] > 200 > 60 > found[1][2][0]  # type: ignore[index]
+
+
+def test_labels_of_another_set_keep_their_classes(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name in ("cat/1.jpg", "dog/1.jpg", "cow/1.jpg"):
+        _photo(root / name)
+    table = tmp_path / "table.csv"
+    assert CliRunner().invoke(app, ["labels", str(root), "-o", str(table)]).exit_code == 0
+    (tmp_path / "labels.txt").write_text("dog\nbird\ncat\n")
+    words = ["pack", str(table), "--images", str(root), "--label-column", "label", "--labels",
+             str(tmp_path / "labels.txt"), "-o", str(tmp_path / "pack")]  # fmt: skip
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 0, answer.output
+    assert "its label is none of the classes" in answer.output
+    summary = json.loads((tmp_path / "pack" / "pack.json").read_text())
+    assert summary["counts_per_class"] == [1, 0, 1]
+    for wrong in ([], ["--grid", "x", "--label-column", "label"], ["--labels", "x"]):
+        words = ["pack", str(table), "--images", str(root), "-o", str(tmp_path / "other"), *wrong]
+        assert CliRunner().invoke(app, words).exit_code == 2
