@@ -12,7 +12,19 @@ from typing import Annotated
 import typer
 
 from locationnet import __version__
-from locationnet.cli import evaluate, export, locate, models, pack, partition, serve, split, train
+from locationnet.cli import (
+    ec2,
+    evaluate,
+    export,
+    locate,
+    models,
+    pack,
+    partition,
+    sagemaker,
+    serve,
+    split,
+    train,
+)
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -43,12 +55,14 @@ def options(
     """Find where on Earth a photo was probably taken."""
 
 
+app.add_typer(ec2.app, name="ec2")
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("locate")(locate.locate)
 app.command("models")(models.models)
 app.command("pack")(pack.pack)
 app.command("partition")(partition.partition)
+app.add_typer(sagemaker.app, name="sagemaker")
 app.command("serve")(serve.serve)
 app.command("split")(split.split)
 app.command("train")(train.train)
