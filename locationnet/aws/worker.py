@@ -29,7 +29,7 @@ from locationnet.training.interrupts import Interrupts
 _TICK_S = 0.5
 # Between two looks: the metadata service is this machine's own, S3 is not.
 _NOTICE_S = 2.0
-_MARK_S = 15.0
+_MARK_S = 5.0
 _LOG_S = 20.0
 # How long a stopped run may take to write its checkpoint: a spot machine is taken two minutes after
 # its notice, and what was written must still travel.
@@ -96,6 +96,8 @@ class _Worker:
             self._say_moved("run", self._push_run())
         if why:
             self._log.say(f"{why}; go on with the same `locationnet ec2 train`")
+        elif self._place > 0:
+            self._log.say("the leading machine has ended the run")
         else:
             self._log.say("training is done" if code == 0 else f"training ended with code {code}")
         return code

@@ -13,6 +13,9 @@ from moto.server import ThreadedMotoServer
 from locationnet.aws.clients import client
 from tests.aws.servers import BUCKET, REGION, Proxy, spoiling_proxy
 
+# A small world to train on.
+from tests.training.conftest import make_network, packs, small_network, town_grid  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
