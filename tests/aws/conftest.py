@@ -58,3 +58,10 @@ def proxy(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     with spoiling_proxy(aws) as made:
         monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
         yield made
+
+
+@pytest.fixture
+def profile(aws: str) -> str:
+    """An instance profile, as EC2 refuses machines with one that does not exist."""
+    client("iam", REGION).create_instance_profile(InstanceProfileName="training")
+    return "training"
