@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from locationnet.errors import LocationNetError, MissingExtraError
@@ -83,7 +84,6 @@ def client(service: str, region: str | None = None) -> Any:
         No region is known, or the profile that the environment names does not exist.
     """
     try:
-        import boto3
         from botocore.config import Config
     except ModuleNotFoundError as error:
         raise MissingExtraError("AWS", "aws") from error
@@ -94,7 +94,15 @@ def client(service: str, region: str | None = None) -> Any:
         user_agent_extra="locationnet",
     )
     with clear_errors(service):
-        return boto3.session.Session(region_name=region).client(service, config=config)
+        return session().client(service, region_name=region, config=config)
+
+
+@cache
+def session() -> Any:
+    """Return boto3's session, one for all clients: it reads megabytes to know the services."""
+    import boto3
+
+    return boto3.session.Session()
 
 
 @contextmanager

@@ -46,15 +46,28 @@ def as_strings(options: Mapping[str, Value]) -> dict[str, str]:
 
 
 def as_words(strings: Mapping[str, str]) -> list[str]:
-    """Return options as words of a command line; ``true`` and ``false`` are flags."""
+    """Return options as words of a command line; ``true`` and ``false`` are flags.
+
+    Raises
+    ------
+    InputError
+        A value has a quotation mark that is not closed.
+    """
     words = []
     for name, value in sorted(strings.items()):
         option, text = name.replace("_", "-"), _plain(value)
         if text in ("true", "false"):
             words.append(f"--{option}" if text == "true" else f"--no-{option}")
         else:
-            words += [f"--{option}", *shlex.split(text)]
+            words += [f"--{option}", *_split(name, text)]
     return words
+
+
+def _split(name: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"{name} = {text!r}: cannot be split into words ({error})") from error
 
 
 def _plain(value: str) -> str:

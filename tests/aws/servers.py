@@ -16,6 +16,8 @@ from typing import Any
 
 REGION = "us-west-2"
 BUCKET = "photos-of-places"
+# One that moto comes with, for x86-64.
+IMAGE = "ami-03cf127a"
 
 
 @dataclass(frozen=True)

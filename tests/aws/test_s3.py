@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locationnet.aws import transfer
-from locationnet.aws.clients import AWSError, client
+from locationnet.aws.clients import AWSError, client, session
 from locationnet.aws.s3 import RECORD, Moved, listing, pull, push
 from locationnet.aws.transfer import PART_BYTES, Location
 from locationnet.errors import InputError
@@ -259,17 +259,21 @@ def test_a_bucket_that_is_not_there_is_named(s3: Any, folder: Path) -> None:
 
 
 def test_no_credentials_and_no_network_are_said(
-    s3: Any, aws: str, monkeypatch: pytest.MonkeyPatch
+    aws: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    session.cache_clear()
+    request.addfinalizer(session.cache_clear)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(AWSError, match="no credentials of AWS were found: sign in"):
         listing(client("s3", REGION), PLACE)
+    session.cache_clear()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(AWSError, match="AWS cannot be reached"):
         listing(client("s3", REGION), PLACE)
+    session.cache_clear()
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(AWSError, match="nobody"):
         client("s3", REGION)

@@ -26,7 +26,7 @@ from locationnet.aws.transfer import Location
 from locationnet.aws.userdata import user_data
 from locationnet.data.pack import Pack
 from locationnet.errors import InputError
-from tests.aws.servers import BUCKET, REGION
+from tests.aws.servers import BUCKET, IMAGE, REGION
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).parent / "uv"
@@ -64,7 +64,7 @@ def test_the_user_data_of_a_launch_installs_trains_and_shuts_down(
                 "threads": 1,
             },
             "machine": {
-                "type": "c7i.large", "ami": ec2.describe_images()["Images"][0]["ImageId"],
+                "type": "c7i.large", "ami": IMAGE,
                 "instance_profile": profile, "max_hours": 1, "checkpoint_minutes": 0.05,
             },
         }

@@ -25,7 +25,7 @@ from locationnet.aws.transfer import Location
 from locationnet.data.pack import Pack
 from locationnet.errors import LocationNetError
 from locationnet.training.log import read
-from tests.aws.servers import BUCKET, REGION, Answer, Proxy, metadata_service
+from tests.aws.servers import BUCKET, IMAGE, REGION, Answer, Proxy, metadata_service
 
 OPTIONS = {
     "init": "small-0000.params", "image-size": "32", "batch-size": "16", "epochs": "30",
@@ -125,12 +125,11 @@ def test_two_machines_find_each_other_train_together_and_stop_when_asked(
     ec2 = client("ec2", REGION)
     network = ec2.create_vpc(CidrBlock="127.0.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=network, CidrBlock="127.0.0.0/24")["Subnet"]["SubnetId"]
-    image = ec2.describe_images()["Images"][0]["ImageId"]
     hosts = ("127.0.0.12", "127.0.0.7")
     for host in hosts:
         tags = {"ResourceType": "instance", "Tags": [{"Key": LAUNCH_TAG, "Value": job.launch}]}
         ec2.run_instances(
-            ImageId=image, MinCount=1, MaxCount=1, SubnetId=subnet, PrivateIpAddress=host,
+            ImageId=IMAGE, MinCount=1, MaxCount=1, SubnetId=subnet, PrivateIpAddress=host,
             TagSpecifications=[tags],
         )  # fmt: skip
     with metadata_service(local_ipv4=hosts[0]) as one, metadata_service(local_ipv4=hosts[1]) as two:
