@@ -27,12 +27,13 @@ class Asked:
     method: str
     path: str
     body: bytes
+    target: str = ""
 
     @property
     def action(self) -> str:
-        """What EC2's protocol calls it."""
+        """What EC2 names in the body, and SageMaker in a header."""
         found = [part for part in self.body.decode().split("&") if part.startswith("Action=")]
-        return found[0].removeprefix("Action=") if found else ""
+        return found[0].removeprefix("Action=") if found else self.target.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,15 @@ class Proxy:
 
 
 @contextmanager
-def spoiling_proxy(upstream: str) -> Iterator[Proxy]:
-    """Run a proxy in front of a server."""
+def spoiling_proxy(upstream: str, path: str | None = None) -> Iterator[Proxy]:
+    """Run a proxy in front of a server; with a path, that one is asked whatever the client asks."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _pass_on(self) -> None:
             body = self._body()
-            asked = Asked(self.command, self.path, body)
+            asked = Asked(self.command, self.path, body, self.headers.get("X-Amz-Target", ""))
             made.asked.append(asked)
             answer = made.rule(asked)
             if answer is None or answer.cut:
@@ -104,7 +105,7 @@ def spoiling_proxy(upstream: str) -> Iterator[Proxy]:
             connection = http.client.HTTPConnection(upstream.removeprefix("http://"))
             drop = ("expect", "transfer-encoding", "content-length", "connection")
             headers = {k: v for k, v in self.headers.items() if k.lower() not in drop}
-            connection.request(self.command, self.path, body, headers)
+            connection.request(self.command, path or self.path, body, headers)
             with connection.getresponse() as response:
                 found = response.status, response.getheaders(), response.read()
             connection.close()

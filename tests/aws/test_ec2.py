@@ -96,7 +96,7 @@ def test_a_dry_run_shows_everything_and_makes_nothing(
     assert "#!/bin/bash" in shown
     assert "5.00 an hour for 1 x g5.12xlarge, at most 10.00 in 2 hours" in shown
     assert f"locationnet-1.0-py3-none-any.whl to s3://{BUCKET}/town/launches/" in shown
-    reading = {"DescribeImages", ""}
+    reading = {"DescribeImages", "GetParameter"}
     assert {asked.action for asked in proxy.asked} <= reading
     assert not client("s3", REGION).list_objects_v2(Bucket=BUCKET).get("Contents")
 
