@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
@@ -18,6 +19,7 @@ from locationnet.aws.recipe import EC2Recipe, read_recipe
 from locationnet.cli import app
 from locationnet.cli import ec2 as cli
 from locationnet.errors import LocationNetError
+from tests.aws.policies import allowed
 from tests.aws.servers import BUCKET, IMAGE, REGION, Answer, Asked, Proxy
 
 # AWS's own begin with /aws and cannot be made here.
@@ -174,6 +176,8 @@ def test_two_machines_are_one_group(recipe: Path, package: Path, proxy: Proxy) -
     assert "removed placement group locationnet-town" in said
     proxy.rule = lambda asked: _placement_groups(asked, there=False)
     assert _said(_run("stop", recipe)) == "no machines are left\n"
+    asked = {f"ec2:{asked.action}" for asked in proxy.asked if asked.body.startswith(b"Action=")}
+    assert asked <= allowed("ec2-researcher")
 
 
 def _placement_groups(asked: Asked, *, there: bool = True) -> Answer | None:
@@ -265,7 +269,7 @@ def test_logs_follow_a_machine_until_it_is_gone(
         s3.put_object(**target.arguments, Body="époch 1\nepoch 2\n".encode())
         ec2.terminate(read, [machine])
 
-    monkeypatch.setattr(cli.time, "sleep", time_passes)
+    monkeypatch.setattr(time, "sleep", time_passes)
     assert _said(_run("logs", recipe, "--follow")) == "époch 1\nepoch 2\n"
     # What was said stays when the machine is gone.
     assert _said(_run("logs", recipe)) == "époch 1\nepoch 2\n"
@@ -284,7 +288,7 @@ def test_stop_asks_the_machines_and_waits(
         client("s3", REGION).head_object(**mark.arguments)
         ec2.terminate(read, [machine])
 
-    monkeypatch.setattr(ec2.time, "sleep", time_passes)
+    monkeypatch.setattr(time, "sleep", time_passes)
     assert _said(_run("stop", recipe)) == "no machines are left\n"
     assert ec2.machines(read) == []
 

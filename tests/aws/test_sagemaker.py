@@ -23,6 +23,7 @@ from locationnet.errors import InputError, LocationNetError
 from locationnet.model.locator import Locator
 from locationnet.server.app import create_app
 from locationnet.server.settings import read_settings
+from tests.aws.policies import allowed
 from tests.aws.servers import BUCKET, REGION, Answer, Asked, Proxy, spoiling_proxy
 
 RECIPE = f"""
@@ -134,17 +135,18 @@ class _Course:
 def test_the_log_of_all_machines_is_followed_while_the_job_runs(recipe: Path, proxy: Proxy) -> None:
     read = _read(recipe)
     job = jobs.start(read)
-    says = [
-        lambda: None,
-        lambda: _log(job, "algo-1", "epoch 1"),
-        lambda: (_log(job, "algo-2", "hello"), _log(job, "algo-1", "epoch 2", "epoch 3")),
-    ]
+    says = [{}, {"algo-1": ["epoch 1"]}, {"algo-1": ["epoch 2", "epoch 3"], "algo-2": ["hello"]}]
+
+    def say(look: int) -> None:
+        for machine, lines in says[look].items():
+            _log(job, machine, *lines)
+
     proxy.rule = _Course(
         [
             {"TrainingJobStatus": "InProgress", "SecondaryStatus": stage}
             for stage in ("Starting", "Training", "Training")
         ],
-        lambda look: says[look](),
+        say,
     )
     assert list(jobs.follow(read, job)) == [
         f"{job}: Starting", "epoch 1", f"{job}: Training", "algo-1: epoch 2", "algo-1: epoch 3",
@@ -211,9 +213,11 @@ def test_an_endpoint_is_made_of_the_newest_job_and_removed(recipe: Path, serverl
     assert _said(_run("delete", recipe)) == "nothing was there\n"
 
 
-def test_what_is_gone_already_does_not_keep_the_rest(recipe: Path) -> None:
+def test_what_is_gone_already_does_not_keep_the_rest(recipe: Path, proxy: Proxy) -> None:
     _said(_run("train", recipe))
     _said(_run("deploy", recipe))
+    asked = {f"sagemaker:{asked.action}" for asked in proxy.asked if "SageMaker" in asked.target}
+    assert asked <= allowed("sagemaker-researcher")
     client("sagemaker", REGION).delete_endpoint(EndpointName="city")
     assert _said(_run("delete", recipe)).splitlines() == [
         "removed endpoint configuration city", "removed model city",

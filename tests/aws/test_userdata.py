@@ -39,9 +39,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("uv is not beside this interpreter")
     folder = tmp_path_factory.mktemp("dist")
     for command in (
-        ["build", "--quiet", "--wheel", "-o", folder],
+        ["build", "--quiet", "--wheel", "-o", str(folder)],
         ["export", "--quiet", "--locked", "--no-emit-project", "--extra", "train", "--extra",
-         "aws", "-o", folder / "requirements.txt"],
+         "aws", "-o", str(folder / "requirements.txt")],
     ):  # fmt: skip
         subprocess.run([UV, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder
