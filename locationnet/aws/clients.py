@@ -83,12 +83,8 @@ def client(service: str, region: str | None = None) -> Any:
     AWSError
         No region is known, or the profile that the environment names does not exist.
     """
-    try:
-        from botocore.config import Config
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("AWS", "aws") from error
     attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", _ATTEMPTS))
-    config = Config(
+    config = _botocore().config.Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=CONNECTIONS,
         user_agent_extra="locationnet",
@@ -114,29 +110,34 @@ def clear_errors(where: str) -> Iterator[None]:
     where
         What was worked on, such as ``s3://bucket/key``; begins the message.
     """
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        CredentialRetrievalError,
-        HTTPClientError,
-        NoCredentialsError,
-        PartialCredentialsError,
+    aws = _botocore().exceptions
+    no_credentials = (
+        aws.NoCredentialsError,
+        aws.PartialCredentialsError,
+        aws.CredentialRetrievalError,
     )
-    from botocore.exceptions import ConnectionError as ConnectionFailed
-
     try:
         yield
-    except ClientError as error:
+    except aws.ClientError as error:
         raise _refusal(where, error) from error
-    except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
+    except no_credentials as error:
         raise AWSError(
             f"{where}: no credentials of AWS were found: sign in with `aws configure` or"
             " `aws sso login`, or give the machine an instance profile"
         ) from error
-    except (ConnectionFailed, HTTPClientError) as error:
+    except (aws.ConnectionError, aws.HTTPClientError) as error:
         raise AWSError(f"{where}: AWS cannot be reached ({_first_line(error)})") from error
-    except BotoCoreError as error:
+    except aws.BotoCoreError as error:
         raise AWSError(f"{where}: {_first_line(error)}") from error
+
+
+def _botocore() -> Any:
+    try:
+        import botocore.config
+        import botocore.exceptions
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("AWS", "aws") from error
+    return botocore
 
 
 def _refusal(where: str, error: ClientError) -> AWSError:

@@ -19,7 +19,7 @@ from typing import Any
 
 from locationnet.aws.clients import CONNECTIONS, AWSError, clear_errors
 from locationnet.aws.transfer import SHA256, Location, Sent, Upload, download, file_sha256, upload
-from locationnet.errors import InputError
+from locationnet.errors import InputError, LocationNetError
 from locationnet.files import write_text
 
 RECORD = ".locationnet-sync.json"
@@ -276,7 +276,9 @@ class _Record:
                 "files": {name: asdict(sent) for name, sent in self.files.items()},
                 "uploads": {name: asdict(begun) for name, begun in self.uploads.items()},
             }
-            write_text(self._path, json.dumps(known) + "\n")
+            # Without it the next call works all the same: a folder may be read-only.
+            with contextlib.suppress(LocationNetError):
+                write_text(self._path, json.dumps(known) + "\n")
 
 
 class _Tally:

@@ -60,7 +60,7 @@ def work(job: Job, root: Path) -> int:
         worker = _Worker(job, root, log, interrupts)
         try:
             return worker.run()
-        except LocationNetError as error:
+        except (LocationNetError, OSError) as error:
             log.say(f"error: {error}")
             raise
         finally:

@@ -101,7 +101,7 @@ def logs(
     if not launches:
         raise typer.BadParameter(f"{recipe}: nothing was launched yet")
     job = ec2.launch_job(read, launches[0])
-    done = 0
+    done, waiting = 0, False
     while True:
         running = [found for found in ec2.machines(read) if found.launch == job.launch]
         text = ec2.read_log(read, job, machine, done)
@@ -109,6 +109,9 @@ def logs(
         typer.echo(text.decode(errors="replace"), nl=False)
         if not follow or not running:
             break
+        if not done and not waiting:
+            waiting = True
+            typer.echo(f"{running[0].id} is {running[0].state}, and installs first", err=True)
         time.sleep(_FOLLOW_S)
     if not done:
         for found in running:

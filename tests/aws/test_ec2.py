@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -269,8 +270,9 @@ def test_logs_follow_a_machine_until_it_is_gone(
         s3.put_object(**target.arguments, Body="époch 1\nepoch 2\n".encode())
         ec2.terminate(read, [machine])
 
-    monkeypatch.setattr(time, "sleep", time_passes)
-    assert _said(_run("logs", recipe, "--follow")) == "époch 1\nepoch 2\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", time_passes)
+        assert _said(_run("logs", recipe, "--follow")) == "époch 1\nepoch 2\n"
     # What was said stays when the machine is gone.
     assert _said(_run("logs", recipe)) == "époch 1\nepoch 2\n"
 
@@ -288,8 +290,9 @@ def test_stop_asks_the_machines_and_waits(
         client("s3", REGION).head_object(**mark.arguments)
         ec2.terminate(read, [machine])
 
-    monkeypatch.setattr(time, "sleep", time_passes)
-    assert _said(_run("stop", recipe)) == "no machines are left\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", time_passes)
+        assert _said(_run("stop", recipe)) == "no machines are left\n"
     assert ec2.machines(read) == []
 
 
@@ -328,3 +331,13 @@ def test_what_the_launch_does_not_know_is_refused_before_aws_is_asked(
     result = _run("train", recipe, "--package", package)
     assert "[train] No such option: --epoch" in str(result.exception)
     assert not proxy.asked
+
+
+def test_without_boto3_the_extra_is_named(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("botocore", "botocore.config", "botocore.exceptions", "boto3"):
+        monkeypatch.setitem(sys.modules, name, None)
+    result = _run("sync", tmp_path, f"s3://{BUCKET}/x")
+    assert "pip install 'locationnet[aws]'" in str(result.exception)
+    assert "pip install 'locationnet[aws]'" in str(_run("status", recipe).exception)

@@ -279,6 +279,14 @@ def test_no_credentials_and_no_network_are_said(
         client("s3", REGION)
 
 
+def test_a_record_that_cannot_be_kept_or_read_does_not_matter(s3: Any, folder: Path) -> None:
+    (folder / RECORD).mkdir()
+    assert push(s3, folder, PLACE).files == 3
+    (folder / RECORD).rmdir()
+    (folder / RECORD).write_text('{"place": 1')
+    assert push(s3, folder, PLACE) == Moved(same=3)
+
+
 def test_a_folder_that_is_not_there_is_named(s3: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none: there is no such folder"):
         push(s3, tmp_path / "none", PLACE)
