@@ -11,7 +11,8 @@ import json
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,39 @@ from locationnet.model.bundle import Bundle
 POLL_S = 10.0
 # What the service reads to know that it runs in SageMaker.
 ENVIRONMENT = {"LOCATIONNET_SAGEMAKER": "1"}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One of the three: as people say it, as boto3's calls are named, as its keys are."""
+
+    name: str
+    suffix: str
+    key: str
+
+    def describe(self, sagemaker: Any, name: str) -> Any:
+        """Return what SageMaker knows, or None where there is none."""
+        return self.call(sagemaker, "describe", name)
+
+    def call(self, sagemaker: Any, verb: str, name: str) -> Any:
+        """Make a call that takes a name; None where there is nothing of that name."""
+        try:
+            with clear_errors(f"{self.name} {name}"):
+                return getattr(sagemaker, f"{verb}_{self.suffix}")(**{f"{self.key}Name": name})
+        except AWSError as error:
+            # SageMaker has no code of its own for it.
+            if error.code.startswith("Validation") and "Could not find" in str(error):
+                return None
+            raise
+
+
+_ENDPOINT = _Kind("endpoint", "endpoint", "Endpoint")
+# In the order in which they can be removed.
+_KINDS = (
+    _ENDPOINT,
+    _Kind("endpoint configuration", "endpoint_config", "EndpointConfig"),
+    _Kind("model", "model", "Model"),
+)
 
 
 def upload_bundle(recipe: SageMakerRecipe, folder: Path) -> str:
@@ -70,7 +104,7 @@ def deploy(recipe: SageMakerRecipe, model_data: str) -> Iterator[str]:
     """
     name, sagemaker = recipe.name, client("sagemaker", recipe.region)
     variant = _variant(recipe)
-    if _describe(sagemaker, "endpoint", name) is not None:
+    if _ENDPOINT.describe(sagemaker, name) is not None:
         raise LocationNetError(
             f"{name}: there is an endpoint of that name; `locationnet sagemaker delete` removes it"
         )
@@ -137,17 +171,10 @@ def delete(recipe: SageMakerRecipe) -> Iterator[str]:
     AWSError
         SageMaker refused.
     """
-    name, sagemaker = recipe.name, client("sagemaker", recipe.region)
-    for kind, remove in (
-        ("endpoint", lambda: sagemaker.delete_endpoint(EndpointName=name)),
-        (
-            "endpoint configuration",
-            lambda: sagemaker.delete_endpoint_config(EndpointConfigName=name),
-        ),
-        ("model", lambda: sagemaker.delete_model(ModelName=name)),
-    ):
-        if _remove(sagemaker, recipe, kind, remove):
-            yield f"removed {kind} {name}"
+    sagemaker = client("sagemaker", recipe.region)
+    for kind in _KINDS:
+        if _remove(sagemaker, recipe, kind):
+            yield f"removed {kind.name} {recipe.name}"
 
 
 def _variant(recipe: SageMakerRecipe) -> dict[str, Any]:
@@ -181,54 +208,22 @@ def _until_in_service(sagemaker: Any, name: str) -> Iterator[str]:
         time.sleep(POLL_S)
 
 
-def _remove(
-    sagemaker: Any, recipe: SageMakerRecipe, kind: str, remove: Callable[[], object]
-) -> bool:
+def _remove(sagemaker: Any, recipe: SageMakerRecipe, kind: _Kind) -> bool:
     """Remove a thing if it is there and ours, and wait until it is gone."""
-    facts = _describe(sagemaker, kind, recipe.name)
+    facts = kind.describe(sagemaker, recipe.name)
     if facts is None:
         return False
-    arn = next(value for key, value in facts.items() if key in _ARNS)
-    with clear_errors(f"{kind} {recipe.name}"):
-        found = sagemaker.list_tags(ResourceArn=arn)["Tags"]
-    if {"Key": RUN_TAG, "Value": recipe.name} not in found:
-        raise LocationNetError(f"{kind} {recipe.name}: was not made by locationnet; left alone")
-    try:
-        with clear_errors(f"{kind} {recipe.name}"):
-            remove()
-    except AWSError as error:
-        if not _is_gone(error):
-            raise
+    with clear_errors(f"{kind.name} {recipe.name}"):
+        tags = sagemaker.list_tags(ResourceArn=facts[f"{kind.key}Arn"])["Tags"]
+    if {"Key": RUN_TAG, "Value": recipe.name} not in tags:
+        raise LocationNetError(
+            f"{kind.name} {recipe.name}: was not made by locationnet; left alone"
+        )
+    kind.call(sagemaker, "delete", recipe.name)
     # SageMaker refuses to remove a configuration while its endpoint is still ending.
-    while _describe(sagemaker, kind, recipe.name) is not None:
+    while kind.describe(sagemaker, recipe.name) is not None:
         time.sleep(POLL_S)
     return True
-
-
-_ARNS = ("EndpointArn", "EndpointConfigArn", "ModelArn")
-
-
-def _describe(sagemaker: Any, kind: str, name: str) -> Any:
-    """Return what SageMaker knows of a thing, or None where it is not there."""
-    ask: Callable[[], Any] = {
-        "endpoint": lambda: sagemaker.describe_endpoint(EndpointName=name),
-        "endpoint configuration": lambda: sagemaker.describe_endpoint_config(
-            EndpointConfigName=name
-        ),
-        "model": lambda: sagemaker.describe_model(ModelName=name),
-    }[kind]
-    try:
-        with clear_errors(f"{kind} {name}"):
-            return ask()
-    except AWSError as error:
-        if _is_gone(error):
-            return None
-        raise
-
-
-def _is_gone(error: AWSError) -> bool:
-    """SageMaker has no code of its own for it."""
-    return error.code.startswith("Validation") and "Could not find" in str(error)
 
 
 def _media_type(photo: bytes) -> str:

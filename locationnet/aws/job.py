@@ -91,6 +91,10 @@ class Job:
         """Return where the machine at a place in the group puts what it says."""
         return self._own / f"machine-{place}.log"
 
+    def ready_mark(self, place: int) -> Location:
+        """Return an object that says that the machine at a place has all that it needs."""
+        return self._own / "ready" / str(place)
+
     @property
     def _own(self) -> Location:
         return launches_place(Location.parse(self.out)) / self.launch

@@ -183,9 +183,13 @@ def read_recipe(path: Path, kind: type[_Kind]) -> _Kind:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        # A key that is too many is said first: it is often the one that is missing, misspelt.
-        found = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-        raise InputError(f"{path}: {_sentence(found[0])}") from error
+        first = min(error.errors(), key=_order)
+        raise InputError(f"{path}: {_sentence(first)}") from error
+
+
+def _order(problem: Any) -> tuple[bool, bool]:
+    """Rank a key too many first, often the missing one misspelt; then a machine that cannot be."""
+    return problem["type"] != "extra_forbidden", problem["loc"][-1:] != ("type",)
 
 
 def _sentence(problem: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,9 +35,11 @@ _LOG_S = 20.0
 # How long a stopped run may take to write its checkpoint: a spot machine is taken two minutes after
 # its notice, and what was written must still travel.
 _STOPPING_S = 90.0
-# How long the machines of a launch may take to appear, and between two looks.
+# How long the machines of a launch may take to appear, how much longer than another one each may
+# take to fetch the packs, and between two looks.
 _GATHER_S = 600.0
-_PEERS_S = 5.0
+_FETCH_S = 1800.0
+_PEERS_S = 3.0
 
 
 def work(job: Job, root: Path) -> int:
@@ -85,6 +88,8 @@ class _Worker:
             self._say_moved("run", folders.pull(self._s3, self._job.run, self._out))
             if checkpoints.newest(self._out) is not None:
                 words.append("--resume")
+        if self._job.machines > 1:
+            self._wait_for_all()
         words += ["--out", str(self._out), *as_words(self._options())]
         self._log.say(f"locationnet train {' '.join(words)}")
         child = Child(["train", *words], self._log.say, {**os.environ, **variables})
@@ -94,13 +99,15 @@ class _Worker:
             child.kill()
         if self._place == 0 and self._out.is_dir():
             self._say_moved("run", self._push_run())
-        if why:
-            self._log.say(f"{why}; go on with the same `locationnet ec2 train`")
-        elif self._place > 0:
-            self._log.say("the leading machine has ended the run")
-        else:
-            self._log.say("training is done" if code == 0 else f"training ended with code {code}")
+        self._log.say(self._last_words(code, why))
         return code
+
+    def _last_words(self, code: int, why: str) -> str:
+        if why and code:
+            return f"{why}; go on with the same `locationnet ec2 train`"
+        if self._place > 0:
+            return "the leading machine has ended the run"
+        return "training is done" if code == 0 else f"training ended with code {code}"
 
     def push_log(self) -> None:
         """Put what was said so far where `ec2 logs` reads it."""
@@ -164,6 +171,19 @@ class _Worker:
                 )
             time.sleep(_PEERS_S)
 
+    def _wait_for_all(self) -> None:
+        """Wait until every machine has its packs: the run's own patience is for starting only."""
+        mark = self._job.ready_mark(self._place)
+        with clear_errors(str(mark)):
+            self._s3.put_object(**mark.arguments, Body=b"")
+        until = time.monotonic() + _FETCH_S
+        while len(ready := folders.listing(self._s3, mark.parent)) < self._job.machines:
+            if time.monotonic() > until or self._interrupts.received is not None:
+                raise LocationNetError(
+                    f"only {len(ready)} of {self._job.machines} machines fetched their packs"
+                )
+            time.sleep(_PEERS_S)
+
     def _watch(self, child: Child) -> tuple[int, str]:
         """Wait for the end of training; return its exit code and why it was stopped, if it was."""
         keep = _Repeat(self._job.checkpoint_minutes * 60, self._push_run, self._log)
@@ -186,8 +206,33 @@ class _Worker:
 
     def _push_run(self) -> folders.Moved:
         return folders.push(
-            self._s3, self._out, self._job.run, mirror=lambda name: name.startswith("state-")
-        )
+            self._s3, self._snapshot(), self._job.run,
+            mirror=lambda name: name.startswith("state-"),
+        )  # fmt: skip
+
+    def _snapshot(self) -> Path:
+        """Return a folder that links to what the run holds now.
+
+        While it travels the run goes on, and removes states: copied from the run itself, one that
+        is begun might never be finished.
+        """
+        box = self._root / "outbox"
+        box.mkdir(exist_ok=True)
+        for old in box.iterdir():
+            if old.is_dir():
+                shutil.rmtree(old)
+            elif old.name != folders.RECORD:
+                old.unlink()
+        hidden = shutil.ignore_patterns(".*")
+        try:
+            shutil.copytree(
+                self._out, box, ignore=hidden, copy_function=os.link, dirs_exist_ok=True
+            )
+        except shutil.Error as error:
+            # What was removed meanwhile has newer ones beside it.
+            if any(Path(source).exists() for source, *_ in error.args[0]):
+                raise
+        return box
 
     def _say_moved(self, what: str, moved: folders.Moved) -> None:
         self._log.say(

@@ -77,7 +77,7 @@ def test_a_job_is_stopped_resumed_and_leaves_a_bundle(
     make_root: Callable[..., Path], started: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """SIGTERM is how SageMaker takes a spot machine; it brings the checkpoints to the next one."""
-    root = make_root(epochs="15")
+    root = make_root(epochs="9000")
     first = started(root)
     until = time.monotonic() + 60
     while not (root / "checkpoints" / "checkpoint-0001.params").exists():
@@ -90,6 +90,9 @@ def test_a_job_is_stopped_resumed_and_leaves_a_bundle(
     stopped_at = re.findall(r"stopped at (epoch \d+, batch \d+)", said)[0]
     assert not list((root / "model").iterdir())
     assert not (root / "output" / "failure").exists()
+    # With patience the run comes to its end; without, the stop would race with it.
+    options = {**HYPERPARAMETERS, "epochs": "9000", "patience": "1"}
+    (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(options))
     second = started(root)
     said = second.communicate(timeout=110)[1]
     assert second.returncode == 0, said

@@ -59,9 +59,9 @@ def test_the_recipe_for_sagemaker_is_read(tmp_path: Path) -> None:
     assert recipe.options(find_machine(recipe.training.type))["gpus"] == "0-3"
 
 
-def test_the_recipe_of_2017_says_why_it_does_not_run(tmp_path: Path) -> None:
+def test_the_recipe_of_2017_says_why_it_does_not_run() -> None:
     with pytest.raises(InputError) as caught:
-        _read(tmp_path, (RECIPES / "p2.toml").read_text())
+        read_recipe(RECIPES / "p2.toml", EC2Recipe)
     assert "[machine] type: p2.16xlarge: AWS has retired p2" in str(caught.value)
     assert "K80 needs mxnet-cu102" in str(caught.value)
     assert "use p4d, g5 or g6" in str(caught.value)
