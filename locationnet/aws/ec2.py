@@ -50,7 +50,7 @@ def machines(recipe: EC2Recipe) -> list[Running]:
         pages = client("ec2", recipe.region).get_paginator("describe_instances")
         for page in pages.paginate(Filters=filters):
             for reservation in page["Reservations"]:
-                found += [_running(machine) for machine in reservation["Instances"]]
+                found += [running_of(machine) for machine in reservation["Instances"]]
     return sorted(found, key=lambda machine: (machine.launch, machine.id), reverse=True)
 
 
@@ -169,7 +169,8 @@ def launch_job(recipe: EC2Recipe, launch: str) -> Job:
     return Job(recipe.name, launch, recipe.region, recipe.out, data.train, data.val)
 
 
-def _running(machine: Any) -> Running:
+def running_of(machine: Any) -> Running:
+    """Return a machine as EC2's answers describe it."""
     tags = {tag["Key"]: tag["Value"] for tag in machine.get("Tags", [])}
     return Running(
         machine["InstanceId"],

@@ -14,7 +14,7 @@ from typing import Any
 
 from locationnet.aws import groups
 from locationnet.aws.clients import clear_errors, client
-from locationnet.aws.ec2 import Running, machines
+from locationnet.aws.ec2 import Running, machines, running_of
 from locationnet.aws.job import LAUNCH_TAG, RUN_TAG, Job
 from locationnet.aws.machines import find_machine
 from locationnet.aws.package import package_files
@@ -79,6 +79,47 @@ def plan(recipe: EC2Recipe, package: Path) -> Plan:
         table.max_hours,
         table.checkpoint_minutes,
     )
+    group = groups.name_of(recipe) if table.count > 1 else ""
+    request = _request(recipe, launch, group)
+    own = bool(group) and table.security_group is None
+    return Plan(job, files, request, user_data(job), group, own)
+
+
+def launch(recipe: EC2Recipe, plan: Plan) -> list[Running]:
+    """Carry a plan out and return the machines.
+
+    Raises
+    ------
+    LocationNetError
+        Machines of this run are there already.
+    AWSError
+        AWS refused; groups that were made stay for the next attempt or `groups.clean`.
+    """
+    found = machines(recipe)
+    if found:
+        raise LocationNetError(
+            f"{recipe.name}: {found[0].id} is {found[0].state} already, and two runs would write to"
+            f" {recipe.out}; end it with `locationnet ec2 stop`, or change the name and out"
+        )
+    s3 = client("s3", recipe.region)
+    for path in plan.package:
+        target = plan.job.package / path.name
+        with clear_errors(str(target)):
+            s3.put_object(**target.arguments, Body=path.read_bytes())
+    ec2 = client("ec2", recipe.region)
+    request = {**plan.request, "UserData": plan.script}
+    if plan.own_security_group:
+        request["SecurityGroupIds"] = [groups.make_security_group(ec2, recipe)]
+    if plan.group:
+        groups.make_placement_group(ec2, recipe)
+    with clear_errors(recipe.machine.type):
+        answer = ec2.run_instances(**request)
+    return [running_of(machine) for machine in answer["Instances"]]
+
+
+def _request(recipe: EC2Recipe, launch: str, group: str) -> dict[str, Any]:
+    """Return what EC2 is asked for, without what a launch makes first."""
+    table = recipe.machine
     image, device = _image(recipe)
     tags = {"Name": f"locationnet {recipe.name}", RUN_TAG: recipe.name, LAUNCH_TAG: launch}
     kinds = ["instance", "volume", *(["spot-instances-request"] if table.spot else [])]
@@ -126,44 +167,9 @@ def plan(recipe: EC2Recipe, package: Path) -> Plan:
         request["SubnetId"] = table.subnet
     if table.security_group is not None:
         request["SecurityGroupIds"] = [table.security_group]
-    together = table.count > 1
-    group = groups.name_of(recipe) if together else ""
-    if together:
+    if group:
         request["Placement"] = {"GroupName": group}
-    own = together and table.security_group is None
-    return Plan(job, files, request, user_data(job), group, own)
-
-
-def launch(recipe: EC2Recipe, plan: Plan) -> list[Running]:
-    """Carry a plan out and return the machines.
-
-    Raises
-    ------
-    LocationNetError
-        Machines of this run are there already.
-    AWSError
-        AWS refused; groups that were made stay for the next attempt or `groups.clean`.
-    """
-    found = machines(recipe)
-    if found:
-        raise LocationNetError(
-            f"{recipe.name}: {found[0].id} is {found[0].state} already, and two runs would write to"
-            f" {recipe.out}; end it with `locationnet ec2 stop`, or change the name and out"
-        )
-    s3 = client("s3", recipe.region)
-    for path in plan.package:
-        target = plan.job.package / path.name
-        with clear_errors(str(target)):
-            s3.put_object(**target.arguments, Body=path.read_bytes())
-    ec2 = client("ec2", recipe.region)
-    request = {**plan.request, "UserData": plan.script}
-    if plan.own_security_group:
-        request["SecurityGroupIds"] = [groups.make_security_group(ec2, recipe)]
-    if plan.group:
-        groups.make_placement_group(ec2, recipe)
-    with clear_errors(recipe.machine.type):
-        ec2.run_instances(**request)
-    return machines(recipe)
+    return request
 
 
 def _image(recipe: EC2Recipe) -> tuple[str, str]:
