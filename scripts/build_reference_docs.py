@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -20,10 +22,16 @@ def pages() -> dict[str, str]:
 
 
 def _command_line() -> str:
-    verbs = sorted(get_command(app).commands)  # type: ignore[attr-defined]  # a group has commands
-    sections = [_section("locationnet"), *(_section(f"locationnet {verb}") for verb in verbs)]
+    sections = [_section(words) for words in _commands("locationnet", get_command(app))]
     exits = "Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage."
     return "\n".join([f"# Command line\n\n{GENERATED}\n\n{exits}\n", *sections])
+
+
+def _commands(words: str, command: Any) -> Iterator[str]:
+    """Return a command and what is below it, as they are typed."""
+    yield words
+    for name, below in sorted(getattr(command, "commands", {}).items()):
+        yield from _commands(f"{words} {name}", below)
 
 
 def _section(command: str) -> str:

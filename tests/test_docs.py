@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -12,7 +13,17 @@ from typer.main import get_command
 from locationnet.cli import app
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = get_command(app).commands  # type: ignore[attr-defined]  # a group has commands
+
+
+def _commands(words: str, command: Any) -> dict[str, Any]:
+    """Return what is below a command, by the words after ``locationnet``."""
+    found: dict[str, Any] = {}
+    for name, below in getattr(command, "commands", {}).items():
+        found |= {f"{words}{name}": below, **_commands(f"{words}{name} ", below)}
+    return found
+
+
+COMMANDS = _commands("", get_command(app))
 PAGES = [ROOT / "README.md", ROOT / "MODEL_CARD.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

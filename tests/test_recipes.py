@@ -39,10 +39,15 @@ def _shell_blocks(page: Path) -> str:
 def _check(words: list[str]) -> None:
     verb, *rest = words
     assert verb in COMMANDS, verb
-    known = {name for option in COMMANDS[verb].params for name in option.opts}
+    command = COMMANDS[verb]
+    if hasattr(command, "commands"):
+        verb, *rest = rest
+        assert verb in command.commands, words
+        command = command.commands[verb]
+    known = {name for option in command.params for name in option.opts}
+    known |= {name for option in command.params for name in option.secondary_opts}
     if verb == "serve":  # its options are the service's settings
         known |= {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
-    known |= {name for option in COMMANDS[verb].params for name in option.secondary_opts}
     for word in rest:
         if re.match(r"--?[a-z]", word):
             assert word.partition("=")[0] in {*known, "--help"}, f"{verb} {word}"

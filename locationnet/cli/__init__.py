@@ -15,6 +15,7 @@ from locationnet import __version__
 from locationnet.cli import (
     classify,
     download,
+    ec2,
     evaluate,
     export,
     labels,
@@ -23,6 +24,7 @@ from locationnet.cli import (
     models,
     pack,
     partition,
+    sagemaker,
     serve,
     split,
     train,
@@ -59,6 +61,7 @@ def options(
 
 app.command("classify")(classify.classify)
 app.command("download")(download.download)
+app.add_typer(ec2.app, name="ec2")
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("labels")(labels.labels)
@@ -67,6 +70,7 @@ app.command("metadata")(metadata.metadata)
 app.command("models")(models.models)
 app.command("pack")(pack.pack)
 app.command("partition")(partition.partition)
+app.add_typer(sagemaker.app, name="sagemaker")
 # The service's settings are its options, and say themselves how they are written.
 app.command(
     "serve",

@@ -124,7 +124,8 @@ def train(
     hosts: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Train on several machines: a host and its workers a line."
+            metavar="FILE",
+            help="Train on several machines: a host and its workers a line, or SageMaker's JSON.",
         ),
     ] = None,
     restarts: Annotated[
@@ -137,8 +138,11 @@ def train(
 
     After an interruption: locationnet train --resume -o run
     """
+    from locationnet.aws import container
     from locationnet.training import cluster, settings
 
+    if pack is None and validation is None and not resume and container.is_here():
+        raise typer.Exit(container.train())
     given: dict[str, Any] = {
         "network": network,
         "init": init,

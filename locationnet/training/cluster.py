@@ -57,6 +57,8 @@ def find_layout(hosts: Path | None, sagemaker: Path = SAGEMAKER) -> Layout | Non
     """Return the machines that this process is to organise, or None for none but itself.
 
     A process that was started with ``DMLC_ROLE`` is one of a group that somebody else organises.
+    A hosts file that ends in ``.json`` is one such as SageMaker writes: each machine is told to
+    start itself.
 
     Raises
     ------
@@ -67,6 +69,8 @@ def find_layout(hosts: Path | None, sagemaker: Path = SAGEMAKER) -> Layout | Non
         if hosts is not None:
             raise InputError("DMLC_ROLE is set, so the group is organised already: drop --hosts")
         return None
+    if hosts is not None and hosts.suffix == ".json":
+        return _read_sagemaker(hosts)
     if hosts is not None:
         return Layout(_read_hosts(hosts))
     if sagemaker.is_file():

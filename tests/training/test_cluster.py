@@ -65,6 +65,8 @@ def test_sagemakers_description_names_the_machines(
     assert [node.host for node in layout.nodes] == ["algo-1", "algo-2"]
     assert layout.here == 1
     assert not layout.by_ssh
+    # Named by --hosts it means the same.
+    assert find_layout(config, tmp_path / "none.json") == layout
     config.write_text(json.dumps({"hosts": ["algo-1"], "current_host": "algo-1"}))
     assert find_layout(None, config) is None
     config.write_text("{")

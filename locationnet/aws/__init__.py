@@ -1,0 +1,1 @@
+"""Training on machines of AWS, and serving from them."""

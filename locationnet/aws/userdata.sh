@@ -1,0 +1,55 @@
+#!/bin/bash
+# Written by `locationnet ec2 train`; a machine runs it once, as root, when it first starts.
+# It installs the package that the launch put into S3, trains, and shuts the machine down, which
+# terminates it, however it ends. The variables LOCATIONNET_ROOT and LOCATIONNET_SHUTDOWN are for
+# trying it out elsewhere.
+set -euo pipefail
+umask 077
+root=${LOCATIONNET_ROOT:-/opt/locationnet}
+shutdown=${LOCATIONNET_SHUTDOWN:-shutdown}
+export HOME=${HOME:-/root}
+mkdir -p "$root"
+cd "$root"
+
+finish() {
+    code=$?
+    trap - EXIT TERM
+    echo "locationnet: ending with code $code"
+    $shutdown -h now
+}
+trap finish EXIT
+# Whatever hangs, the machine does not outlive its time by more than a quarter of an hour.
+$shutdown -h "+@MINUTES@"
+
+cat > job.json <<'JOB'
+@JOB@
+JOB
+
+if ! command -v uv > /dev/null; then
+    python3 -m pip install --quiet --target tools 'uv==@UV@'
+    PATH=$root/tools/bin:$PATH
+fi
+uv run --quiet --no-project --python '@PYTHON@' --with 'boto3==@BOTO3@' python - <<'PYTHON'
+import pathlib, boto3
+
+region, bucket, prefix = @PACKAGE@
+s3 = boto3.client("s3", region_name=region)
+pathlib.Path("package").mkdir(exist_ok=True)
+for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]:
+    s3.download_file(bucket, entry["Key"], "package/" + entry["Key"].removeprefix(prefix))
+PYTHON
+[ -x venv/bin/python ] || uv venv --quiet --python '@PYTHON@' venv
+uv pip install --quiet --python venv/bin/python --require-hashes -r package/requirements.txt
+uv pip install --quiet --python venv/bin/python --no-deps package/locationnet-*.whl
+# MXNet for GPUs finds the libraries of CUDA 11 where they were installed, and no others.
+libraries=$(find "$root/venv/lib" -path '*/nvidia/*/lib' -type d | paste -sd :)
+export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+
+venv/bin/locationnet ec2 work job.json --folder "$root" &
+worker=$!
+trap 'kill -TERM "$worker"' TERM
+code=0
+while kill -0 "$worker" 2> /dev/null; do
+    wait "$worker" && code=0 || code=$?
+done
+exit "$code"

@@ -1,0 +1,245 @@
+"""``locationnet ec2``: training on machines of EC2, and folders to S3 and back."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from locationnet.cli.options import check_train_options
+
+if TYPE_CHECKING:
+    from locationnet.aws.ec2 import Running
+    from locationnet.aws.launch import Plan
+    from locationnet.aws.recipe import EC2Recipe
+
+app = typer.Typer(
+    help="Train on machines of EC2.\n\nExample: locationnet ec2 train recipe.toml --dry-run",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Recipe = Annotated[
+    Path, typer.Argument(metavar="RECIPE.toml", help="What to train, on what, and where it goes.")
+]
+# How long a machine that was asked to stop may take: to notice, to write, to copy, to shut down.
+_STOPPING_S = 600.0
+_FOLLOW_S = 10.0
+
+
+@app.command()
+def train(
+    recipe: Recipe,
+    package: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Holds the wheel and requirements.txt.")
+    ] = Path("dist"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be made, and make nothing.")
+    ] = False,
+    price: Annotated[
+        float | None,
+        typer.Option(min=0, help="What a machine costs an hour, for --dry-run to multiply."),
+    ] = None,
+) -> None:
+    """Launch machines that train, keep checkpoints in S3 and end by themselves.
+
+    Example: locationnet ec2 train recipe.toml --dry-run
+
+    Where S3 holds the run already, it goes on from the newest checkpoint.
+    """
+    from locationnet.aws import launch
+    from locationnet.aws.recipe import cost
+
+    read = _read(recipe)
+    planned = launch.plan(read, package)
+    if dry_run:
+        _show(planned)
+        typer.echo(cost(read.machine, price))
+        return
+    for machine in launch.launch(read, planned):
+        typer.echo(f"{machine.id} {machine.state}  {machine.type} {machine.market} {machine.zone}")
+    typer.echo(f"launch {planned.job.launch}; next: locationnet ec2 logs {recipe} --follow")
+
+
+@app.command()
+def status(recipe: Recipe) -> None:
+    """List the machines of a run, and the checkpoints in S3.
+
+    Example: locationnet ec2 status recipe.toml
+    """
+    from locationnet.aws import ec2
+
+    read = _read(recipe)
+    found = ec2.machines(read)
+    for machine in found:
+        typer.echo(_line(machine))
+    if not found:
+        typer.echo("no machines")
+    states = ec2.states(read)
+    typer.echo(f"newest checkpoint in S3: {states[-1] if states else 'none'}  ({read.out})")
+
+
+@app.command()
+def logs(
+    recipe: Recipe,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the machines are gone.")
+    ] = False,
+    machine: Annotated[int, typer.Option(min=0, help="Of a group: 0 is the one that leads.")] = 0,
+) -> None:
+    """Print what the newest launch has said; before it trains, what its console shows.
+
+    Example: locationnet ec2 logs recipe.toml --follow
+    """
+    from locationnet.aws import ec2
+
+    read = _read(recipe)
+    launches = ec2.launches(read)
+    if not launches:
+        raise typer.BadParameter(f"{recipe}: nothing was launched yet")
+    job = ec2.launch_job(read, launches[0])
+    done, waiting = 0, False
+    while True:
+        running = [found for found in ec2.machines(read) if found.launch == job.launch]
+        text = ec2.read_log(read, job, machine, done)
+        done += len(text)
+        typer.echo(text.decode(errors="replace"), nl=False)
+        if not follow or not running:
+            break
+        if not done and not waiting:
+            waiting = True
+            typer.echo(f"{running[0].id} is {running[0].state}, and installs first", err=True)
+        time.sleep(_FOLLOW_S)
+    if not done:
+        for found in running:
+            typer.echo(f"{found.id} has not begun to train; its console:")
+            typer.echo(ec2.console(read, found))
+
+
+@app.command()
+def stop(
+    recipe: Recipe,
+    now: Annotated[
+        bool, typer.Option("--now", help="Do not wait for a checkpoint: up to the last copy only.")
+    ] = False,
+) -> None:
+    """Have a run write a checkpoint, copy it to S3 and end its machines; remove what is left.
+
+    Example: locationnet ec2 stop recipe.toml
+    """
+    from rich.console import Console
+
+    from locationnet.aws import ec2, groups
+    from locationnet.errors import LocationNetError
+
+    read = _read(recipe)
+    found = ec2.machines(read)
+    if found and now:
+        ec2.terminate(read, found)
+    elif found:
+        ec2.ask_to_stop(read, found)
+    console = Console(stderr=True)
+    with console.status("waiting") as shown:
+        for found in ec2.until_gone(read, _STOPPING_S):
+            shown.update(", ".join(f"{machine.id} {machine.state}" for machine in found))
+    if found:
+        raise LocationNetError(
+            f"{found[0].id} is still {found[0].state}: see `locationnet ec2 logs`, or give --now"
+        )
+    for what in groups.clean(read):
+        typer.echo(f"removed {what}")
+    typer.echo("no machines are left")
+
+
+@app.command()
+def sync(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A folder, or s3://BUCKET/FOLDER.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The other of the two.")],
+    region: Annotated[
+        str | None, typer.Option(help="Of the bucket; boto3's configuration by default.")
+    ] = None,
+) -> None:
+    """Copy a folder to S3 or back: only what differs, going on where an earlier call was cut.
+
+    Example: locationnet ec2 sync packs/train s3://BUCKET/packs/train
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    from locationnet.aws import s3
+    from locationnet.aws.clients import client
+    from locationnet.aws.transfer import Location
+
+    up = target.startswith("s3://")
+    if up == source.startswith("s3://"):
+        raise typer.BadParameter("expected a folder and an s3:// address, in either order")
+    place, folder = Location.parse(target if up else source), Path(source if up else target)
+    console = Console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("sync", total=None)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        connection = client("s3", region)
+        if up:
+            moved = s3.push(connection, folder, place, advance=advance)
+        else:
+            moved = s3.pull(connection, place, folder, advance=advance)
+    typer.echo(
+        f"copied {moved.files:,} files ({moved.bytes:,} bytes), {moved.same:,} were the same"
+    )
+
+
+@app.command()
+def work(
+    job: Annotated[Path, typer.Argument(metavar="JOB.json", help="Written by the user data.")],
+    folder: Annotated[Path, typer.Option(help="For packs and the run.")],
+) -> None:
+    """Do the work of one machine; its user data calls this, people need not.
+
+    Example: locationnet ec2 work job.json --folder /opt/locationnet
+    """
+    from locationnet.aws.job import Job
+    from locationnet.aws.worker import work as do
+
+    raise typer.Exit(do(Job.read(job), folder))
+
+
+def _read(path: Path) -> EC2Recipe:
+    from locationnet.aws.options import as_strings
+    from locationnet.aws.recipe import EC2Recipe, read_recipe
+
+    recipe = read_recipe(path, EC2Recipe)
+    check_train_options(path, as_strings(recipe.train))
+    return recipe
+
+
+def _show(plan: Plan) -> None:
+    """Print a plan as it would be carried out."""
+    from locationnet.aws.groups import FIRST_PORT, LAST_PORT
+
+    for file in plan.package:
+        typer.echo(f"would copy {file} to {plan.job.package / file.name}")
+    if plan.own_security_group:
+        typer.echo(
+            f"would make security group {plan.group}: TCP {FIRST_PORT}-{LAST_PORT} among its"
+            " members"
+        )
+    if plan.group:
+        typer.echo(f"would make placement group {plan.group}: cluster")
+    typer.echo(f"would run {plan.request['MaxCount']} x {plan.request['InstanceType']}:")
+    typer.echo(json.dumps(plan.request, indent=2))
+    typer.echo(f"with this user data ({len(plan.script.encode()):,} bytes):")
+    typer.echo(plan.script)
+
+
+def _line(machine: Running) -> str:
+    fields: list[Any] = [machine.id, machine.state, machine.type, machine.market, machine.zone]
+    return "  ".join([*fields, f"since {machine.since:%Y-%m-%d %H:%M} UTC", machine.launch])

@@ -1,0 +1,34 @@
+"""Options of ``locationnet train`` that stand in a recipe, checked before a machine costs money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+# typer has no name of its own for what all wrong usage is.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+def check_train_options(recipe: Path, options: Mapping[str, str]) -> None:
+    """Refuse options that ``locationnet train`` would refuse.
+
+    Raises
+    ------
+    InputError
+        There is no such option, or its value is none; the message names the recipe.
+    """
+    from typer.main import get_command
+
+    from locationnet.aws.options import as_words
+    from locationnet.cli.train import train
+    from locationnet.errors import InputError
+
+    app = typer.Typer()
+    app.command()(train)
+    try:
+        get_command(app).make_context("train", ["PACK", "--val", "PACK", *as_words(options)])
+    except _UsageError as error:
+        raise InputError(f"{recipe}: [train] {error.format_message()}") from error
