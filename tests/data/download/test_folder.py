@@ -323,7 +323,7 @@ def test_killed_anywhere_it_goes_on_and_asks_for_nothing_twice(
     kills = 0
     here: set[str] = set()
     asked_before: Counter[str] = Counter()
-    for _ in range(4):
+    for _ in range(3):
         began = site.photos_asked
         goal = min(began + chance.randint(3, 25), 2 * PHOTOS)
         running = subprocess.Popen(
