@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from locationnet import __version__
-from locationnet.cli import evaluate, export, locate, models, pack, partition, serve, split, train
+from locationnet.cli import (
+    evaluate,
+    export,
+    health,
+    locate,
+    models,
+    pack,
+    partition,
+    serve,
+    split,
+    train,
+)
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -43,18 +54,20 @@ def options(
     """Find where on Earth a photo was probably taken."""
 
 
+# The service's settings are its options, and say themselves how they are written.
+_SETTINGS_AS_OPTIONS: Any = {
+    "add_help_option": False,
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
+}
+
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("health", **_SETTINGS_AS_OPTIONS)(health.health)
 app.command("locate")(locate.locate)
 app.command("models")(models.models)
 app.command("pack")(pack.pack)
 app.command("partition")(partition.partition)
-# The service's settings are its options, and say themselves how they are written.
-app.command(
-    "serve",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(serve.serve)
+app.command("serve", **_SETTINGS_AS_OPTIONS)(serve.serve)
 app.command("split")(split.split)
 app.command("train")(train.train)
 
