@@ -89,7 +89,9 @@ def copy_context(folder: Path, root: Path = ROOT) -> list[str]:
 
 def build(stage: Stage, context: Path, root: Path) -> None:
     """Perform a stage's steps with ``root`` in front of its absolute paths."""
-    environment = {**os.environ, "UV_PYTHON": str(public_python(root))}
+    # The base image's Python; the service's user has to reach it, and cannot where it is a user's.
+    python = shutil.which("python3.11", path="/usr/local/bin:/usr/bin")
+    environment = {**os.environ, "UV_PYTHON": python or "3.11"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # uv is there
     directory = root
     for name, value in stage.steps:
@@ -110,17 +112,6 @@ def build(stage: Stage, context: Path, root: Path) -> None:
             command = " ".join(word for word in value.split() if not word.startswith("--mount="))
             print("+", command, flush=True)
             subprocess.run(command, shell=True, cwd=directory, env=environment, check=True)  # noqa: S602
-
-
-def public_python(root: Path) -> Path:
-    """Return this Python, or a copy of it below ``root`` where others cannot reach it."""
-    prefix, program = Path(sys.base_prefix), Path("bin/python3.11")
-    if all(folder.stat().st_mode & 0o001 for folder in (prefix, *prefix.parents)):
-        return prefix / program
-    left_out = shutil.ignore_patterns("site-packages", "test", "__pycache__")
-    copy = root / "usr" / "local"
-    shutil.copytree(prefix, copy, symlinks=True, ignore=left_out)
-    return copy / program
 
 
 class Container:
