@@ -97,7 +97,7 @@ COPY --from=build /opt/locationnet /opt/locationnet
 # Every address of the container, so keys are asked for: LOCATIONNET_API_KEYS.
 ENV LOCATIONNET_HOST=0.0.0.0
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --start-interval=5s \
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
     CMD ["locationnet", "health"]
 CMD ["serve"]
 
