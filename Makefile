@@ -38,6 +38,8 @@ bench: .venv/.dev
 	.venv/bin/python scripts/bench_partition.py
 	.venv/bin/python scripts/bench_train.py
 	.venv/bin/python scripts/bench_evaluate.py
+	.venv/bin/python scripts/bench_serve.py
+	.venv/bin/python scripts/bench_download.py
 	$(UV) sync --quiet --locked --inexact --group bench
 	.venv/bin/python scripts/bench_metadata.py
 

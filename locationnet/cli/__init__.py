@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from locationnet.cli import (
     ec2,
     evaluate,
     export,
+    health,
     labels,
     locate,
     metadata,
@@ -59,11 +60,18 @@ def options(
     """Find where on Earth a photo was probably taken."""
 
 
+# The service's settings are its options, and say themselves how they are written.
+_SETTINGS_AS_OPTIONS: Any = {
+    "add_help_option": False,
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
+}
+
 app.command("classify")(classify.classify)
 app.command("download")(download.download)
 app.add_typer(ec2.app, name="ec2")
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("health", **_SETTINGS_AS_OPTIONS)(health.health)
 app.command("labels")(labels.labels)
 app.command("locate")(locate.locate)
 app.command("metadata")(metadata.metadata)
@@ -71,12 +79,7 @@ app.command("models")(models.models)
 app.command("pack")(pack.pack)
 app.command("partition")(partition.partition)
 app.add_typer(sagemaker.app, name="sagemaker")
-# The service's settings are its options, and say themselves how they are written.
-app.command(
-    "serve",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(serve.serve)
+app.command("serve", **_SETTINGS_AS_OPTIONS)(serve.serve)
 app.command("split")(split.split)
 app.command("train")(train.train)
 

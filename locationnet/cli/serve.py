@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING
 
 import typer
 
 from locationnet.errors import InputError
+
+if TYPE_CHECKING:
+    from locationnet.server.settings import Settings
 
 _HELP = """\
 Answer POST /locate over HTTP until interrupted, and show a map page at /.
@@ -21,20 +25,37 @@ commas. SIGTERM lets what is in flight end; SIGHUP loads the bundle anew."""
 
 def serve(context: typer.Context) -> None:
     """Answer POST /locate over HTTP until interrupted, and show a map page at /."""
+    from locationnet.server.run import check_address, run
+
+    settings = settings_of(context.args, "locationnet serve", _HELP)
+    try:
+        check_address(settings)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    run(settings)
+
+
+def settings_of(arguments: list[str], program: str, description: str) -> Settings:
+    """Return the service's settings as its command line and the environment say.
+
+    Raises
+    ------
+    typer.BadParameter
+        A value cannot be used.
+    """
     from pydantic_settings import CliSettingsSource
 
-    from locationnet.server.run import check_address, run
     from locationnet.server.settings import Settings, read_settings
 
     parser = ArgumentParser(
-        prog="locationnet serve",
+        prog=program,
         usage="%(prog)s [OPTIONS]",
-        description=_HELP,
+        description=description,
         formatter_class=RawDescriptionHelpFormatter,
     )
     given: CliSettingsSource[ArgumentParser] = CliSettingsSource(
         Settings,
-        cli_parse_args=context.args,
+        cli_parse_args=arguments,
         root_parser=parser,
         cli_kebab_case=True,
         cli_implicit_flags=True,
@@ -42,8 +63,6 @@ def serve(context: typer.Context) -> None:
         cli_avoid_json=True,
     )
     try:
-        settings = read_settings(_cli_settings_source=given)
-        check_address(settings)
+        return read_settings(_cli_settings_source=given)
     except InputError as error:
         raise typer.BadParameter(str(error)) from error
-    run(settings)

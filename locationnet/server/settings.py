@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Set
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from limits import parse as parse_rate
@@ -22,6 +24,10 @@ from locationnet.server.options import region
 from locationnet.urls import exempt_pair, host_rule, tile_template
 
 PREFIX = "LOCATIONNET_"
+# Where containers find what must not stand in their environment: a file for each setting.
+SECRETS = Path("/run/secrets")
+# Where Amazon SageMaker unpacks the model of an endpoint.
+SAGEMAKER_MODEL = Path("/opt/ml/model")
 MAX_BATCH_PHOTOS = 32
 _SHORTEST_KEY = 16
 _MIB = 1024 * 1024
@@ -280,17 +286,36 @@ def _hashed(key: str) -> str:
 
 
 def read_settings(**chosen: Any) -> Settings:
-    """Return the settings from arguments and the environment.
+    """Return the settings from arguments, the environment and the container's secrets.
+
+    A file ``/run/secrets/locationnet_api_keys`` holds what its variable would. For Amazon
+    SageMaker, a model and a port that nobody chose are those that it prepared: ``/opt/ml/model``
+    where there is one, and ``SAGEMAKER_BIND_TO_PORT``.
 
     Raises
     ------
     InputError
         A value cannot be used; the message names its variable and never holds a key.
     """
+    if SECRETS.is_dir():
+        chosen["_secrets_dir"] = SECRETS
     try:
-        return Settings(**chosen)
+        settings = Settings(**chosen)
+        if settings.sagemaker:
+            settings = Settings(**chosen, **_prepared(settings.model_fields_set))
+        return settings
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{PREFIX}{first['loc'][0]}".upper()
         reason = first.get("ctx", {}).get("error", first["msg"])
         raise InputError(f"{name}: {reason}") from None
+
+
+def _prepared(known: Set[str]) -> dict[str, Any]:
+    """Return what Amazon SageMaker has prepared, but for what is known already."""
+    prepared: dict[str, Any] = {}
+    if SAGEMAKER_MODEL.is_dir():
+        prepared["model"] = str(SAGEMAKER_MODEL)
+    if port := os.environ.get("SAGEMAKER_BIND_TO_PORT"):
+        prepared["port"] = port
+    return {name: value for name, value in prepared.items() if name not in known}

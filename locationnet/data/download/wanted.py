@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locationnet.data.commons import image_key, is_photo_hash, photo_hash
-from locationnet.data.tables import find_column, is_parquet, read_table
+from locationnet.data.streams import is_parquet
+from locationnet.data.tables import find_column, read_table
 from locationnet.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
