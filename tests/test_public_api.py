@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -71,3 +72,17 @@ def test_inference_does_not_import_mxnet_or_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "1"), ("0", "0")])
+def test_the_runtime_tells_its_maker_nothing_unless_asked_to(
+    chosen: str | None, expected: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+    if chosen is not None:
+        environment["ORT_DISABLE_TELEMETRY"] = chosen
+    code = "import locationnet.model.sessions, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == expected
