@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# ONNX Runtime would tell its maker about this machine. It reads this when it is imported, and whoever
-# imports any part of us has come through here.
+# ONNX Runtime would tell its maker about this machine. It reads this when it is imported, and
+# whoever imports any part of us has come through here.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
