@@ -111,6 +111,7 @@ def create_app(
         version=__version__,
         summary="Says where on Earth a photo was probably taken.",
         lifespan=lifespan,
+        redirect_slashes=False,  # it would send clients to whatever the Host field names
         docs_url=None,  # FastAPI's own pages load scripts from a third party
         redoc_url=None,
     )
