@@ -232,7 +232,8 @@ class Prediction:
         if not 0 < certainty <= 1:
             raise ValueError(f"the certainty is above 0 and at most 1, not {certainty}")
         shares = region.shares(self.layer)
-        prior = _conditioned(self.prior, shares, certainty, shares)
+        # A prior without a chance there has been told of another region, which still holds.
+        prior = _conditioned(self.prior, shares, certainty, self.prior)
         return replace(
             self, probabilities=_conditioned(self.probabilities, shares, certainty, prior),
             prior=prior,

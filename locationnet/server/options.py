@@ -23,8 +23,8 @@ def _split(value: object) -> object:
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         [value] = value
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",")]
-    return value
+        value = [part.strip() for part in value.split(",")]
+    return tuple(value) if isinstance(value, list) else value
 
 
 # Tuples, so that options can be a key of what was computed for them.
