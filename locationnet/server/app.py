@@ -70,7 +70,7 @@ _BUSY = {
 }
 _PROBLEMS = {
     400: "Malformed request.",
-    403: "The URL leads where this server does not go.",
+    403: "The URL leads where this server does not go, or a page of another site asks.",
     408: "The request did not arrive in time.",
     413: "The photo is too large.",
     415: "Not an image that is read: JPEG, PNG and WebP are.",
@@ -80,7 +80,7 @@ _PROBLEMS = {
     504: "The URL's server was too slow.",
 }
 _BATCH_PROBLEMS = {
-    status: text for status, text in _PROBLEMS.items() if status not in (403, 502, 504)
+    status: text for status, text in _PROBLEMS.items() if status not in (502, 504)
 }
 
 

@@ -60,7 +60,9 @@ def run(settings: Settings) -> None:
         The bundle cannot be loaded.
     """
     logs.configure()
-    _heed_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heeded
+    # To be told to stop is no failure; uvicorn raises the signal once more when it is done.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Workers that cannot start would be started again and again: a reason shows here.
     locator = load_locator(settings)
     single = settings.workers == 1
@@ -95,17 +97,8 @@ def run(settings: Settings) -> None:
 def worker_app() -> object:
     """Return the application of one of several processes."""
     logs.configure()
-    _heed_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heeded
     return app_from_environment()
-
-
-def _heed_signals() -> None:
-    """Take SIGTERM for a success, and no SIGHUP for the end, while nobody else heeds them.
-
-    uvicorn raises the signal that ended it once more when it is done.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 class _Workers(Multiprocess):

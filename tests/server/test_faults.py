@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def small(start: Start, tiny_bundle: Path, stalling: Any) -> Iterator[Any]:
     """A service with little room and little patience."""
     process = start(
         "--model", str(tiny_bundle), "--threads=1", "--queue=4", "--max-held-bytes=300000",
-        "--max-upload-bytes=200000", "--request-timeout-s=2", f"--exempt-hosts={stalling[0]}",
+        "--max-upload-bytes=200000", "--request-timeout-s=3", f"--exempt-hosts={stalling[0]}",
         "--rate-limit=100000/minute", "--fetch-timeout-s=0.7",
     )  # fmt: skip
     yield process
@@ -121,14 +121,15 @@ def test_a_client_that_leaves_before_its_turn_is_never_inferred(
     assert process.stop() == 0
 
 
-def test_a_slow_upload_is_408(small: Any, make_photo: Make) -> None:
-    with _upload(small.client.port, make_photo(), 10) as connection:
+def test_a_slow_upload_is_408(small: Any) -> None:
+    connections = []
+    for kind in (b"image/jpeg", b"application/json", b"multipart/form-data; boundary=b"):
+        head = HEAD.replace(b"image/jpeg", kind) + b"Content-Length: 50\r\n\r\n--b\r\n"
+        connections.append(socket.create_connection(("127.0.0.1", small.client.port), timeout=60))
+        connections[-1].sendall(head)
+    for connection in connections:
         assert _status(connection) == 408
-    for kind in ("application/json", "multipart/form-data; boundary=b"):
-        head = HEAD.replace(b"image/jpeg", kind.encode()) + b"Content-Length: 50\r\n\r\n--b\r\n"
-        with socket.create_connection(("127.0.0.1", small.client.port), timeout=60) as connection:
-            connection.sendall(head)
-            assert _status(connection) == 408
+        connection.close()
 
 
 def test_a_remote_server_that_stalls_is_504_and_a_client_that_leaves_ends_the_fetch(
@@ -167,21 +168,14 @@ def test_a_full_queue_is_503_at_once(small: Any, make_photo: Make) -> None:
 
 
 def test_more_bytes_than_may_be_held_are_503_and_given_back(small: Any) -> None:
-    large = bytes(190_000)
-    with (
-        _upload(small.client.port, large, 180_000),
-        _upload(small.client.port, large, 100_000) as second,
-    ):
-
-        def refused() -> bool:
-            reply = small.client.raw(bytes(60_000))
-            if reply.status == 503:
-                assert reply.headers["retry-after"] == "1"
-            return bool(reply.status == 503)
-
-        small.wait_for(refused, "refusal", seconds=1)
-        second.close()
-    small.wait_for(lambda: small.client.raw(large).status == 415, "room")
+    large, client = bytes(190_000), small.client
+    with _upload(client.port, large, 180_000), _upload(client.port, large, 100_000):
+        small.wait_for(lambda: _figure(client, "locationnet_queue_photos") == 2, "arrival")
+        time.sleep(0.3)  # until what was sent is read
+        reply = client.raw(bytes(60_000))
+        assert reply.status == 503
+        assert reply.headers["retry-after"] == "1"
+    small.wait_for(lambda: client.raw(large).status == 415, "room")
 
 
 def test_forwarded_addresses_are_believed_of_named_proxies_only(
@@ -218,9 +212,12 @@ def test_a_full_disk_under_the_log_stops_no_answer(
 def test_a_worker_that_is_killed_comes_back_while_the_others_answer(
     start: Start, tiny_bundle: Path, make_photo: Make
 ) -> None:
-    process = start("--model", str(tiny_bundle), "--workers=2", "--queue=5")
+    process = start("--model", str(tiny_bundle), "--workers=2")
     photo, client = make_photo(), process.client
-    before = process.wait_for(lambda: len(process.workers) == 2 and process.workers, "two workers")
+    answering = lambda count: process.log.count("the model answers") == count  # noqa: E731
+    process.wait_for(lambda: answering(2), "two workers")
+    before = process.workers
+    assert len(before) == 2
     # Both hold photos when one of them dies.
     uploads = [_upload(client.port, photo, 5) for _ in range(6)]
     for one in uploads:
@@ -230,15 +227,12 @@ def test_a_worker_that_is_killed_comes_back_while_the_others_answer(
     os.kill(victim, signal.SIGKILL)
     answered = 0
     while len(process.workers - {victim}) < 2:
-        try:
+        with suppress(OSError):  # it was in the dead one's hands
             answered += client.raw(photo).status == 200
-        except OSError:
-            pass  # it was in the dead one's hands
     assert answered
     for one in uploads:
         one.__exit__(None, None, None)
-    restarted = lambda: process.log.count("the model answers") == 3  # noqa: E731
-    process.wait_for(restarted, "a new worker")
+    process.wait_for(lambda: answering(3), "a new worker")
     # What the dead one was dealing with is dealt with by nobody.
     process.wait_for(lambda: _figure(client, "locationnet_queue_photos") == 0, "forgetting")
     assert {client.raw(photo).status for _ in range(10)} == {200}
@@ -250,9 +244,9 @@ def test_a_worker_that_is_killed_comes_back_while_the_others_answer(
 
 def _copy(bundle: Path, target: Path) -> None:
     """Put a bundle where another one is, file by file, the manifest last."""
-    for name in sorted(os.listdir(bundle), key=lambda name: name == "manifest.json"):
-        shutil.copyfile(bundle / name, target / f".{name}")
-        (target / f".{name}").replace(target / name)
+    for source in sorted(bundle.iterdir(), key=lambda path: path.name == "manifest.json"):
+        shutil.copyfile(source, target / f".{source.name}")
+        (target / f".{source.name}").replace(target / source.name)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -313,6 +307,8 @@ def test_what_is_in_flight_ends_and_nothing_new_begins(
 ) -> None:
     process = start("--model", str(tiny_bundle), f"--workers={workers}")
     photo, port = make_photo(), process.client.port
+    started = lambda: process.log.count("the model answers") == workers  # noqa: E731
+    process.wait_for(started, "all workers")
     uploads = [_upload(port, photo, 5) for _ in range(4)]
     connections = [one.__enter__() for one in uploads]
     process.wait_for(lambda: _figure(process.client, "locationnet_queue_photos") == 4, "arrival")
