@@ -111,9 +111,11 @@ class Sender:
 def tally(port: int, numbers: range) -> Iterator[tuple[int, int]]:
     """Send one damaged photo for each number; yield the number and the status."""
     photos, sender = seeds(), Sender(port)
-    for number in numbers:
-        yield number, sender.status(damaged(photos, number))
-    sender.close()
+    try:
+        for number in numbers:
+            yield number, sender.status(damaged(photos, number))
+    finally:
+        sender.close()
 
 
 def main() -> None:

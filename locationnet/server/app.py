@@ -79,9 +79,7 @@ _PROBLEMS = {
     502: "The URL's server failed.",
     504: "The URL's server was too slow.",
 }
-_BATCH_PROBLEMS = {
-    status: text for status, text in _PROBLEMS.items() if status not in (502, 504)
-}
+_BATCH_PROBLEMS = {status: text for status, text in _PROBLEMS.items() if status not in (502, 504)}
 
 
 def create_app(

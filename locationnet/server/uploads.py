@@ -102,6 +102,16 @@ async def read_photos(
     raise Problem(415, "send application/json with urls, or multipart/form-data with files")
 
 
+class _FormParser(MultiPartParser):
+    """Starlette's parser, which drops a last part that is cut off, and says nothing of it."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        """Note that the closing boundary has come."""
+        self.ended = True
+
+
 def check_photo(photo: bytes, max_bytes: int) -> None:
     """Raise a `Problem` where a photo is empty or larger than the limit."""
     if not photo:
@@ -145,10 +155,12 @@ async def _read_form(
     most = files * (max_bytes + _MULTIPART_OVERHEAD)
     stream = _capped(request, most, "photo" if files == 1 else "form", account)
     names = Options.model_fields
-    parser = MultiPartParser(request.headers, stream, max_files=files, max_fields=_MAX_FIELDS)
+    parser = _FormParser(request.headers, stream, max_files=files, max_fields=_MAX_FIELDS)
     parser.spool_max_size = most  # beyond it, it would write to the disk
     try:
         form = await parser.parse()
+        if not parser.ended:
+            raise MultiPartException("the last boundary is missing")
     except (MultiPartException, UnicodeError) as error:  # some charsets raise the latter
         many = "one part" if files == 1 else f"up to {files} parts"
         raise Problem(400, f"expected multipart form data with {many} named file") from error

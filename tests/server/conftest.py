@@ -196,11 +196,19 @@ class Process:
     """``locationnet serve`` as a user would start it."""
 
     def __init__(
-        self, log: Path, *arguments: str, port: int | None = None, **environment: str
+        self,
+        log: Path,
+        *arguments: str,
+        port: int | None = None,
+        before: str = "",
+        **environment: str,
     ) -> None:
-        """Start it; its log goes into a file, or to ``/dev/full`` with a port given to ask at."""
+        """Start it; its log goes into a file, or to ``/dev/full`` with a port given to ask at.
+
+        Code of `before` runs first.
+        """
         self._log = log
-        code = "from locationnet.cli import main; main()"
+        code = f"{before}\nfrom locationnet.cli import main; main()"
         command = [sys.executable, "-c", code, "serve", "--port", str(port or 0), *arguments]
         with (Path("/dev/full") if port else log).open("wb") as file:
             self._process = subprocess.Popen(
@@ -287,9 +295,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pr
     """Start ``locationnet serve`` with arguments and environment variables."""
     started: list[Process] = []
 
-    def run(*arguments: str, port: int | None = None, **environment: str) -> Process:
+    def run(*arguments: str, **how: Any) -> Process:
         log = tmp_path_factory.mktemp("serve") / "log.txt"
-        process = Process(log, *arguments, port=port, **environment)
+        process = Process(log, *arguments, **how)
         started.append(process)
         return process
 

@@ -93,7 +93,7 @@ def test_all_keys_are_compared_in_constant_time(
         compared.append((len(own), len(known)))
         return own == known
 
-    monkeypatch.setattr(access.hmac, "compare_digest", watch)
+    monkeypatch.setattr("locationnet.server.access.hmac.compare_digest", watch)
     for key in (KEY, "x", "wrong" * 100):
         compared.clear()
         _ask(guarded, make_photo(), X_API_Key=key)
@@ -171,7 +171,7 @@ def test_loopback_has_no_other_name(client: Any, make_photo: Make, host: str) ->
 
 def test_a_server_answers_by_the_address_that_it_listens_on() -> None:
     for host, own in (("127.0.0.2", "127.0.0.2"), ("::1", "[::1]"), ("localhost", "localhost")):
-        checked = access.Access(lambda *_: None, read_settings(host=host))  # type: ignore[arg-type,return-value]
+        checked = access.Access(lambda *_: None, read_settings(host=host))  # type: ignore[arg-type]
         assert own in checked._names
 
 
@@ -191,7 +191,7 @@ def test_a_name_that_never_fits_is_refused(name: str) -> None:
 
 def test_beyond_loopback_any_name_will_do_unless_some_are_given() -> None:
     reached = read_settings(host="0.0.0.0", api_keys=KEY)
-    assert not access.Access(lambda *_: None, reached)._names  # type: ignore[arg-type,return-value]
+    assert not access.Access(lambda *_: None, reached)._names  # type: ignore[arg-type]
 
 
 def test_which_addresses_are_loopback() -> None:

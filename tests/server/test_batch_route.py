@@ -101,6 +101,19 @@ def test_a_batch_is_1_to_32(client: Any, make_photo: Make) -> None:
         assert reply.problem
 
 
+def test_a_form_that_is_cut_off_is_400_and_not_a_shorter_batch(
+    client: Any, make_photo: Make
+) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    body = part + make_photo() + b"\r\n" + part + make_photo()
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    for end in (b"", b"\r\n", b"\r\n--b"):
+        reply = client.ask("POST", BATCH, body + end, kind)
+        assert reply.status == 400
+        assert reply.problem
+    assert client.ask("POST", BATCH, body + b"\r\n--b--\r\n", kind).status == 200
+
+
 def test_another_kind_of_body_is_415(client: Any, make_photo: Make) -> None:
     reply = client.ask("POST", BATCH, make_photo(), {"Content-Type": "image/jpeg"})
     assert reply.status == 415

@@ -96,7 +96,7 @@ def test_a_new_model_never_answers_with_the_old_ones_words(
             for step in range(4):
                 if step == 2:
                     await service.reload()
-                answer = await service.answer_one(Request(), Options(), read)  # type: ignore[arg-type]
+                answer = await service.answer_one(Request(), Options.model_validate({}), read)  # type: ignore[arg-type]
                 versions.append(answer["model"]["version"])
             assert service._queue.inside == 0
             assert service._memory.held == 0

@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from locationnet.server.run import GRACE_S
+
 Make = Callable[..., bytes]
 Start = Callable[..., Any]
 HEAD = b"POST /locate HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
@@ -31,6 +33,11 @@ def _figure(client: Any, name: str) -> float:
     text = client.get("/metrics").body.decode()
     samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
     return float(sum(sample.value for sample in samples if sample.name == name))
+
+
+def _answering(process: Any) -> int:
+    """Return how many times a model has come to answer."""
+    return int(process.log.count("the model answers"))
 
 
 @contextmanager
@@ -98,8 +105,7 @@ def test_the_photo_of_a_client_that_leaves_is_never_inferred(small: Any, make_ph
     for sent in (0, 1, len(photo) // 2, len(photo) - 1):
         with _upload(small.client.port, photo, sent):
             pass
-    inside = lambda: _figure(small.client, "locationnet_queue_photos")  # noqa: E731
-    small.wait_for(lambda: inside() == 0, "leaving")
+    small.wait_for(lambda: _figure(small.client, "locationnet_queue_photos") == 0, "leaving")
     assert _figure(small.client, "locationnet_batch_photos_sum") == before
     assert small.client.raw(photo).status == 200
 
@@ -214,8 +220,7 @@ def test_a_worker_that_is_killed_comes_back_while_the_others_answer(
 ) -> None:
     process = start("--model", str(tiny_bundle), "--workers=2")
     photo, client = make_photo(), process.client
-    answering = lambda count: process.log.count("the model answers") == count  # noqa: E731
-    process.wait_for(lambda: answering(2), "two workers")
+    process.wait_for(lambda: _answering(process) == 2, "two workers")
     before = process.workers
     assert len(before) == 2
     # Both hold photos when one of them dies.
@@ -232,7 +237,7 @@ def test_a_worker_that_is_killed_comes_back_while_the_others_answer(
     assert answered
     for one in uploads:
         one.__exit__(None, None, None)
-    process.wait_for(lambda: answering(3), "a new worker")
+    process.wait_for(lambda: _answering(process) == 3, "a new worker")
     # What the dead one was dealing with is dealt with by nobody.
     process.wait_for(lambda: _figure(client, "locationnet_queue_photos") == 0, "forgetting")
     assert {client.raw(photo).status for _ in range(10)} == {200}
@@ -307,8 +312,7 @@ def test_what_is_in_flight_ends_and_nothing_new_begins(
 ) -> None:
     process = start("--model", str(tiny_bundle), f"--workers={workers}")
     photo, port = make_photo(), process.client.port
-    started = lambda: process.log.count("the model answers") == workers  # noqa: E731
-    process.wait_for(started, "all workers")
+    process.wait_for(lambda: _answering(process) == workers, "all workers")
     uploads = [_upload(port, photo, 5) for _ in range(4)]
     connections = [one.__enter__() for one in uploads]
     process.wait_for(lambda: _figure(process.client, "locationnet_queue_photos") == 4, "arrival")
@@ -341,8 +345,9 @@ def test_the_end_does_not_wait_for_ever(
     pair, come = stalling
     process = start(
         "--model", str(tiny_bundle), f"--exempt-hosts={pair}", "--request-timeout-s=1000",
-        "--fetch-timeout-s=1000",
+        "--fetch-timeout-s=1000", before="import locationnet.server.run as r; r.GRACE_S = 1",
     )  # fmt: skip
+    assert GRACE_S <= 20
     count = len(come)
     body = json.dumps({"url": f"http://{pair}/photo.jpg"}).encode()
     head = HEAD.replace(b"image/jpeg", b"application/json")

@@ -24,6 +24,7 @@ def fuzz() -> ModuleType:
     return module
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of broken metadata
 def test_damaged_photos_are_answered(client: Any, fuzz: ModuleType) -> None:
     counts: Counter[int] = Counter()
     for number, status in fuzz.tally(client.port, range(3000)):
@@ -41,6 +42,8 @@ def test_the_same_seed_damages_alike(fuzz: ModuleType) -> None:
     assert len(set(damaged)) > 150
 
 
+# The parser forgets the file of a part that is cut off; it was in memory only.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_damaged_forms_are_answered(client: Any, make_photo: Any) -> None:
     chance = random.Random(1)
     part = b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
