@@ -111,6 +111,11 @@ class _FormParser(MultiPartParser):
         """Note that the closing boundary has come."""
         self.ended = True
 
+    def close(self) -> None:
+        """Free the files, also those of parts that are cut off."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 def check_photo(photo: bytes, max_bytes: int) -> None:
     """Raise a `Problem` where a photo is empty or larger than the limit."""
@@ -161,10 +166,6 @@ async def _read_form(
         form = await parser.parse()
         if not parser.ended:
             raise MultiPartException("the last boundary is missing")
-    except (MultiPartException, UnicodeError) as error:  # some charsets raise the latter
-        many = "one part" if files == 1 else f"up to {files} parts"
-        raise Problem(400, f"expected multipart form data with {many} named file") from error
-    try:
         photos: list[bytes] = []
         fields: dict[str, list[str]] = {}
         for name, value in form.multi_items():
@@ -174,8 +175,11 @@ async def _read_form(
                 fields.setdefault(name, []).append(value)
             else:
                 raise Problem(400, "expected parts named file, and fields that are options")
+    except (MultiPartException, UnicodeError) as error:  # some charsets raise the latter
+        many = "one part" if files == 1 else f"up to {files} parts"
+        raise Problem(400, f"expected multipart form data with {many} named file") from error
     finally:
-        await form.close()
+        parser.close()
     if not photos:
         raise Problem(400, "expected a part named file")
     # A list may be given part by part, as in a query.

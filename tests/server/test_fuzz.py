@@ -42,8 +42,6 @@ def test_the_same_seed_damages_alike(fuzz: ModuleType) -> None:
     assert len(set(damaged)) > 150
 
 
-# The parser forgets the file of a part that is cut off; it was in memory only.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_damaged_forms_are_answered(client: Any, make_photo: Any) -> None:
     chance = random.Random(1)
     part = b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
