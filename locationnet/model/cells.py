@@ -41,14 +41,12 @@ class CellLayer:
         The cells.
     names
         Their place names, in class order.
-    min_radius_km
-        No radius over these cells is reported smaller than this (coarse mode); kilometres.
     """
 
     grid: Grid
     names: CellNames
-    min_radius_km: float = 0.0
-    _coarser: dict[float, tuple[CellLayer, NDArray[np.int64]]] = field(default_factory=dict)
+    # By level and not by width: there are endless widths, and strangers choose them.
+    _coarser: dict[int, tuple[CellLayer, NDArray[np.int64]]] = field(default_factory=dict)
 
     def best_class(self, probabilities: FloatArray) -> int:
         """Return the cell whose centroid has the highest expected GeoScore.
@@ -109,14 +107,14 @@ class CellLayer:
         -------
         CellLayer, int64 (classes,)
         """
-        if km not in self._coarser:
-            self._coarser[km] = self._make_coarser(km)
-        return self._coarser[km]
-
-    def _make_coarser(self, km: float) -> tuple[CellLayer, NDArray[np.int64]]:
-        ids = self.grid.ids
         width = _MIN_WIDTH_RADIANS * sphere.EARTH_RADIUS_KM
         level = int(np.clip(np.floor(np.log2(width / km)), 0, 30))
+        if level not in self._coarser:
+            self._coarser[level] = self._make_coarser(level)
+        return self._coarser[level]
+
+    def _make_coarser(self, level: int) -> tuple[CellLayer, NDArray[np.int64]]:
+        ids = self.grid.ids
         fine = self.grid.levels > level
         ancestors = ids.copy()
         ancestors[fine] = s2.parent_ids(ids[fine], level)
@@ -124,9 +122,7 @@ class CellLayer:
         lat, lng = s2.centers(coarse_ids)
         country = _majority(classes, np.asarray(self.names.country), len(coarse_ids))
         nothing = [""] * len(coarse_ids)
-        layer = CellLayer(
-            Grid(coarse_ids, lat, lng), CellNames(nothing, nothing, country), min_radius_km=km
-        )
+        layer = CellLayer(Grid(coarse_ids, lat, lng), CellNames(nothing, nothing, country))
         return layer, classes.astype(np.int64)
 
     @cached_property

@@ -120,8 +120,11 @@ def _sums(groups: Indices, vectors: FloatArray, count: int) -> FloatArray:
 
 
 def _directions(sums: FloatArray) -> Float32Array:
+    # Probabilities may be so small that their squares are none.
+    largest = np.abs(sums).max(axis=1, keepdims=True)
+    sums = sums / np.where(largest > 0, largest, 1)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return _short(sums / np.maximum(lengths, np.finfo(float).tiny))
+    return _short(sums / np.where(lengths > 0, lengths, 1))
 
 
 def _scores(cosines: Float32Array) -> Float32Array:

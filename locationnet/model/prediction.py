@@ -93,6 +93,8 @@ class Prediction:
         Answers that hold less information than this abstain.
     evidence
         What moved the answer, strongest first; empty where the bundle cannot say.
+    min_radius_km
+        No radius is reported smaller than this (coarse mode); kilometres.
     """
 
     layer: CellLayer
@@ -101,6 +103,7 @@ class Prediction:
     top_k: int = 5
     abstain_below_bits: float = 0.0
     evidence: tuple[Evidence, ...] = ()
+    min_radius_km: float = 0.0
 
     @property
     def grid(self) -> Grid:
@@ -207,6 +210,7 @@ class Prediction:
             totals(classes, self.prior, count),
             self.top_k,
             self.abstain_below_bits,
+            min_radius_km=max(km, self.min_radius_km),
         )
 
     def within(self, region: Region, certainty: float = 1.0) -> Prediction:
@@ -228,7 +232,8 @@ class Prediction:
         if not 0 < certainty <= 1:
             raise ValueError(f"the certainty is above 0 and at most 1, not {certainty}")
         shares = region.shares(self.layer)
-        prior = _conditioned(self.prior, shares, certainty, shares)
+        # A prior without a chance there has been told of another region, which still holds.
+        prior = _conditioned(self.prior, shares, certainty, self.prior)
         return replace(
             self, probabilities=_conditioned(self.probabilities, shares, certainty, prior),
             prior=prior,
@@ -266,7 +271,7 @@ class Prediction:
 
     def _radii_km(self, *shares: float) -> list[float]:
         found = self.layer.radii_km(self.best.class_index, self.probabilities, shares)
-        return [max(one, self.layer.min_radius_km) for one in found]
+        return [max(one, self.min_radius_km) for one in found]
 
     def _place(self, rank: int, index: int) -> Place:
         grid = self.grid

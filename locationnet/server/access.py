@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import math
 import time
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 
 from limits import parse as parse_rate
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from locationnet.server.problems import Problem
 from locationnet.server.settings import Settings
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # What does work for whoever asks, and what tells of others' work.
 PROTECTED = frozenset({"/locate", "/locate/batch", "/invocations", "/metrics"})
 _SAGEMAKER = frozenset({"/ping", "/invocations"})
@@ -38,7 +39,10 @@ def is_loopback(host: str) -> bool:
 
 
 class Access:
-    """Middleware that lets a request through or answers why not: 400, 401, 404 or 429.
+    """Middleware that lets a request through or answers why not: 400, 401, 403, 404 or 429.
+
+    A request that brings several photos pays for all but the first by awaiting
+    ``scope["state"]["pay"](photos)`` once it knows how many there are.
 
     Parameters
     ----------
@@ -54,7 +58,9 @@ class Access:
         self._sagemaker = settings.sagemaker
         names = settings.server_names
         if not names and is_loopback(settings.host) and not settings.sagemaker:
-            names = LOOPBACK_NAMES
+            own = f"[{settings.host}]" if ":" in settings.host else settings.host
+            names = (*LOOPBACK_NAMES, own)
+        self._origins = frozenset(settings.cors_origins)
         self._names = frozenset(names)
         self._rate = parse_rate(settings.rate_limit) if settings.rate_limit else None
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
@@ -80,8 +86,16 @@ class Access:
             return
         if path not in PROTECTED or scope["method"] == "OPTIONS":
             return
+        if _is_foreign(headers) and headers.get("origin") not in self._origins:
+            # It could not read the answer, but it could keep this server busy.
+            raise Problem(403, "pages of other sites may not ask this server")
         who = self._identify(headers) if self._keys else _address(scope)
-        if self._rate and path != "/metrics" and not await self._limiter.hit(self._rate, who):
+        if self._rate and path != "/metrics":
+            await self._pay(who, 1)
+            scope.setdefault("state", {})["pay"] = partial(self._pay, who)
+
+    async def _pay(self, who: str, photos: int) -> None:
+        if self._rate and not await self._limiter.hit(self._rate, who, cost=photos):
             reset, _ = await self._limiter.get_window_stats(self._rate, who)
             wait = max(1, math.ceil(reset - time.time()))
             raise Problem(
@@ -104,6 +118,11 @@ class Access:
         return own.decode()
 
 
+def _is_foreign(headers: Headers) -> bool:
+    """Say whether a browser says that a page of another origin asks; others say nothing."""
+    return headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+
 def _name(host: str) -> str:
     """Return the name in a Host field without its port."""
     name, colon, port = host.rpartition(":")
@@ -118,5 +137,7 @@ def _address(scope: Scope) -> str:
     except ValueError:
         return "unknown"
     if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
         return str(IPv6Address(int(address) >> 64 << 64))
     return str(address)

@@ -6,7 +6,7 @@ Knows nothing of HTTP but how to refuse; whoever is let in has to leave again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from locationnet.server.problems import Problem
@@ -27,12 +27,15 @@ class Queue:
     ----------
     limit
         How many may be inside.
+    observe
+        Called with how many are inside whenever that changes.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, observe: Callable[[int], None] = lambda _: None) -> None:
         self.limit = limit
         self.inside = 0
-        # Seconds that a photo has lately taken from the queue's pace; see `left`.
+        self._observe = observe
+        # Seconds between two answers, lately.
         self._pace_s = 0.05
 
     @contextmanager
@@ -46,8 +49,8 @@ class Queue:
         """
         if self.inside + photos > self.limit:
             raise Overloaded(self.inside * self._pace_s)
-        self.inside += photos
-        ticket = Ticket(self, photos)
+        self._move(photos)
+        ticket = Ticket(self._move, photos)
         try:
             yield ticket
         finally:
@@ -58,18 +61,23 @@ class Queue:
         pace = seconds / max(1, self.inside)
         self._pace_s += (pace - self._pace_s) / 16
 
+    def _move(self, photos: int) -> None:
+        self.inside += photos
+        self._observe(self.inside)
+
 
 class Ticket:
     """The places that one request has in a `Queue`."""
 
-    def __init__(self, queue: Queue, photos: int) -> None:
-        self._queue = queue
+    def __init__(self, move: Callable[[int], None], photos: int) -> None:
+        self._move = move
         self._photos = photos
 
     def keep(self, photos: int) -> None:
         """Give back the places that are more than so many."""
-        self._queue.inside -= max(0, self._photos - photos)
-        self._photos = min(self._photos, photos)
+        if photos < self._photos:
+            self._move(photos - self._photos)
+            self._photos = photos
 
 
 class Memory:
@@ -107,10 +115,15 @@ class Account:
 
         Raises
         ------
+        Problem
+            413: these alone would be more than may be held.
         Overloaded
             All requests together hold too many.
         """
-        if self._memory.held + count > self._memory.limit:
+        limit = self._memory.limit
+        if self._held + count > limit:
+            raise Problem(413, f"the request holds more than {limit} bytes of photos")
+        if self._memory.held + count > limit:
             raise Overloaded(1)
         self._memory.held += count
         self._held += count

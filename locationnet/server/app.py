@@ -70,7 +70,7 @@ _BUSY = {
 }
 _PROBLEMS = {
     400: "Malformed request.",
-    403: "The URL leads where this server does not go.",
+    403: "The URL leads where this server does not go, or a page of another site asks.",
     408: "The request did not arrive in time.",
     413: "The photo is too large.",
     415: "Not an image that is read: JPEG, PNG and WebP are.",
@@ -79,9 +79,7 @@ _PROBLEMS = {
     502: "The URL's server failed.",
     504: "The URL's server was too slow.",
 }
-_BATCH_PROBLEMS = {
-    status: text for status, text in _PROBLEMS.items() if status not in (403, 502, 504)
-}
+_BATCH_PROBLEMS = {status: text for status, text in _PROBLEMS.items() if status not in (502, 504)}
 
 
 def create_app(
@@ -111,6 +109,7 @@ def create_app(
         version=__version__,
         summary="Says where on Earth a photo was probably taken.",
         lifespan=lifespan,
+        redirect_slashes=False,  # it would send clients to whatever the Host field names
         docs_url=None,  # FastAPI's own pages load scripts from a third party
         redoc_url=None,
     )

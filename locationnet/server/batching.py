@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -68,6 +68,7 @@ class Batcher(Generic[Item, Result]):
         self._expecting = expecting
         self._observe = observe
         self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._closed = False
         self._arrived = asyncio.Event()
         self._turn = asyncio.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="infer")
@@ -80,19 +81,23 @@ class Batcher(Generic[Item, Result]):
         ------
         Exception
             Whatever computing its batch raised.
+        CancelledError
+            The batcher is closed.
         """
+        if self._closed:
+            raise asyncio.CancelledError
         answer: asyncio.Future[Timed[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(item, perf_counter(), answer))
         self._arrived.set()
         return await answer
 
     async def close(self) -> None:
-        """Stop; items that still wait are cancelled."""
+        """Stop; items that still wait, or are being computed, are cancelled."""
+        self._closed = True
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        for one in self._waiting:
-            one.answer.cancel()
+        _cancel(self._waiting)
         self._pool.shutdown(wait=False)
 
     async def _work(self) -> None:
@@ -106,22 +111,30 @@ class Batcher(Generic[Item, Result]):
                 continue
             self._observe(len(batch))
             start = perf_counter()
+            items = [one.item for one in batch]
             try:
-                results = await loop.run_in_executor(
-                    self._pool, self._compute, [one.item for one in batch]
-                )
+                results = await loop.run_in_executor(self._pool, self._compute, items)
+                ran = perf_counter() - start
+                for one, result in zip(batch, results, strict=True):
+                    if not one.answer.done():
+                        one.answer.set_result(Timed(result, start - one.since, ran))
             except Exception as error:
                 for one in batch:
                     if not one.answer.done():
                         one.answer.set_exception(error)
-                continue
-            ran = perf_counter() - start
-            for one, result in zip(batch, results, strict=True):
-                if not one.answer.done():
-                    one.answer.set_result(Timed(result, start - one.since, ran))
+            finally:
+                _cancel(batch)
 
     async def _gather(self) -> list[_Waiting[Item, Result]]:
         batch: list[_Waiting[Item, Result]] = []
+        try:
+            await self._fill(batch)
+        except asyncio.CancelledError:
+            _cancel(batch)
+            raise
+        return batch
+
+    async def _fill(self, batch: list[_Waiting[Item, Result]]) -> None:
         until = 0.0
         while True:
             while self._waiting and len(batch) < self._size:
@@ -130,11 +143,18 @@ class Batcher(Generic[Item, Result]):
                     batch.append(one)
                     until = until or perf_counter() + self._wait_s
             if len(batch) == self._size or (batch and not self._expecting()):
-                return batch
+                return
             self._arrived.clear()
+            # Without a first item there is no hurry.
+            left = max(0.0, until - perf_counter()) if batch else None
             try:
-                # Without a first item there is no hurry.
-                left = until - perf_counter() if batch else None
-                await asyncio.wait_for(self._arrived.wait(), left)
+                # Not `wait_for`, which forgets a cancellation that comes as the wait ends.
+                async with asyncio.timeout(left):
+                    await self._arrived.wait()
             except TimeoutError:
-                return batch
+                return
+
+
+def _cancel(batch: Iterable[_Waiting[Any, Any]]) -> None:
+    for one in batch:
+        one.answer.cancel()  # nothing happens to those that are done

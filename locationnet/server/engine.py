@@ -136,24 +136,15 @@ class Engine:
             No cell lies in the region that it names.
         """
         wanted = refined(prediction, options, self._bounds, self._min_radius_km)
-        before = self._prior(options.top_k, options.coarse_km, options.region, options.certainty)
-        found = answer(self.locator.bundle, wanted, before)
+        found = answer(self.locator.bundle, wanted, self._prior(options))
         if not options.explain:
             del found["evidence"]
         if options.heatmap:
             found["heatmap"] = heatmap(wanted)
         return found
 
-    def _prior_of(
-        self, top_k: int, coarse_km: float | None, region: Region, certainty: float
-    ) -> Prediction:
-        prior = self.locator.prior(top_k)
-        if self._bounds:
-            prior = prior.within(self._bounds)
-        if region:
-            prior = prior.within(region, certainty)
-        coarse = max(coarse_km or 0, self._min_radius_km)
-        return prior.coarse(coarse) if coarse else prior
+    def _prior_of(self, options: Options) -> Prediction:
+        return refined(self.locator.prior(), options, self._bounds, self._min_radius_km)
 
     async def close(self) -> None:
         """Stop the threads; what still waits is cancelled."""

@@ -72,7 +72,8 @@ def note(message: str, level: int = logging.INFO, **fields: Any) -> None:
 class Observed:
     """Middleware that gives each request an id, and counts and logs what came of it.
 
-    What a request's own code puts into ``scope["state"]["log"]`` is logged with it.
+    The id is in ``scope["state"]["request_id"]``; what a request's own code puts into
+    ``scope["state"]["log"]`` is logged with it.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -87,7 +88,7 @@ class Observed:
         start, status = perf_counter(), 0
         request_id = uuid.uuid4().hex
         fields: dict[str, Any] = {}
-        scope.setdefault("state", {})["log"] = fields
+        scope.setdefault("state", {}).update(log=fields, request_id=request_id)
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -109,9 +110,7 @@ class Observed:
                 note(
                     "request",
                     request_id=request_id,
-                    method=scope["method"]
-                    if scope["method"] in ("GET", "HEAD", "POST")
-                    else "other",
+                    method=scope["method"] if scope["method"] in _METHODS else "other",
                     path=path,
                     status=status,
                     ms=round(1000 * duration, 1),

@@ -5,6 +5,7 @@ Knows predictions; nothing of photos or of HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -22,13 +23,14 @@ def _split(value: object) -> object:
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         [value] = value
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",")]
-    return value
+        value = [part.strip() for part in value.split(",")]
+    return tuple(value) if isinstance(value, list) else value
 
 
-_Countries = Annotated[list[str], BeforeValidator(_split), Field(max_length=250)]
-_Box = Annotated[list[float], BeforeValidator(_split), Field(min_length=4, max_length=4)]
-_Circle = Annotated[list[float], BeforeValidator(_split), Field(min_length=3, max_length=3)]
+# Tuples, so that options can be a key of what was computed for them.
+_Countries = Annotated[tuple[str, ...], BeforeValidator(_split), Field(max_length=250)]
+_Box = Annotated[tuple[float, ...], BeforeValidator(_split), Field(min_length=4, max_length=4)]
+_Circle = Annotated[tuple[float, ...], BeforeValidator(_split), Field(min_length=3, max_length=3)]
 
 
 class Options(BaseModel):
@@ -80,7 +82,7 @@ class Options(BaseModel):
 
 
 def region(
-    countries: list[str] | None, bbox: list[float] | None, near: list[float] | None
+    countries: Sequence[str] | None, bbox: Sequence[float] | None, near: Sequence[float] | None
 ) -> Region:
     """Return a region from its plain values; see `Region`."""
     box = (bbox[0], bbox[1], bbox[2], bbox[3]) if bbox else None
@@ -112,9 +114,11 @@ def refined(
     prediction = replace(prediction, top_k=options.top_k)
     if bounds:
         prediction = prediction.within(bounds)
+    if min_radius_km:
+        # Before the request's region: one that cut a coarse cell in two would tell them apart.
+        prediction = prediction.coarse(min_radius_km)
     if options.region:
         prediction = prediction.within(options.region, options.certainty)
-    coarse = max(options.coarse_km or 0, min_radius_km)
-    if coarse:
-        prediction = prediction.coarse(coarse)
+    if options.coarse_km is not None and options.coarse_km > min_radius_km:
+        prediction = prediction.coarse(options.coarse_km)
     return prediction

@@ -82,6 +82,23 @@ def as_problem(error: Exception) -> Problem | None:
     return None if status is None else Problem(status, str(error))
 
 
+def bug(error: Exception, request_id: str) -> Problem:
+    """Return what a client is told of a bug, and log the place but not the data.
+
+    An exception's message can hold what the client sent, so only its type and the lines of code
+    that it passed through are logged.
+    """
+    places = [
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    logger.error(
+        "%s at %s", type(error).__name__, " < ".join(reversed(places[-8:])),
+        extra={"fields": {"request_id": request_id}},
+    )  # fmt: skip
+    return Problem(500, "an error of the server, not of the request")
+
+
 def invalid(error: RequestValidationError | ValidationError) -> Problem:
     """Return 422 where all that is wrong is that a number is out of range, otherwise 400."""
     found = error.errors()
@@ -96,11 +113,7 @@ def invalid(error: RequestValidationError | ValidationError) -> Problem:
 
 
 class CatchAll:
-    """Middleware for bugs: the client gets a plain 500, the log the place but not the data.
-
-    An exception's message can hold what the client sent, so only its type and the lines of code
-    that it passed through are logged.
-    """
+    """Middleware for bugs: the client gets a plain 500; see `bug`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -119,15 +132,9 @@ class CatchAll:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            places = [
-                f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
-                for frame in traceback.extract_tb(error.__traceback__)
-            ]
-            logger.error("%s at %s", type(error).__name__, " < ".join(reversed(places[-8:])))
+            problem = bug(error, scope["state"]["request_id"])
             if not started:
-                await Problem(500, "an error of the server, not of the request").response()(
-                    scope, receive, send
-                )
+                await problem.response()(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

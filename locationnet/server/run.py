@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors import Multiprocess
 
 from locationnet.errors import InputError
-from locationnet.model.bundle import Bundle
 from locationnet.server import logs, metrics
 from locationnet.server.access import is_loopback
 from locationnet.server.app import app_from_environment, create_app, load_locator
@@ -26,7 +27,7 @@ from locationnet.server.settings import PREFIX, Settings
 # period is 30 seconds, a SageMaker container's too.
 GRACE_S = 20
 # A worker that says nothing for so long is taken for dead.
-_SILENCE_S = 60
+_SILENCE_S = 15
 _MAX_HEADER_BYTES = 16 * 1024
 
 
@@ -50,8 +51,8 @@ def check_address(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Answer requests until told to stop.
 
-    SIGTERM and SIGINT let what is in flight end, for up to 20 seconds; SIGHUP loads the bundle
-    anew.
+    SIGTERM and SIGINT let what is in flight end, for up to 20 seconds, and it returns; SIGHUP loads
+    the bundle anew.
 
     Raises
     ------
@@ -59,15 +60,17 @@ def run(settings: Settings) -> None:
         The bundle cannot be loaded.
     """
     logs.configure()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heeded
+    # To be told to stop is no failure; uvicorn raises the signal once more when it is done.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Workers that cannot start would be started again and again: a reason shows here.
+    locator = load_locator(settings)
     single = settings.workers == 1
-    if single:
-        locator = load_locator(settings)
-    else:
-        # Workers that cannot start would be started again and again: look for the reason here.
-        Bundle.open(settings.model).verify()
+    app = create_app(settings, locator) if single else f"{__name__}:worker_app"
+    del locator  # workers load their own
     logs.note(f"serving {settings.model}", settings=settings.described())
     config = uvicorn.Config(
-        create_app(settings, locator) if single else f"{__name__}:worker_app",
+        app,
         factory=not single,
         workers=settings.workers,
         host="0.0.0.0" if settings.sagemaker and is_loopback(settings.host) else settings.host,  # noqa: S104
@@ -94,6 +97,7 @@ def run(settings: Settings) -> None:
 def worker_app() -> object:
     """Return the application of one of several processes."""
     logs.configure()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heeded
     return app_from_environment()
 
 
@@ -103,8 +107,15 @@ class _Workers(Multiprocess):
     def handle_hup(self) -> None:
         """Pass the signal on."""
         for process in self.processes:
-            if process.pid is not None:
+            if process.pid is not None and process.exitcode is None:
                 os.kill(process.pid, signal.SIGHUP)
+
+    def keep_subprocess_alive(self) -> None:
+        """Start new workers for the dead, whose photos are no longer being dealt with."""
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for pid in before - {process.pid for process in self.processes}:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -24,9 +24,9 @@ from locationnet.server.engine import Engine, best_batch_size
 from locationnet.server.logs import note
 from locationnet.server.metrics import Metrics
 from locationnet.server.options import Options
-from locationnet.server.problems import Problem, as_problem
+from locationnet.server.problems import Problem, as_problem, bug
 from locationnet.server.settings import Settings
-from locationnet.server.uploads import Submission
+from locationnet.server.uploads import Submission, check_photo
 
 Result = TypeVar("Result")
 Reader = Callable[[Request, Options, int, Account], Awaitable[Submission]]
@@ -59,7 +59,7 @@ class Service:
         self.locator = locator
         self._load = load
         self._policy = settings.fetch_policy
-        self._queue = Queue(settings.queue)
+        self._queue = Queue(settings.queue, self.metrics.inside.set)
         self._memory = Memory(settings.max_held_bytes)
         self._engine: Engine | None = None
         self._reloading = asyncio.Lock()
@@ -129,18 +129,19 @@ class Service:
         async def work(ticket: Ticket, account: Account) -> dict[str, Any]:
             sent = await self._read(request, options, read, account)
             ticket.keep(len(sent))
+            state = request.scope["state"]
+            if "pay" in state and len(sent) > 1:
+                await state["pay"](len(sent) - 1)
 
             async def one(task: _Task) -> dict[str, Any]:
                 try:
                     answer = await self._answer(task, sent.options, account, {})
                 except Exception as error:
-                    problem = as_problem(error)
-                    if problem is None:
-                        raise
+                    problem = as_problem(error) or bug(error, state["request_id"])
                     return {"status": problem.status, "problem": problem.content}
                 return {"status": 200, "answer": answer}
 
-            request.scope["state"]["log"]["photos"] = len(sent)
+            state["log"]["photos"] = len(sent)
             answers = asyncio.gather(*map(one, _tasks(sent)))
             return {"results": await _while_connected(request, answers)}
 
@@ -155,14 +156,11 @@ class Service:
         deadline, start = self.settings.request_timeout_s, perf_counter()
         places = min(photos, self._queue.limit)
         with self._queue.entered(places) as ticket, self._memory.account() as account:
-            self.metrics.inside.inc(places)
             try:
                 async with asyncio.timeout(deadline):
                     result = await work(ticket, account)
             except TimeoutError as error:
                 raise Overloaded(deadline) from error
-            finally:
-                self.metrics.inside.dec(places)
             self._queue.passed(perf_counter() - start)
             return result
 
@@ -190,6 +188,7 @@ class Service:
         with engine.busy():
             if photo is None:
                 photo, fetching = await self._fetch(str(task.url), account, log)
+            check_photo(photo, self.settings.max_upload_bytes)
             located = await engine.locate(photo)
             try:
                 answer = await engine.in_thread(lambda: engine.facts(located.prediction, options))

@@ -218,6 +218,9 @@ class Settings(BaseSettings):
     @field_validator("server_names")
     @classmethod
     def _lower(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", name):
+                raise ValueError("a server's name is host or [IPv6 address], without a port")
         return tuple(name.lower() for name in value)
 
     @field_validator("cors_origins")
@@ -282,6 +285,8 @@ def _hashed(key: str) -> str:
         return key
     if len(key) < _SHORTEST_KEY:
         raise ValueError(f"a key has at least {_SHORTEST_KEY} characters")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise ValueError("a key is ASCII letters, digits and signs, without spaces")
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 

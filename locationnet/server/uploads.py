@@ -26,6 +26,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _MAX_JSON_BYTES = 16 * 1024
 _MAX_JSON_BATCH_BYTES = MAX_BATCH_PHOTOS * _MAX_JSON_BYTES
 _MULTIPART_OVERHEAD = 16 * 1024
+_MAX_FIELDS = 300
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ async def read_photo(
             "send application/json with a url, multipart/form-data with a file, or a body of "
             "type image/jpeg, image/png or image/webp",
         )
-    if not photos[0]:
-        raise Problem(400, "the photo is empty")
+    check_photo(photos[0], max_bytes)
     return Submission(options, photos=photos)
 
 
@@ -88,7 +88,8 @@ async def read_photos(
 ) -> Submission:
     """Read the body of a request for several photos; see `read_photo`.
 
-    It is JSON ``{"urls": […], …}`` or multipart form data with several parts named ``file``.
+    It is JSON ``{"urls": […], …}`` or multipart form data with several parts named ``file``; which
+    of them `check_photo` would refuse is left to the caller.
     """
     kind = _kind(request)
     if kind == "application/json":
@@ -99,6 +100,29 @@ async def read_photos(
         photos, fields = await _read_form(request, max_bytes, account, files=MAX_BATCH_PHOTOS)
         return Submission(_merged(options, fields), photos=photos)
     raise Problem(415, "send application/json with urls, or multipart/form-data with files")
+
+
+class _FormParser(MultiPartParser):
+    """Starlette's parser, which drops a last part that is cut off, and says nothing of it."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        """Note that the closing boundary has come."""
+        self.ended = True
+
+    def close(self) -> None:
+        """Free the files, also those of parts that are cut off."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
+
+def check_photo(photo: bytes, max_bytes: int) -> None:
+    """Raise a `Problem` where a photo is empty or larger than the limit."""
+    if not photo:
+        raise Problem(400, "the photo is empty")
+    if len(photo) > max_bytes:
+        raise _too_large(max_bytes, "photo")
 
 
 def _kind(request: Request) -> str:
@@ -136,29 +160,30 @@ async def _read_form(
     most = files * (max_bytes + _MULTIPART_OVERHEAD)
     stream = _capped(request, most, "photo" if files == 1 else "form", account)
     names = Options.model_fields
-    parser = MultiPartParser(request.headers, stream, max_files=files, max_fields=len(names))
+    parser = _FormParser(request.headers, stream, max_files=files, max_fields=_MAX_FIELDS)
     parser.spool_max_size = most  # beyond it, it would write to the disk
     try:
         form = await parser.parse()
-    except MultiPartException as error:
-        many = "one part" if files == 1 else f"up to {files} parts"
-        raise Problem(400, f"expected multipart form data with {many} named file") from error
-    try:
-        photos, fields = [], {}
+        if not parser.ended:
+            raise MultiPartException("the last boundary is missing")
+        photos: list[bytes] = []
+        fields: dict[str, list[str]] = {}
         for name, value in form.multi_items():
             if isinstance(value, UploadFile) and name == "file":
                 photos.append(await value.read())
             elif isinstance(value, str) and name in names:
-                fields[name] = value
+                fields.setdefault(name, []).append(value)
             else:
                 raise Problem(400, "expected parts named file, and fields that are options")
+    except (MultiPartException, UnicodeError) as error:  # some charsets raise the latter
+        many = "one part" if files == 1 else f"up to {files} parts"
+        raise Problem(400, f"expected multipart form data with {many} named file") from error
     finally:
-        await form.close()
+        parser.close()
     if not photos:
         raise Problem(400, "expected a part named file")
-    if files == 1 and len(photos[0]) > max_bytes:
-        raise _too_large(max_bytes, "photo")
-    return photos, fields
+    # A list may be given part by part, as in a query.
+    return photos, {name: own if len(own) > 1 else own[0] for name, own in fields.items()}
 
 
 async def _capped(

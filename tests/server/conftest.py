@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,18 +195,31 @@ def client(tiny_locator: Locator, photo_server: PhotoServer) -> Iterator[Client]
 class Process:
     """``locationnet serve`` as a user would start it."""
 
-    def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *arguments: str,
+        port: int | None = None,
+        before: str = "",
+        **environment: str,
+    ) -> None:
+        """Start it; its log goes into a file, or to ``/dev/full`` with a port given to ask at.
+
+        Code of `before` runs first.
+        """
         self._log = log
-        code = "from locationnet.cli import main; main()"
-        command = [sys.executable, "-c", code, "serve", "--port", "0", *arguments]
-        with log.open("wb") as file:
+        code = f"{before}\nfrom locationnet.cli import main; main()"
+        command = [sys.executable, "-c", code, "serve", "--port", str(port or 0), *arguments]
+        with (Path("/dev/full") if port else log).open("wb") as file:
             self._process = subprocess.Popen(
                 command,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environment},
             )
-        self.client = Client(self._port())
+        self.client = Client(port or self._port())
+        if port:
+            self._wait_for_answers()
 
     @property
     def log(self) -> str:
@@ -229,6 +242,42 @@ class Process:
         self._process.terminate()
         return self._process.wait(timeout=30)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def workers(self) -> set[int]:
+        """Process ids of its workers."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        found = set()
+        for child in map(int, children.split()):
+            with suppress(OSError):
+                line = Path(f"/proc/{child}/cmdline").read_bytes()
+                if b"spawn_main" in line:
+                    found.add(child)
+        return found
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait_for(self, condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+        """Return what comes of a condition once it is true."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := condition():
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"{what} did not happen:\n{self.log[-3000:]}")
+
+    def _wait_for_answers(self) -> None:
+        def ready() -> bool:
+            with suppress(OSError):
+                return self.client.get("/readyz").status == 200
+            return False
+
+        self.wait_for(ready, "readiness")
+
     def _port(self) -> int:
         for _ in range(1200):
             found = re.search(r"running on http://127\.0\.0\.1:(\d+)", self.log)
@@ -246,9 +295,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pr
     """Start ``locationnet serve`` with arguments and environment variables."""
     started: list[Process] = []
 
-    def run(*arguments: str, **environment: str) -> Process:
+    def run(*arguments: str, **how: Any) -> Process:
         log = tmp_path_factory.mktemp("serve") / "log.txt"
-        process = Process(log, *arguments, **environment)
+        process = Process(log, *arguments, **how)
         started.append(process)
         return process
 
