@@ -27,7 +27,7 @@ test: .venv/.dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest
+	.venv/bin/pytest -n auto --dist loadfile
 
 lint: .venv/.dev
 	.venv/bin/ruff check --fix .

@@ -16,6 +16,7 @@ mkdir -p "$out"
 
 # 0. The world, its metadata, and its bucket, which answers 404 for the rows without a photo, as the
 #    real one does for photos that are gone.
+rm -f "$out/address"  # of a bucket that was killed
 python "$here/synthetic_bucket.py" "$out/world" --rows "${ROWS:-100000}" \
     --images "${IMAGES:-2000}" --address "$out/address" &
 bucket=$!

@@ -1,8 +1,8 @@
 """Makes a small Multimedia Commons: shards of metadata, and a bucket with some of the photos.
 
-The photos are those of `synthetic_world`, the rows those of `synthetic_commons`, and the bucket is a
-moto server on 127.0.0.1 that answers as S3 does, until it is stopped. Made again with the same
-arguments it is the same; photos that are drawn already are not drawn again.
+The photos are those of `synthetic_world`, the rows those of `synthetic_commons`, and the bucket is
+a moto server on 127.0.0.1 that answers as S3 does, until it is stopped. Made again with the same
+arguments it is the same; what is there already is not made again.
 
 ::
 
@@ -82,6 +82,5 @@ if __name__ == "__main__":
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--address", type=Path, required=True, help="file to write the address to")
     chosen = parser.parse_args()
-    chosen.address.unlink(missing_ok=True)
     make(chosen.folder, chosen.rows, chosen.images, chosen.size, chosen.shards)
     serve(chosen.folder, chosen.address)
