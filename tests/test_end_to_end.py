@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import parquet
@@ -50,7 +51,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _counts(out: Path) -> dict[str, object]:
+def _counts(out: Path) -> dict[str, Any]:
     """Return what every step made, in numbers."""
     packs = {name: json.loads((out / "packs" / name / "pack.json").read_text()) for name in SETS}
     lines = [json.loads(line) for line in (out / "run" / "log.jsonl").read_text().splitlines()]
