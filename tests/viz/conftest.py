@@ -74,7 +74,7 @@ class Visit:
         assert [url for url in self.requests if not url.startswith(("file:", "data:"))] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, no event loop can be started
 def browser(chromium: Path) -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     with sync_playwright() as playwright:
