@@ -77,7 +77,7 @@ def code_of_2017(prefix: Path) -> Callable[[bytes], object]:
     grid = _grid()
 
     def work(photo: bytes) -> object:
-        image = skimage_io.imread(io.BytesIO(photo), plugin="imageio")
+        image = skimage_io.imread(io.BytesIO(photo))
         side = min(image.shape[:2])
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
         square = image[top : top + side, left : left + side]
