@@ -5,7 +5,10 @@ that share the cores with it. Photos are those that ship with scikit-image, as J
 
 1. Throughput at 32 connections, against threads that decode and infer the same photos with the same
    bundle and no server; once more against threads that also work out the whole answers.
-2. Latency at 80 % of that throughput: the 99th percentile against the median.
+2. Latency at 80 % of that throughput: the 99th percentile against the median. Once with clients
+   that each keep a pace of their own, as wrk2 has them, and once with arrivals at random, where
+   bursts alone spread the latencies: beside it stands what the same arrivals meet at an ideal
+   service, with as many servers as there are cores and all photos alike.
 3. Four times that throughput: what is answered, how fast the refusals come, and how the server's
    memory moves over all requests of the run.
 4. With ``--large``: ResNet-101 over 15,527 cells with random weights, end to end, against the code
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import heapq
 import io
 import json
 import os
@@ -192,22 +196,29 @@ async def closed(port: int, seconds: float) -> list[tuple[int, float]]:
     return found
 
 
-async def opened(port: int, rate: float, count: int) -> list[tuple[int, float]]:
-    """Send requests at a rate whatever comes back; return status and duration of each.
+def arrivals(kind: str, rate: float, count: int) -> NDArray[np.float64]:
+    """Return when requests come, seconds, by clients with a pace of their own or at random."""
+    random = np.random.default_rng(0)
+    if kind == "random":
+        return np.cumsum(random.exponential(1 / rate, count))
+    rounds = np.arange(-(-count // CONNECTIONS))[:, None] + random.uniform(size=CONNECTIONS)
+    return np.sort(rounds.ravel() * CONNECTIONS / rate)[:count]
+
+
+async def opened(port: int, due: NDArray[np.float64]) -> list[tuple[int, float]]:
+    """Send requests when they are due whatever comes back; return status and duration of each.
 
     A request that nobody answers has the status 0.
     """
     requests = cycle(_requests(port))
     found: list[tuple[int, float]] = []
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-    random = np.random.default_rng(0)
 
-    async def one(request: bytes) -> None:
-        start = time.perf_counter()
+    async def one(request: bytes, since: float) -> None:
         status = 0
         with suppress(OSError, EOFError):
             status = await (again(request) if idle else first(request))
-        found.append((status, time.perf_counter() - start))
+        found.append((status, time.perf_counter() - since))
 
     async def again(request: bytes) -> int:
         # A server may close a connection that was idle for long; any client then opens another.
@@ -224,11 +235,10 @@ async def opened(port: int, rate: float, count: int) -> list[tuple[int, float]]:
         idle.append((reader, writer))
         return status
 
-    tasks, due = [], time.perf_counter()
-    for _ in range(count):
-        due += random.exponential(1 / rate)
-        await asyncio.sleep(max(0, due - time.perf_counter()))
-        tasks.append(asyncio.create_task(one(next(requests))))
+    tasks, start = [], time.perf_counter()
+    for when in due:
+        await asyncio.sleep(max(0, start + when - time.perf_counter()))
+        tasks.append(asyncio.create_task(one(next(requests), start + when)))
     await asyncio.gather(*tasks)
     return found
 
@@ -264,18 +274,36 @@ def throughput(model: str, server: Server, seconds: float) -> float:
 
 def below(server: Server, rate: float, seconds: float) -> None:
     """Print latencies at 80 % of the throughput."""
-    statuses, took = clients(server, "open", 0.8 * rate, int(0.8 * rate * seconds))
-    p50, p99 = np.percentile(1000 * took[statuses == 200], [50, 99])
-    print(f"at 80 % load: p50 {p50:.0f} ms, p99 {p99:.0f} ms, {p99 / p50:.1f}x; "
-          f"{(statuses != 200).sum()} of {len(took)} not answered with 200")  # fmt: skip
+    load, count = 0.8 * rate, int(0.8 * rate * seconds)
+    for kind in ("paced", "random"):
+        statuses, took = clients(server, kind, load, count)
+        print(f"at 80 % load, {kind:6s}: {_spread(took[statuses == 200])};"
+              f" {(statuses != 200).sum()} of {len(took)} not answered with 200")  # fmt: skip
+    print(f"an ideal service, random: {_spread(_ideal(arrivals('random', load, count), rate))}")
+
+
+def _spread(took: NDArray[np.float64]) -> str:
+    p50, p99 = np.percentile(1000 * took, [50, 99])
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, {p99 / p50:.1f}x"
+
+
+def _ideal(due: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
+    """Return durations where each of several servers takes equally long for every request."""
+    servers = len(os.sched_getaffinity(0))
+    free, took = [0.0] * servers, []
+    for when in due:
+        end = max(float(when), heapq.heappop(free)) + servers / rate
+        heapq.heappush(free, end)
+        took.append(end - when)
+    return np.array(took)
 
 
 def beyond(server: Server, rate: float, count: int) -> None:
     """Print what comes of four times the throughput, and what it does to the memory."""
     before = server.memory_mb()
-    statuses, took = clients(server, "open", 4 * rate, count // 4)
+    statuses, took = clients(server, "random", 4 * rate, count // 4)
     middle = server.memory_mb()
-    more, more_took = clients(server, "open", 4 * rate, count - count // 4)
+    more, more_took = clients(server, "random", 4 * rate, count - count // 4)
     statuses, took = np.concatenate([statuses, more]), np.concatenate([took, more_took])
     counts = {int(status): int((statuses == status).sum()) for status in np.unique(statuses)}
     refused = 1000 * took[statuses == 503]
@@ -300,7 +328,7 @@ def main() -> None:
         work = (
             closed(int(port), float(rest[0]))
             if kind == "closed"
-            else opened(int(port), float(rest[0]), int(rest[1]))
+            else opened(int(port), arrivals(kind, float(rest[0]), int(rest[1])))
         )
         print(json.dumps(asyncio.run(work)))
         return

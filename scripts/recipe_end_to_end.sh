@@ -5,8 +5,8 @@
 #
 # 100,000 rows in the layout of YFCC100M, of which 2,000 have a photo in a bucket that runs on this
 # machine; the steps are those of the real thing. There, `metadata` reads the shards of
-# yfcc100m_dataset, and `download` needs no --endpoint-url. Killed at any moment, the same command
-# goes on. ROWS, IMAGES, MAX_PHOTOS and MIN_PHOTOS make it smaller.
+# yfcc100m_dataset wherever they are, and `download` needs no --endpoint-url. Killed at any moment,
+# the same command goes on. ROWS, IMAGES, MAX_PHOTOS and MIN_PHOTOS make it smaller.
 set -eu
 
 out=$1
@@ -28,16 +28,17 @@ done
 endpoint=$(cat "$out/address")
 
 # 1. Rows: photos with a place, placed to a street. The parts of an interrupted call are kept.
-[ -f "$out/photos.parquet" ] || locationnet metadata "$out/world/metadata" \
-    -o "$out/photos.parquet" --min-accuracy 11
+[ -f "$out/photos.parquet" ] || locationnet metadata s3://multimedia-commons/metadata/ \
+    --endpoint-url "$endpoint" -o "$out/photos.parquet" --min-accuracy 11
 
-# 2. Cells over all places, whether their photos can be had or not.
-[ -f "$out/grids.txt" ] || locationnet partition "$out/photos.parquet" -o "$out/grids.txt" \
-    --max-photos "${MAX_PHOTOS:-1000}" --min-photos "${MIN_PHOTOS:-40}"
-
-# 3. No photographer is in two sets.
+# 2. No photographer is in two sets.
 locationnet split "$out/photos.parquet" -o "$out/sets" --group-column uploader \
     --val 0.15 --test 0.15
+
+# 3. Cells over the places of the training set, whether their photos can be had or not; from the
+#    others, cells would know where the photos are that the report asks for.
+[ -f "$out/grids.txt" ] || locationnet partition "$out/sets/train.parquet" -o "$out/grids.txt" \
+    --max-photos "${MAX_PHOTOS:-1000}" --min-photos "${MIN_PHOTOS:-40}"
 
 # 4. Straight to records; the photos of the test are kept as files, to be shown in the report.
 for set in train val; do

@@ -1,4 +1,4 @@
-"""Makes a small Multimedia Commons: shards of metadata, and a bucket with some of the photos.
+"""Makes a small Multimedia Commons: a bucket with shards of metadata and some of the photos.
 
 The photos are those of `synthetic_world`, the rows those of `synthetic_commons`, and the bucket is
 a moto server on 127.0.0.1 that answers as S3 does, until it is stopped. Made again with the same
@@ -27,6 +27,7 @@ from synthetic_world import make_world
 from locationnet.data.commons import image_key, photo_hash
 
 BUCKET = "multimedia-commons"
+METADATA = "metadata"
 # Written last: what is in the folder is whole.
 WHOLE = "whole"
 _FIRST_IMAGE = 1_000_000_000
@@ -42,12 +43,12 @@ def make(folder: Path, rows: int, images: int, size: int, shards: int) -> None:
             (float(row["lat"]), float(row["lng"]), _FIRST_IMAGE + number)
             for number, row in enumerate(csv.DictReader(file))
         ]
-    make_commons(folder / "metadata", rows, shards=shards, suffix=".gz", images=placed)
+    make_commons(folder / METADATA, rows, shards=shards, suffix=".gz", images=placed)
     (folder / WHOLE).touch()
 
 
 def serve(folder: Path, address: Path) -> None:
-    """Offer the photos as a bucket until told to stop; write to `address` where it is."""
+    """Offer photos and metadata as a bucket until told to stop; write to `address` where it is."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would name every photo
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -63,6 +64,9 @@ def serve(folder: Path, address: Path) -> None:
     for number, photo in enumerate(sorted((folder / "photos").iterdir())):
         key = image_key(photo_hash(photo_url(_FIRST_IMAGE + number)))
         client.put_object(Bucket=BUCKET, Key=key, Body=photo.read_bytes(), ACL="public-read")
+    for shard in (folder / METADATA).iterdir():
+        client.upload_file(str(shard), BUCKET, f"{METADATA}/{shard.name}",
+                           ExtraArgs={"ACL": "public-read"})  # fmt: skip
     part = address.with_suffix(".part")
     part.write_text(f"http://{host}:{port}\n", encoding="ascii")
     part.replace(address)

@@ -21,7 +21,7 @@ SMALL = {"ROWS": "2000", "IMAGES": "160", "MAX_PHOTOS": "60", "MIN_PHOTOS": "4"}
 OPTIONS = ["--epochs", "2", "--image-size", "32"]
 # What shows that a step has begun; a kill comes a little later.
 MARKS = (
-    "world/whole", "photos.parquet", "grids.txt", "packs/train", "packs/val", "test",
+    "world/whole", "photos.parquet", "sets", "grids.txt", "packs/train", "packs/val", "test",
     "run/log.jsonl", "run/checkpoint-0001.params", "bundle", "report",
 )  # fmt: skip
 

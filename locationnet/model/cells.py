@@ -80,8 +80,8 @@ class CellLayer:
         """
         # Cells with next to nothing would only cost time.
         held = np.flatnonzero(probabilities * len(probabilities) > _NOTHING)
-        points = self.spread[held]
-        cosines = (points @ self._vectors[center]).ravel()
+        points = self.spread if len(held) == len(probabilities) else self.spread[held]
+        cosines = points.reshape(-1, 3) @ self._vectors[center]
         weights = np.repeat(probabilities[held] / points.shape[1], points.shape[1])
         # Counted into rings first, so that only the points of one ring need sorting.
         rings = np.minimum(((1 - cosines) * (_RINGS / 2)).astype(np.int32), _RINGS - 1)

@@ -113,7 +113,9 @@ class Prediction:
     @cached_property
     def places(self) -> tuple[Place, ...]:
         """The `top_k` most probable cells, ties in class order."""
-        return tuple(self._place(rank, index) for rank, index in enumerate(self._order, 1))
+        order = top_classes(self.probabilities, self.top_k)
+        cells = s2.tokens(self.grid.ids[order])
+        return tuple(map(self._place, range(1, len(order) + 1), order.tolist(), cells))
 
     @property
     def mode(self) -> Place:
@@ -127,9 +129,9 @@ class Prediction:
         own = self.probabilities[index]
         ahead = int((self.probabilities > own).sum())
         ahead += int((self.probabilities[:index] == own).sum())
-        return self._place(ahead + 1, index)
+        return self._place(ahead + 1, index, s2.tokens(self.grid.ids[index : index + 1])[0])
 
-    @property
+    @cached_property
     def information_bits(self) -> float:
         """How far the photo moved the answer from the prior: Kullback–Leibler divergence, bits."""
         seen = self.probabilities > 0
@@ -165,6 +167,12 @@ class Prediction:
         if not 0 < probability <= 1:
             raise ValueError(f"probability must be above 0 and at most 1, not {probability}")
         return self._radii_km(probability)[0]
+
+    @cached_property
+    def _told_radii_km(self) -> tuple[float, float]:
+        """The radii that every answer tells: of 50 % and of 90 %."""
+        half, most = self._radii_km(0.5, 0.9)
+        return half, most
 
     def by_country(self) -> list[tuple[str, float]]:
         """Return ISO country codes with their probability, most probable first.
@@ -241,7 +249,7 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values, in the form that ``POST /locate`` gives it."""
-        half, most = self._radii_km(0.5, 0.9)
+        half, most = self._told_radii_km
         return {
             "predictions": [
                 {
@@ -265,15 +273,11 @@ class Prediction:
             ],
         }
 
-    @property
-    def _order(self) -> list[int]:
-        return [int(index) for index in top_classes(self.probabilities, self.top_k)]
-
     def _radii_km(self, *shares: float) -> list[float]:
         found = self.layer.radii_km(self.best.class_index, self.probabilities, shares)
         return [max(one, self.min_radius_km) for one in found]
 
-    def _place(self, rank: int, index: int) -> Place:
+    def _place(self, rank: int, index: int, cell: str) -> Place:
         grid = self.grid
         return Place(
             rank=rank,
@@ -281,7 +285,7 @@ class Prediction:
             probability=float(self.probabilities[index]),
             lat=float(grid.lat[index]),
             lng=float(grid.lng[index]),
-            cell=s2.tokens(grid.ids[index : index + 1])[0],
+            cell=cell,
             level=int(grid.levels[index]),
             name=self.layer.names.name(index),
         )

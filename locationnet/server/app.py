@@ -36,7 +36,7 @@ from locationnet.server.schemas import (
     ProblemDetails,
     Ready,
 )
-from locationnet.server.service import Service, encoded
+from locationnet.server.service import Service
 from locationnet.server.settings import MAX_BATCH_PHOTOS, Settings, read_settings
 from locationnet.server.uploads import read_photo, read_photos
 
@@ -234,10 +234,8 @@ def _add_facts(app: FastAPI, service: Service) -> None:
         return docs.page(app.openapi())
 
 
-def _unstored(answer: dict[str, Any]) -> Response:
-    return Response(
-        encoded(answer), headers={"Cache-Control": "no-store"}, media_type="application/json"
-    )
+def _unstored(answer: bytes) -> Response:
+    return Response(answer, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
 class _reloading_on_hangup:  # noqa: N801 - a context manager reads like a function

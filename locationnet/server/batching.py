@@ -1,18 +1,18 @@
 """Requests that come at about the same time go through the network together.
 
-Knows futures and threads; what is computed is the caller's. Everything but the computing itself
-happens on the event loop's thread, so nothing here needs a lock but the one that decides whose
-turn it is to gather.
+Knows futures and threads; what is computed is the caller's. Everything but the computing itself,
+and a last look for company right before it, happens on the event loop's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
 from time import perf_counter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +32,9 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
     answer: asyncio.Future[Timed[Result]]
 
 
+_Batch = list[_Waiting[Item, Result]]
+
+
 class Batcher(Generic[Item, Result]):
     """Gathers items into batches and computes them in threads.
 
@@ -39,13 +42,16 @@ class Batcher(Generic[Item, Result]):
     ----------
     compute
         Items to results, in order; runs in a thread, several at once.
+    pool
+        Where the threads are; it may have other work too, and is not closed here.
     size
         Items of the largest batch.
     wait_s
         How long the first item of a batch waits for others; not at all while `expecting` says that
         nobody is on the way.
-    threads
-        Batches that are computed at a time. While all are busy, items gather for longer.
+    at_once
+        Batches that are computed, or wait for a thread, at a time. Those that wait take in whoever
+        comes meanwhile; beyond them, items gather.
     expecting
         How many items are on the way.
     observe
@@ -56,23 +62,25 @@ class Batcher(Generic[Item, Result]):
         self,
         compute: Callable[[Sequence[Item]], Sequence[Result]],
         *,
+        pool: Executor,
         size: int,
         wait_s: float,
-        threads: int,
+        at_once: int,
         expecting: Callable[[], int] = lambda: 1,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._compute = compute
+        self._pool = pool
         self._size = size
         self._wait_s = wait_s
         self._expecting = expecting
         self._observe = observe
         self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._unanswered: set[asyncio.Future[Timed[Result]]] = set()
         self._closed = False
         self._arrived = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="infer")
-        self._workers = [asyncio.create_task(self._work()) for _ in range(threads)]
+        self._workers = [asyncio.create_task(self._work()) for _ in range(at_once)]
 
     async def submit(self, item: Item) -> Timed[Result]:
         """Return what comes of an item. Cancelled before its turn, it is never computed.
@@ -87,6 +95,8 @@ class Batcher(Generic[Item, Result]):
         if self._closed:
             raise asyncio.CancelledError
         answer: asyncio.Future[Timed[Result]] = asyncio.get_running_loop().create_future()
+        self._unanswered.add(answer)
+        answer.add_done_callback(self._unanswered.discard)
         self._waiting.append(_Waiting(item, perf_counter(), answer))
         self._arrived.set()
         return await answer
@@ -97,53 +107,33 @@ class Batcher(Generic[Item, Result]):
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        _cancel(self._waiting)
-        self._pool.shutdown(wait=False)
+        for answer in list(self._unanswered):
+            answer.cancel()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            batch: _Batch[Item, Result] = []
             async with self._turn:
-                batch = await self._gather()
-            # A client may have gone while its batch was gathered.
-            batch = [one for one in batch if not one.answer.done()]
-            if not batch:
-                continue
-            self._observe(len(batch))
-            start = perf_counter()
-            items = [one.item for one in batch]
+                await self._gather(batch)
             try:
-                results = await loop.run_in_executor(self._pool, self._compute, items)
-                ran = perf_counter() - start
+                results = await loop.run_in_executor(self._pool, self._run, batch)
                 for one, result in zip(batch, results, strict=True):
                     if not one.answer.done():
-                        one.answer.set_result(Timed(result, start - one.since, ran))
+                        one.answer.set_result(result)
             except Exception as error:
                 for one in batch:
                     if not one.answer.done():
                         one.answer.set_exception(error)
-            finally:
-                _cancel(batch)
 
-    async def _gather(self) -> list[_Waiting[Item, Result]]:
-        batch: list[_Waiting[Item, Result]] = []
-        try:
-            await self._fill(batch)
-        except asyncio.CancelledError:
-            _cancel(batch)
-            raise
-        return batch
-
-    async def _fill(self, batch: list[_Waiting[Item, Result]]) -> None:
+    async def _gather(self, batch: _Batch[Item, Result]) -> None:
+        """Wait until there is a batch, and for others to go with it."""
         until = 0.0
         while True:
-            while self._waiting and len(batch) < self._size:
-                one = self._waiting.popleft()
-                if not one.answer.done():
-                    batch.append(one)
-                    until = until or perf_counter() + self._wait_s
+            self._take(batch)
             if len(batch) == self._size or (batch and not self._expecting()):
                 return
+            until = (until or perf_counter() + self._wait_s) if batch else 0.0
             self._arrived.clear()
             # Without a first item there is no hurry.
             left = max(0.0, until - perf_counter()) if batch else None
@@ -154,7 +144,25 @@ class Batcher(Generic[Item, Result]):
             except TimeoutError:
                 return
 
+    def _run(self, batch: _Batch[Item, Result]) -> list[Timed[Result]]:
+        """Compute a batch; runs in a thread."""
+        self._take(batch)
+        if not batch:
+            return []
+        self._observe(len(batch))
+        start = perf_counter()
+        results = self._compute([one.item for one in batch])
+        ran = perf_counter() - start
+        return [
+            Timed(result, start - one.since, ran)
+            for one, result in zip(batch, results, strict=True)
+        ]
 
-def _cancel(batch: Iterable[_Waiting[Any, Any]]) -> None:
-    for one in batch:
-        one.answer.cancel()  # nothing happens to those that are done
+    def _take(self, batch: _Batch[Item, Result]) -> None:
+        """Fill up a batch with those that wait, without those whose client has gone."""
+        batch[:] = [one for one in batch if not one.answer.done()]
+        with suppress(IndexError):  # several threads take, and none looks before it does
+            while len(batch) < self._size:
+                one = self._waiting.popleft()
+                if not one.answer.done():
+                    batch.append(one)

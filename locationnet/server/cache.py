@@ -29,9 +29,14 @@ class AnswerCache:
     def __init__(self, max_bytes: int) -> None:
         self._kept: LRUCache[bytes, Prediction] = LRUCache(max_bytes, getsizeof=_size)
 
-    def key(self, photo: bytes) -> bytes | None:
-        """Return what a photo is kept under; None while nothing is kept."""
-        return hashlib.sha256(photo).digest() if self._kept.maxsize else None
+    @property
+    def keeps(self) -> bool:
+        """Whether there is room at all."""
+        return bool(self._kept.maxsize)
+
+    def key(self, photo: bytes) -> bytes:
+        """Return what a photo is kept under."""
+        return hashlib.sha256(photo).digest()
 
     def get(self, key: bytes | None) -> Prediction | None:
         """Return what was said of a photo, or None."""

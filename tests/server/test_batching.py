@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -41,7 +42,11 @@ class Doubling:
         return [2 * item for item in items]
 
     def batcher(self, **how: Any) -> Batcher[int, int]:
-        return Batcher(self, **{"size": 8, "wait_s": 0.005, "threads": 1, **how})
+        threads = how.pop("threads", 1)
+        pool = ThreadPoolExecutor(threads)
+        return Batcher(
+            self, **{"pool": pool, "size": 8, "wait_s": 0.005, "at_once": threads, **how}
+        )
 
     @property
     def items(self) -> list[int]:
@@ -168,11 +173,32 @@ def test_what_is_cancelled_while_its_batch_is_gathered_is_never_computed() -> No
         await asyncio.sleep(0.01)
         gone.cancel()
         await asyncio.sleep(0)
-        assert (await batcher.submit(2)).result == 4
+        found = await asyncio.gather(*map(batcher.submit, (2, 3)))
+        assert [one.result for one in found] == [4, 6]
         await batcher.close()
 
     run(test)
-    assert double.items == [2]
+    assert double.items == [2, 3]
+
+
+def test_those_who_come_while_a_batch_waits_for_a_thread_go_with_it() -> None:
+    double = Doubling()
+
+    async def test() -> None:
+        pool, free = ThreadPoolExecutor(1), threading.Event()
+        other = pool.submit(free.wait, 30)
+        batcher = double.batcher(pool=pool, wait_s=0.0)
+        early = asyncio.create_task(batcher.submit(1))
+        await asyncio.sleep(0.01)
+        late = asyncio.create_task(batcher.submit(2))
+        await asyncio.sleep(0.01)
+        free.set()
+        assert [one.result for one in await asyncio.gather(early, late)] == [2, 4]
+        await batcher.close()
+        assert other.result()
+
+    run(test)
+    assert double.batches == [[1, 2]]
 
 
 def test_an_exception_reaches_all_of_its_batch_and_nobody_else() -> None:
@@ -193,7 +219,9 @@ def test_an_exception_reaches_all_of_its_batch_and_nobody_else() -> None:
 
 def test_too_few_results_are_an_error_and_no_silence() -> None:
     async def test() -> None:
-        batcher: Batcher[int, int] = Batcher(lambda _: [], size=1, wait_s=0, threads=1)
+        batcher: Batcher[int, int] = Batcher(
+            lambda _: [], pool=ThreadPoolExecutor(1), size=1, wait_s=0, at_once=1
+        )
         for _ in range(2):
             with pytest.raises(ValueError, match="zip"):
                 await batcher.submit(1)
