@@ -12,8 +12,9 @@ that share the cores with it. Photos are those that ship with scikit-image, as J
 3. Four times that throughput: what is answered, how fast the refusals come, and how the server's
    memory moves over all requests of the run.
 4. With ``--large``: ResNet-101 over 15,527 cells with random weights, end to end, against the code
-   path of 2017: scikit-image and MXNet's Module, one photo at a time. Its bfloat16 is **forced by
-   this script**: a bundle allows a reduced precision only where its accuracy was measured.
+   path of 2017: scikit-image and MXNet's Module, one photo at a time; and against threads without a
+   server, as in 1. Its bfloat16 is **forced by this script**: a bundle allows a reduced precision
+   only where its accuracy was measured.
 
 ::
 
@@ -178,7 +179,7 @@ def _requests(port: int) -> list[bytes]:
 
 
 async def closed(port: int, seconds: float) -> list[tuple[int, float]]:
-    """Keep 32 connections busy; return status and duration of each request."""
+    """Keep 32 connections busy; return status and duration of each request answered in time."""
     requests, found = _requests(port), []
     until = time.perf_counter() + seconds
 
@@ -186,10 +187,11 @@ async def closed(port: int, seconds: float) -> list[tuple[int, float]]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for request in cycle(requests[offset:] + requests[:offset]):
             start = time.perf_counter()
-            if start > until:
-                break
             status = await _ask(reader, writer, request)
-            found.append((status, time.perf_counter() - start))
+            end = time.perf_counter()
+            if end > until:  # what was under way then would count for time that nobody measured
+                break
+            found.append((status, end - start))
         writer.close()
 
     await asyncio.gather(*(client(index % len(requests)) for index in range(CONNECTIONS)))
@@ -254,22 +256,29 @@ def clients(server: Server, *words: object) -> tuple[NDArray[np.int64], NDArray[
 # What is measured.
 
 
-def throughput(model: str, server: Server, seconds: float) -> float:
-    """Print photos a second at 32 connections, and of loops; return them."""
+def throughput(
+    locator: Locator, server: Server, seconds: float, old: Callable[[bytes], object] | None = None
+) -> float:
+    """Print photos a second at 32 connections, and of loops; return the former."""
     threads = len(os.sched_getaffinity(0))
-    locator = load_model(model)
-    figures: dict[str, list[float]] = {"loop": [], "answers": [], "server": []}
+    loops: dict[str, tuple[Callable[[bytes], object], int]] = {
+        "plain loop, decode and infer": (decode_and_infer(locator), threads),
+        "plain loop, whole answers": (whole_answer(locator), threads),
+    }
+    if old is not None:
+        loops["2017: scikit-image, Module"] = (old, 1)  # MXNet has threads of its own
+    service = f"the service, {CONNECTIONS} connections"
+    figures: dict[str, list[float]] = {name: [] for name in (*loops, service)}
     for _ in range(3):  # in turn, because machines do not run evenly
-        figures["loop"].append(loop(decode_and_infer(locator), threads, seconds / 3))
-        figures["answers"].append(loop(whole_answer(locator), threads, seconds / 3))
+        for name, (work, count) in loops.items():
+            figures[name].append(loop(work, count, seconds / 3))
         statuses, _ = clients(server, "closed", seconds / 3)
         assert (statuses == 200).all()  # noqa: S101 - a benchmark of errors would be none
-        figures["server"].append(len(statuses) / (seconds / 3))
-    bare, answers, served = (float(np.median(found)) for found in figures.values())
-    print(f"plain loop, decode and infer   {bare:8.1f} photos/s")
-    print(f"plain loop, whole answers      {answers:8.1f} photos/s  {answers / bare:5.0%}")
-    print(f"the service, {CONNECTIONS} connections    {served:8.1f} photos/s  {served / bare:5.0%}")
-    return served
+        figures[service].append(len(statuses) / (seconds / 3))
+    medians = {name: float(np.median(found)) for name, found in figures.items()}
+    for name, median in medians.items():
+        print(f"{name:30s} {median:8.1f} photos/s; the service: {medians[service] / median:.2f}x")
+    return medians[service]
 
 
 def below(server: Server, rate: float, seconds: float) -> None:
@@ -336,7 +345,7 @@ def main() -> None:
         large(chosen.seconds)
         return
     with serving(chosen.model) as server:
-        rate = throughput(chosen.model, server, chosen.seconds)
+        rate = throughput(load_model(chosen.model), server, chosen.seconds)
         below(server, rate, chosen.seconds)
         beyond(server, rate, chosen.requests)
 
@@ -350,18 +359,11 @@ def large(seconds: float) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         prefix = random_checkpoint(Path(folder))
-        bundle = random_bundle(prefix, Path(folder) / "large")
-        old = code_of_2017(prefix)
+        bundle = str(random_bundle(prefix, Path(folder) / "large"))
         print(f"ResNet-101, {LARGE_CLASSES} cells, random weights; bfloat16 FORCED by this script")
-        with serving(str(bundle), LOCATIONNET_PRECISION="bf16") as server:
-            figures: dict[str, list[float]] = {"old": [], "new": []}
-            for _ in range(3):
-                figures["old"].append(loop(old, 1, seconds / 3))
-                statuses, _ = clients(server, "closed", seconds / 3)
-                figures["new"].append((statuses == 200).sum() / (seconds / 3))
-    before, now = (float(np.median(found)) for found in figures.values())
-    print(f"2017: scikit-image, Module     {before:8.1f} photos/s")
-    print(f"the service, {CONNECTIONS} connections    {now:8.1f} photos/s  {now / before:5.1f}x")
+        with serving(bundle, LOCATIONNET_PRECISION="bf16") as server:
+            locator = load_model(bundle, precision="bf16")
+            throughput(locator, server, seconds, code_of_2017(prefix))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from functools import cache
@@ -110,10 +111,13 @@ class OpenVinoSession:
             import openvino
         except ModuleNotFoundError as error:
             raise MissingExtraError("running networks with OpenVINO", "openvino") from error
+        # Inferences at a time are streams here: with one, threads that call `run` take turns.
+        streams = max(1, len(os.sched_getaffinity(0)) // threads)
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": streams * threads,
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,  # other processes, and decoding, want the cores too
         }
         try:
             self._network = openvino.Core().compile_model(str(path), "CPU", settings)

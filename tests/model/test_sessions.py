@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,15 @@ def any_cpu() -> Any:
     can_run.cache_clear()
     yield
     can_run.cache_clear()
+
+
+@needs_openvino
+def test_openvino_runs_as_many_inferences_at_a_time_as_there_are_cores(tiny_bundle: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    session = OpenVinoSession(tiny_bundle / "model.onnx")
+    assert session._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") == cores
+    session = OpenVinoSession(tiny_bundle / "model.onnx", threads=cores)
+    assert session._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") == 1
 
 
 @needs_openvino
