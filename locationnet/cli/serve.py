@@ -27,7 +27,7 @@ commas. SIGTERM lets what is in flight end; SIGHUP loads the bundle anew."""
 def serve(context: typer.Context) -> None:
     """Answer POST /locate over HTTP until interrupted, and show a map page at /."""
     # Requests keep all cores busy; NumPy's threads, which spin, would take them from one another:
-    # 64 photos a second instead of 52 on two cores. It is read when NumPy is imported.
+    # a fifth of the photos a second on two cores. It is read when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from locationnet.server.run import check_address, run
 

@@ -71,8 +71,8 @@ class Engine:
         self._bounds: Region = settings.region
         self._min_radius_km = settings.min_radius_km
         self._cache = AnswerCache(settings.cache_bytes)
-        # One pool for decoding, the network and answers: in two of their own, of as many threads
-        # each, they take the cores from one another (59 photos a second instead of 64).
+        # One pool for decoding, the network and answers: from two of as many threads each, they
+        # would take the cores from one another.
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="engine")
         self._batcher: Batcher[NDArray[np.float32], Prediction] = Batcher(
             self._predict,

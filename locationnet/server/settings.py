@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     threads: int = Field(
         default_factory=_cores,
         ge=1,
-        description="Photos that one process decodes at a time, and batches that it infers.",
+        description="Threads of one process: they decode photos, run the network, write answers.",
     )
     queue: int = Field(
         default=64, ge=1, description="Photos that one process deals with; beyond them, 503."
