@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from locationnet.classes import ClassSet
-from locationnet.data.pack import SUMMARY, Pack
+from locationnet.data.pack import Pack
 from locationnet.data.rows import Columns, Rows, read_rows
 from locationnet.data.shards import (
     SHARD_PHOTOS,
@@ -23,6 +23,7 @@ from locationnet.data.shards import (
     finish,
     is_finished,
     shrink,
+    whole_pack,
     write_shard,
 )
 from locationnet.errors import ImageError, ImageTooLargeError, InputError, LocationNetError
@@ -73,8 +74,8 @@ def pack_photos(
     """
     rows = read_rows(table, classes, columns or Columns())
     begun = begin(out, file_sha256(table), classes, shard_photos)
-    if (out / SUMMARY).is_file():
-        return Pack.open(out)
+    if (pack := whole_pack(out)) is not None:
+        return pack
     starts = range(0, len(rows), shard_photos)
     done = 0
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:

@@ -13,6 +13,8 @@ from locationnet.errors import InputError, LocationNetError, MissingExtraError
 
 SCHEME = "s3://"
 _TRIES = 5
+_PATIENCE = {"connect_timeout": 20, "read_timeout": 60}
+_REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def list_objects(address: str, endpoint_url: str | None = None) -> list[S3Object
     bucket, _, key = address.removeprefix(SCHEME).partition("/")
     if not bucket:
         raise InputError(f"{address}: names no bucket; expected s3://bucket/key")
-    client = _client(endpoint_url)
+    client = anonymous_client(endpoint_url, _REGION, **_PATIENCE)
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -86,7 +88,7 @@ class S3Stream(io.RawIOBase):
 
     def __init__(self, item: S3Object, endpoint_url: str | None = None) -> None:
         self._item = item
-        self._client = _client(endpoint_url)
+        self._client = anonymous_client(endpoint_url, _REGION, **_PATIENCE)
         self._position = 0
         self._body: Any = None
 
@@ -139,19 +141,33 @@ class S3Stream(io.RawIOBase):
         super().close()
 
 
-def _client(endpoint_url: str | None) -> Any:
+def anonymous_client(endpoint_url: str | None, region: str, **how: Any) -> Any:
+    """Return a boto3 client that reads without an account.
+
+    Parameters
+    ----------
+    endpoint_url
+        The store, where it is not Amazon's.
+    region
+        Where its buckets are; a store names the right one itself, for one more request.
+    how
+        Options of botocore's ``Config``.
+
+    Raises
+    ------
+    MissingExtraError
+        boto3 is not installed.
+    InputError
+        The endpoint is no URL.
+    """
     try:
         import boto3
         from botocore import UNSIGNED
         from botocore.config import Config
     except ImportError as error:
         raise MissingExtraError("reading from S3", "aws") from error
+    config = Config(signature_version=UNSIGNED, **how)
     try:
-        return boto3.client(
-            "s3",
-            endpoint_url=endpoint_url,
-            region_name="us-east-1",  # the store names the right one itself
-            config=Config(signature_version=UNSIGNED, connect_timeout=20, read_timeout=60),
-        )
+        return boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
     except ValueError as error:
         raise InputError(f"{endpoint_url}: {error}") from error

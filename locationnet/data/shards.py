@@ -118,6 +118,14 @@ def begin(out: Path, source_sha256: str, classes: ClassSet, shard_photos: int) -
     return begun
 
 
+def whole_pack(out: Path) -> Pack | None:
+    """Return the pack in a folder if it is whole; what a killed call left beside it goes."""
+    if not (out / SUMMARY).is_file():
+        return None
+    shutil.rmtree(out / _PARTS, ignore_errors=True)
+    return Pack.open(out)
+
+
 def is_finished(out: Path, shard: int) -> bool:
     """Tell whether a shard is whole."""
     return _table_of(out, shard).is_file()

@@ -18,7 +18,7 @@ from locationnet.data.download.fetching import Pace, fetch_all
 from locationnet.data.download.problems import DAMAGED, NO_ADDRESS, ProblemError
 from locationnet.data.download.source import Source
 from locationnet.data.download.space import Space
-from locationnet.data.pack import SUMMARY, Pack
+from locationnet.data.pack import Pack
 from locationnet.data.packing import file_sha256
 from locationnet.data.rows import Columns, PhotoTable, Rows, read_rows
 from locationnet.data.shards import (
@@ -29,6 +29,7 @@ from locationnet.data.shards import (
     is_finished,
     part_path,
     shrink,
+    whole_pack,
     write_shard,
 )
 from locationnet.data.spool import Spool, discard
@@ -141,8 +142,8 @@ def stream_photos(
     out = job.out
     rows = read_rows(table, classes, columns or Columns(), remote=True)
     begun = begin(out, file_sha256(table), classes, shard_photos)
-    if (out / SUMMARY).is_file():
-        return Pack.open(out)
+    if (pack := whole_pack(out)) is not None:
+        return pack
     space = space or Space(out)
     space.check()
     plan = Plan(job, rows, shard_photos)

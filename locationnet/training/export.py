@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -341,12 +341,15 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
     """Give a folder beside `out` that takes its name if the block succeeds."""
-    with tempfile.TemporaryDirectory(
-        dir=out.absolute().parent, prefix=f".{out.name}-"
-    ) as temporary:
-        folder = Path(temporary) / "new"
-        folder.mkdir()
+    out = out.absolute()
+    beside = out.with_name(f".{out.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
+    folder = beside / "new"
+    folder.mkdir(parents=True)
+    try:
         yield folder
         if out.exists():
-            out.rename(Path(temporary) / "old")
+            out.rename(beside / "old")
         folder.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

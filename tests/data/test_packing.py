@@ -109,6 +109,7 @@ def test_packing_again_changes_nothing(world: Path, whole: Path) -> None:
     before = _content(whole)
     assert CliRunner().invoke(app, _words(world, whole)).exit_code == 0
     assert _content(whole) == before
+    assert not (whole / ".parts").exists()
 
 
 @pytest.mark.parametrize("finished", [1, 3, 5])

@@ -20,7 +20,8 @@ from locationnet.data.download.problems import (
     UNREACHABLE,
     ProblemError,
 )
-from locationnet.errors import InputError, LocationNetError, MissingExtraError
+from locationnet.data.s3 import anonymous_client
+from locationnet.errors import LocationNetError
 
 _MAX_BYTES = 64 << 20
 _TIMEOUT_S = 30
@@ -46,26 +47,15 @@ class Bucket:
     """
 
     def __init__(self, endpoint_url: str | None = None, connections: int = 256) -> None:
-        try:
-            import boto3
-            from botocore import UNSIGNED
-            from botocore.config import Config
-        except ImportError as error:
-            raise MissingExtraError("downloading from a bucket", "aws") from error
-        config = Config(
-            signature_version=UNSIGNED,
+        self._client = anonymous_client(
+            endpoint_url,
+            REGION,
             max_pool_connections=connections,
             connect_timeout=_TIMEOUT_S,
             read_timeout=_TIMEOUT_S,
             retries={"total_max_attempts": 1},  # trying again is the caller's
             response_checksum_validation="when_required",
         )
-        try:
-            self._client: Any = boto3.client(
-                "s3", endpoint_url=endpoint_url, region_name=REGION, config=config
-            )
-        except ValueError as error:
-            raise InputError(f"{endpoint_url}: {error}") from error
 
     def host(self, url: str) -> str:
         """Return ``""``: there is one host for all."""
