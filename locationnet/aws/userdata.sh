@@ -41,9 +41,6 @@ PYTHON
 [ -x venv/bin/python ] || uv venv --quiet --python '@PYTHON@' venv
 uv pip install --quiet --python venv/bin/python --require-hashes -r package/requirements.txt
 uv pip install --quiet --python venv/bin/python --no-deps package/locationnet-*.whl
-# MXNet for GPUs finds the libraries of CUDA 11 where they were installed, and no others.
-libraries=$(find "$root/venv/lib" -path '*/nvidia/*/lib' -type d | paste -sd :)
-export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 venv/bin/locationnet ec2 work job.json --folder "$root" &
 worker=$!

@@ -6,8 +6,10 @@ what mxnet is used for.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import subprocess
@@ -15,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,17 +78,40 @@ def _import(name: str) -> Any:
         raise LocationNetError(_why_not_loaded(error)) from error
 
 
+def _load_cuda() -> None:
+    """Load the CUDA libraries that the extra ``gpu`` has installed as packages.
+
+    They lie where the dynamic loader does not look; loaded once, it takes them from memory.
+    """
+    spec = importlib.util.find_spec("nvidia") if _installed_build() else None
+    folders = (spec and spec.submodule_search_locations) or ()
+    waiting = [path for folder in folders for path in Path(folder).glob("*/lib/lib*.so*")]
+    # They need one another, in an order that only they know. What never loads, mxnet will name.
+    while len(left := [path for path in waiting if not _loads(path)]) < len(waiting):
+        waiting = left
+
+
+def _loads(library: Path) -> bool:
+    try:
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        return False
+    return True
+
+
 def _why_not_loaded(error: Exception) -> str:
     first_line = (str(error) or type(error).__name__).splitlines()[0]
     library = _CUDA_LIBRARY.search(first_line)
     if library is None:
         return f"mxnet is installed but cannot be loaded: {first_line}"
     build = _installed_build() or "a CUDA build of mxnet"
-    version = "10.2" if build.endswith("102") else "11.2"
-    return (
-        f"{build} is installed but {library.group()} is missing: install CUDA {version} with cuDNN"
-        " and NCCL, or the CPU build: pip install 'locationnet[train]'"
-    )
+    missing = f"{build} is installed but {library.group()} is missing"
+    cpu = "the CPU build: pip install 'locationnet[train]'"
+    if library.group().startswith("libcuda.so"):
+        return f"{missing}: install NVIDIA's driver, or {cpu}"
+    if build.endswith("102"):
+        return f"{missing}: install CUDA 10.2 with cuDNN and NCCL, or {cpu}"
+    return f"{missing}: pip install 'locationnet[gpu]' brings it; or {cpu}"
 
 
 def _installed_build() -> str | None:
@@ -104,6 +130,7 @@ if not TYPE_CHECKING:
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
     # mxnet takes every second processor for a hyper-thread and leaves it idle.
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+    _load_cuda()
     mx = _import("mxnet")
     # At every ``mx.nd.array`` it would ask SciPy under a deprecated name whether the source is a
     # sparse matrix; without SciPy, for which it is prepared, it does not.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -80,20 +81,51 @@ def test_a_missing_mxnet_names_the_extra() -> None:
     )
 
 
-def test_a_cuda_build_without_its_libraries_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "mxnet").mkdir()
-    (tmp_path / "mxnet" / "__init__.py").write_text(
-        "raise OSError('libcudart.so.11.0: cannot open shared object file: No such file')\n"
-    )
-    (tmp_path / "mxnet_cu112-1.9.1.dist-info").mkdir()
-    (tmp_path / "mxnet_cu112-1.9.1.dist-info" / "METADATA").write_text(
+def _pretend_cuda_build(folder: Path, code: str) -> None:
+    (folder / "mxnet").mkdir()
+    (folder / "mxnet" / "__init__.py").write_text(code)
+    (folder / "mxnet_cu112-1.9.1.dist-info").mkdir()
+    (folder / "mxnet_cu112-1.9.1.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: mxnet-cu112\nVersion: 1.9.1\n"
     )
-    assert last_line(python("import locationnet.training.compat", tmp_path)) == (
-        "locationnet.errors.LocationNetError: mxnet-cu112 is installed but libcudart.so.11.0 is"
-        " missing: install CUDA 11.2 with cuDNN and NCCL, or the CPU build:"
-        " pip install 'locationnet[train]'"
+
+
+@pytest.mark.parametrize(
+    ("library", "advice"),
+    [
+        ("libcudart.so.11.0", "pip install 'locationnet[gpu]' brings it; or"),
+        ("libcuda.so.1", "install NVIDIA's driver, or"),
+    ],
+)
+def test_a_cuda_build_without_its_libraries_says_what_to_install(
+    tmp_path: Path, library: str, advice: str
+) -> None:
+    _pretend_cuda_build(
+        tmp_path, f"raise OSError('{library}: cannot open shared object file: No such file')\n"
     )
+    assert last_line(python("import locationnet.training.compat", tmp_path)) == (
+        f"locationnet.errors.LocationNetError: mxnet-cu112 is installed but {library} is"
+        f" missing: {advice} the CPU build: pip install 'locationnet[train]'"
+    )
+
+
+def test_cuda_libraries_from_packages_are_loaded_before_mxnet(tmp_path: Path) -> None:
+    # Any libraries will do: those that NumPy ships, one of which needs the other, and a broken one.
+    folder = tmp_path / "nvidia" / "cudnn" / "lib"
+    folder.mkdir(parents=True)
+    names = [path.name for path in Path(np.__file__).parents[1].glob("numpy.libs/lib*fort*.so*")]
+    names += [path.name for path in Path(np.__file__).parents[1].glob("numpy.libs/lib*math*.so*")]
+    assert len(names) == 2
+    for name in names:
+        shutil.copy(Path(np.__file__).parents[1] / "numpy.libs" / name, folder)
+    (folder / "libbroken.so.8").write_bytes(b"no library")
+    _pretend_cuda_build(
+        tmp_path,
+        "lines = open('/proc/self/maps').read()\n"
+        f"assert all(f'{folder}/{{name}}' in lines for name in {names})\n"
+        "raise OSError('libcuda.so.1: as far as this')\n",
+    )
+    assert "NVIDIA's driver" in last_line(python("import locationnet.training.compat", tmp_path))
 
 
 def test_any_other_library_that_does_not_load_is_named(tmp_path: Path) -> None:
