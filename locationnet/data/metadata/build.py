@@ -6,14 +6,13 @@ order of the shards' names. The table gets its name when it is whole, and the pa
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from locationnet.data.metadata.claim import claimed
 from locationnet.data.metadata.filters import Filters
 from locationnet.data.metadata.finish import Finish, Progress
 from locationnet.data.metadata.layouts import HASH_LIST, Layout
@@ -21,10 +20,8 @@ from locationnet.data.metadata.readers import detect
 from locationnet.data.metadata.shards import Shard, list_shards
 from locationnet.data.metadata.work import Counts, Job, read_shards
 from locationnet.errors import InputError, MissingExtraError
-from locationnet.files import write_text
 
 _FORMAT = 1
-_BEGUN = "begun.json"
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,8 @@ def build_table(
     InputError
         A file cannot be read or has no known layout, nothing is kept, or the parts beside the table
         were begun with other files or filters.
+    LocationNetError
+        Another call is writing the table.
     """
     try:
         import pyarrow as pa  # noqa: F401 - here only to say early that it is missing
@@ -110,19 +109,20 @@ def build_table(
     layouts = [_photo_layout(shard) for shard in shards]
     for shard in lists:
         _require_hashes(shard)
-    parts = out.with_name(f".{out.name}.parts")
-    _begin(out, parts, _facts(shards, lists, filters))
-    jobs = [
-        Job(shard, layout, parts / f"{number:05d}.parquet")
-        for number, (shard, layout) in enumerate(zip(shards, layouts, strict=True))
-        if layout is not None
-    ]
-    total = sum(job.shard.size for job in jobs)
-    report = progress
-    read_shards(jobs, filters, processes, lambda done, rows: report("reading", done, total, rows))
-    finish = Finish([job.part for job in jobs], parts / "settling", progress)
-    kept, without_path = finish.write(finish.settle(lists, filters), out)
-    counts = {job.shard.name: Counts.read(job) for job in jobs}
+    with claimed(out, _facts(shards, lists, filters)) as parts:
+        jobs = [
+            Job(shard, layout, parts / f"{number:05d}.parquet")
+            for number, (shard, layout) in enumerate(zip(shards, layouts, strict=True))
+            if layout is not None
+        ]
+        total = sum(job.shard.size for job in jobs)
+        report = progress
+        read_shards(
+            jobs, filters, processes, lambda done, rows: report("reading", done, total, rows)
+        )
+        finish = Finish([job.part for job in jobs], parts / "settling", progress)
+        kept, without_path = finish.write(finish.settle(lists, filters), out)
+        counts = {job.shard.name: Counts.read(job) for job in jobs}
     garbled = {name: count.garbled for name, count in counts.items() if count.garbled}
     summary = Summary(
         kept=kept,
@@ -132,7 +132,6 @@ def build_table(
         without_path=without_path,
         bad_hashes=finish.bad_hashes,
     )
-    shutil.rmtree(parts)
     if not kept:
         reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(summary.dropped.items()))
         raise InputError(f"no photo is left of {summary.read:,} rows ({reasons or 'all empty'})")
@@ -160,23 +159,3 @@ def _facts(shards: Sequence[Shard], lists: Sequence[Shard], filters: Filters) ->
         "hashes": [[shard.name, shard.size, shard.stamp] for shard in lists],
         **filters.facts(),
     }
-
-
-def _begin(out: Path, parts: Path, facts: dict[str, Any]) -> None:
-    """Claim the folder of parts for this work, or make sure that it was begun for it."""
-    file = parts / _BEGUN
-    try:
-        parts.mkdir(exist_ok=True)
-        earlier = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        write_text(file, json.dumps(facts))
-        return
-    except (OSError, ValueError) as error:
-        raise InputError(f"{parts}: cannot be gone on with ({error}); remove it") from error
-    changed = [name for name, value in facts.items() if earlier.get(name) != value]
-    if changed:
-        what = " and ".join(name.replace("_", " ") for name in changed)
-        raise InputError(
-            f"{out}: an interrupted call had begun it with other {what}; give the same to go on, or"
-            f" remove the folder {parts} to start over"
-        )

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -33,7 +34,7 @@ from locationnet.data.metadata.filters import Box, Filters, licence_name
 from locationnet.data.metadata.layouts import YFCC_23, YFCC_25
 from locationnet.data.metadata.lines import CONTROL, CUT_OFF
 from locationnet.data.metadata.settle import DUPLICATE, OVER_CAP
-from locationnet.errors import InputError
+from locationnet.errors import InputError, LocationNetError
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'data'")
 
@@ -559,6 +560,61 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
 
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("gone", ["begun.json", "00000.parquet"])
+def test_a_call_that_is_killed_as_parts_go_leaves_nothing_to_another(
+    gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (make_commons(tmp_path / name, 200, seed=seed).shards
+                     for seed, name in enumerate("ab"))  # fmt: skip
+    build_table([str(second[0])], tmp_path / "expected.parquet")
+    out = tmp_path / "out.parquet"
+    rmtree = shutil.rmtree
+
+    def killed(path: Path, **options: Any) -> None:
+        if (path / gone).exists():
+            (path / gone).unlink()
+            raise KeyboardInterrupt
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build_table([str(first[0])], out)
+    monkeypatch.undo()
+    build_table([str(second[0])], out)
+    assert read(out) == read(tmp_path / "expected.parquet")
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_parts_that_nothing_is_known_of_are_not_used(tmp_path: Path) -> None:
+    (shard,) = make_commons(tmp_path / "c", 200).shards
+    out, parts = tmp_path / "out.parquet", tmp_path / ".out.parquet.parts"
+    build_table([str(shard)], tmp_path / "expected.parquet")
+    (parts / "settling").mkdir(parents=True)
+    (parts / "00000.json").write_text('{"kept": 1, "dropped": {}, "garbled": ""}')
+    (parts / "00000.parquet").write_bytes(b"of something else")
+    build_table([str(shard)], out)
+    assert read(out) == read(tmp_path / "expected.parquet")
+    assert not parts.exists()
+
+
+def test_a_second_call_at_a_time_is_refused(tmp_path: Path) -> None:
+    (shard,) = make_commons(tmp_path / "c", 200).shards
+    out = tmp_path / "out.parquet"
+    refused: list[bool] = []
+
+    def again(*_: object) -> None:
+        if not refused:
+            with pytest.raises(LocationNetError, match=r"out\.parquet: another call is writing"):
+                build_table([str(shard)], out)
+            refused.append(True)
+
+    build_table([str(shard)], out, progress=again)
+    assert refused
+    build_table([str(shard)], tmp_path / "expected.parquet")
+    assert read(out) == read(tmp_path / "expected.parquet")
+    assert not (tmp_path / ".out.parquet.parts").exists()
 
 
 def test_a_call_that_is_killed_in_many_processes_goes_on(tmp_path: Path) -> None:
