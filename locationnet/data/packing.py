@@ -73,7 +73,7 @@ def pack_photos(
         The table lacks a column, the folder holds a pack of other photos, or nothing can be packed.
     """
     rows = read_rows(table, classes, columns or Columns())
-    begun = begin(out, file_sha256(table), classes, shard_photos)
+    begun = begin(out, file_sha256(table), classes, shard_photos, rows.names, images)
     if (pack := whole_pack(out)) is not None:
         return pack
     starts = range(0, len(rows), shard_photos)

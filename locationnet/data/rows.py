@@ -32,6 +32,8 @@ CREDITS = ("licence", "license", "attribution", "url", "page")
 BOX_NAMES = ("x_min", "y_min", "x_max", "y_max")
 
 _NOT_IN_CLASS, _NO_PLACE = -1, -2
+_TEXTS = ("id", "uploader", "url", "hash", "path")
+COLUMNS = (*_TEXTS, "lat", "lng", "label")
 
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.float64]
@@ -104,7 +106,8 @@ class PhotoTable:
     table
         The columns that `Rows` has, under their names in the file.
     names
-        The columns of paths, ids, uploaders, URLs and hashes, as far as there are any.
+        The columns that are used, as far as there are any: of path, id, uploader, url and hash, and
+        of lat, lng and label, which `table` does without.
     lat, lng, classes
         See `Rows`.
     boxes
@@ -191,9 +194,7 @@ def read_rows(
             raise InputError(f"{file}: no column of {what} among {shown}")
         return found
 
-    def degrees(wanted: str | None, usual: tuple[str, ...], what: str) -> Floats:
-        optional = isinstance(classes, LabelSet)
-        found = find(wanted, usual) if optional else need(wanted, usual, what)
+    def degrees(found: str | None) -> Floats:
         if found is None:
             return np.full(table.num_rows, np.nan)
         return numbers(table[found], f"{file}: column {found!r}")
@@ -207,17 +208,23 @@ def read_rows(
     }
     if remote and there["url"] is None:
         there["hash"] = need(None, HASH_NAMES, "hashes or URLs")
-    lat = degrees(columns.lat, LAT_NAMES, "latitudes")
-    lng = degrees(columns.lng, LNG_NAMES, "longitudes")
     if isinstance(classes, LabelSet):
-        of_rows = classes.assign(texts(table, need(columns.label, ("label",), "labels")))
+        there["lat"] = find(columns.lat, LAT_NAMES)
+        there["lng"] = find(columns.lng, LNG_NAMES)
+        there["label"] = need(columns.label, ("label",), "labels")
+    else:
+        there["lat"] = need(columns.lat, LAT_NAMES, "latitudes")
+        there["lng"] = need(columns.lng, LNG_NAMES, "longitudes")
+    known = {what: name for what, name in there.items() if name is not None}
+    lat, lng = degrees(there["lat"]), degrees(there["lng"])
+    if isinstance(classes, LabelSet):
+        of_rows = classes.assign(texts(table, known["label"]))
     else:
         valid = valid_coordinates(lat, lng)
         of_rows = np.full(table.num_rows, _NO_PLACE, np.int64)
         of_rows[valid] = classes.assign(lat[valid], lng[valid])
     boxes = _boxes(file, table)
-    known = {what: name for what, name in there.items() if name is not None}
-    kept = [name for name in names if name in {*known.values(), *CREDITS}]
+    kept = [name for name in names if name in {*map(there.get, _TEXTS), *CREDITS}]
     return PhotoTable(
         kind="labels" if isinstance(classes, LabelSet) else "grid",
         table=table.select(kept),

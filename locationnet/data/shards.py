@@ -12,7 +12,7 @@ import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from PIL import Image
 from locationnet.classes import ClassSet, classes_file, sha256_key
 from locationnet.data.pack import ATTRIBUTION, FORMAT, PHOTOS, SKIPPED, SUMMARY, Pack, shard_name
 from locationnet.data.records import ShardWriter
-from locationnet.data.rows import Box, Rows
+from locationnet.data.rows import COLUMNS, Box, Rows
 from locationnet.data.tables import write_table
 from locationnet.errors import InputError
 from locationnet.files import write_text
@@ -77,8 +77,30 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def begin(out: Path, source_sha256: str, classes: ClassSet, shard_photos: int) -> dict[str, Any]:
+def begin(
+    out: Path,
+    source_sha256: str,
+    classes: ClassSet,
+    shard_photos: int,
+    columns: Mapping[str, str],
+    images: Path | None = None,
+) -> dict[str, Any]:
     """Claim a folder for these photos, or make sure that it was claimed for them.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    source_sha256
+        Checksum of the table.
+    classes
+        What the classes are.
+    shard_photos
+        Rows for each shard.
+    columns
+        The columns of the table that are used; see `PhotoTable.names`.
+    images
+        Folder that paths start from, where photos come from one.
 
     Returns
     -------
@@ -97,6 +119,9 @@ def begin(out: Path, source_sha256: str, classes: ClassSet, shard_photos: int) -
         "short_side": SHORT_SIDE,
         "shard_photos": shard_photos,
     }
+    used = {f"{what}_column": columns.get(what) for what in COLUMNS}
+    used["images_folder"] = None if images is None else str(images.resolve())
+    facts = {**begun, **used}
     file = out / _BEGUN
     try:
         (out / _PARTS).mkdir(parents=True, exist_ok=True)
@@ -104,15 +129,16 @@ def begin(out: Path, source_sha256: str, classes: ClassSet, shard_photos: int) -
     except FileNotFoundError:
         if any(path.name != _PARTS for path in out.iterdir()):
             raise InputError(f"{out}: not empty, and not a pack that was begun here") from None
-        write_text(file, json.dumps(begun))
-        earlier = begun
+        write_text(file, json.dumps(facts))
+        earlier = facts
     except (OSError, ValueError) as error:
         raise InputError(f"{out}: not a folder that a pack can be written to") from error
-    for name, value in begun.items():
-        if earlier.get(name) != value:
+    for name, value in facts.items():
+        # Packs that were begun before what is `used` was noted lack it, and nothing contradicts.
+        if earlier.get(name, used.get(name)) != value:
             raise InputError(
                 f"{out}: begun with another {name.replace('_', ' ')}; give another --out, or the"
-                " same photos and classes to go on"
+                " same photos, columns and classes to go on"
             )
     classes.write(out / classes_file(classes))
     return begun

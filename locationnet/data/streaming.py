@@ -141,7 +141,7 @@ def stream_photos(
     """
     out = job.out
     rows = read_rows(table, classes, columns or Columns(), remote=True)
-    begun = begin(out, file_sha256(table), classes, shard_photos)
+    begun = begin(out, file_sha256(table), classes, shard_photos, rows.names)
     if (pack := whole_pack(out)) is not None:
         return pack
     space = space or Space(out)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pyarrow import parquet
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from locationnet.cli import app
 from locationnet.data.pack import Pack
@@ -145,6 +145,57 @@ def test_a_folder_begun_with_another_grid_is_refused(world: Path, whole: Path) -
     assert "begun with another grid sha256" in str(answer.exception)
     with pytest.raises(InputError, match="made with another grid"):
         Pack.open(whole).check_classes(Grid.read(other))
+
+
+def test_an_interrupted_pack_goes_on_only_with_the_same_columns_and_photos(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, out = tmp_path / "photos.csv", tmp_path / "pack"
+    rows = [f"{index}.jpg,{'ab'[index % 2]},{'ab'[index // 2 % 2]}\n" for index in range(8)]
+    table.write_text("path,first,second\n" + "".join(rows))
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+
+    def pack(column: str, images: Path) -> Result:
+        words = ["pack", str(table), "--images", str(images), "--label-column", column, "--labels",
+                 str(tmp_path / "labels.txt"), "-o", str(out), "--processes", "1",
+                 "--shard-photos", "4"]  # fmt: skip
+        return CliRunner().invoke(app, words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("locationnet.data.packing.finish", _interrupt)
+        assert pack("first", world).exit_code != 0
+    assert (out / ".parts" / "shard-00000.parquet").is_file()
+    (tmp_path / "other").mkdir()
+    for column, images, what in (
+        ("second", world, "label column"),
+        ("first", tmp_path / "other", "images folder"),
+    ):
+        answer = pack(column, images)
+        assert answer.exit_code == 1
+        assert f"begun with another {what};" in str(answer.exception)
+    monkeypatch.chdir(world)
+    assert pack("first", Path()).exit_code == 0
+    assert Pack.open(out).classes_of_records.tolist() == [0, 1] * 4
+    assert "begun with another label column" in str(pack("second", world).exception)
+
+
+def _interrupt(*_: object, **_more: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_pack_from_before_its_columns_were_noted_is_whole(
+    world: Path, whole: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(whole, tmp_path / "copy"))
+    begun = json.loads((copy / ".begun.json").read_text())
+    noted = {name for name in begun if name.endswith(("_column", "_folder"))}
+    assert {"label_column", "lat_column", "path_column", "images_folder"} <= noted
+    (copy / ".begun.json").write_text(
+        json.dumps({name: value for name, value in begun.items() if name not in noted})
+    )
+    before = _content(copy)
+    assert CliRunner().invoke(app, _words(world, copy)).exit_code == 0
+    assert _content(copy) == before
 
 
 def test_a_folder_with_other_things_is_refused(world: Path, tmp_path: Path) -> None:
