@@ -95,6 +95,8 @@ def read_raw(
     ------
     GarbledError
         After the last row before the shard is damaged.
+    UnsureError
+        The shard is damaged; only with one thread it is sure which rows come before.
     InputError
         The shard cannot be read.
     """

@@ -118,6 +118,13 @@ class GarbledError(Exception):
     """The compressed stream ends early or is damaged; the message says which."""
 
 
+class UnsureError(Exception):
+    """The same, but how much was returned before differs from one time to the next.
+
+    With one thread a `GarbledError` would come, always after the same bytes.
+    """
+
+
 class Text:
     """A shard's decompressed bytes, and how far reading its file has come.
 
@@ -148,6 +155,8 @@ class Text:
         ------
         GarbledError
             What follows cannot be decompressed; everything before has been returned.
+        UnsureError
+            Several threads came upon something that cannot be decompressed.
         InputError
             The file itself cannot be read.
         LocationNetError
@@ -164,7 +173,7 @@ class Text:
             if code < 0:
                 raise LocationNetError(f"{self._shard.name}: lbzip2 was killed (signal {-code})")
             if code > 0:
-                raise GarbledError("compressed data ends early or is damaged")
+                raise UnsureError(f"{self._shard.name}: lbzip2 failed ({code})")
         return data
 
     def tell(self) -> int:

@@ -21,7 +21,7 @@ from locationnet.data.metadata.layouts import Layout
 from locationnet.data.metadata.parts import PartWriter
 from locationnet.data.metadata.readers import read_raw
 from locationnet.data.metadata.rows import schema, wanted_rows
-from locationnet.data.metadata.shards import GarbledError, Shard
+from locationnet.data.metadata.shards import GarbledError, Shard, UnsureError
 from locationnet.errors import LocationNetError
 from locationnet.files import write_text
 
@@ -150,13 +150,20 @@ def _read(
         tell()
 
     unfinished = job.part.with_suffix(".unfinished")
-    with PartWriter(unfinished, schema(part=True), "lz4") as writer:
-        raw = read_raw(job.shard, job.layout, dropped, advance, threads=threads)
-        try:
-            for batch in raw:
-                writer.write(wanted_rows(batch, job.layout, filters, dropped, job.shard.name))
-        except GarbledError as error:
-            garbled = str(error)
+    try:
+        with PartWriter(unfinished, schema(part=True), "lz4") as writer:
+            raw = read_raw(job.shard, job.layout, dropped, advance, threads=threads)
+            try:
+                for batch in raw:
+                    writer.write(wanted_rows(batch, job.layout, filters, dropped, job.shard.name))
+            except GarbledError as error:
+                garbled = str(error)
+    except UnsureError:
+        with totals.get_lock():
+            totals[0] -= bytes_read
+            totals[1] -= rows_read
+        _read(job, filters, 1, totals, tell)
+        return
     advance(job.shard.size)
     unfinished.replace(job.part)
     facts = {"kept": writer.rows, "dropped": dict(sorted(dropped.items())), "garbled": garbled}

@@ -13,8 +13,13 @@ from pathlib import Path
 import pytest
 from synthetic_commons import make_commons
 
-from locationnet.data.metadata.build import build_table
-from locationnet.data.metadata.shards import GarbledError, list_shards, open_text
+from locationnet.data.metadata.build import Summary, build_table
+from locationnet.data.metadata.shards import (
+    GarbledError,
+    UnsureError,
+    list_shards,
+    open_text,
+)
 from locationnet.errors import InputError, LocationNetError
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'data'")
@@ -39,7 +44,7 @@ def read(path: Path, threads: int) -> tuple[bytes, int, str]:
             while data := text.read(1 << 16):
                 assert len(data) <= 1 << 16
                 found += data
-        except GarbledError as error:
+        except (GarbledError, UnsureError) as error:
             problem = str(error)
         end = text.tell()
     return found, end, problem
@@ -58,6 +63,40 @@ def test_bzip2_is_read_by_one_thread_and_by_many(
     found, _, problem = read(path, threads)
     assert problem
     assert CONTENT.startswith(found)
+
+
+def test_of_damaged_bzip2_the_same_rows_are_read_with_lbzip2_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lbzip2: None
+) -> None:
+    (shard,) = make_commons(tmp_path / "c", 12_000, suffix=".bz2").shards
+    content = bytearray(shard.read_bytes())
+    for place in (len(content) * 5 // 8, len(content) * 3 // 4):
+        content[place : place + 50] = b"\0" * 50
+    shard.write_bytes(content)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    seen: list[tuple[int, int, int]] = []
+
+    def build(out: Path) -> Summary:
+        seen.clear()
+
+        def note(stage: str, done: int, total: int, rows: int) -> None:
+            if stage == "reading":
+                seen.append((done, total, rows))
+
+        return build_table([str(shard)], out, progress=note)
+
+    made = [build(tmp_path / f"{time}.parquet") for time in range(3)]
+    assert seen[-1] == (len(content), len(content), made[0].read)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "which", lambda name: None)
+        alone = build(tmp_path / "alone.parquet")
+    assert alone.kept > 0
+    assert list(alone.garbled) == [str(shard)]
+    for time, summary in enumerate(made):
+        assert summary == alone
+        assert (tmp_path / f"{time}.parquet").read_bytes() == (
+            tmp_path / "alone.parquet"
+        ).read_bytes()
 
 
 def test_without_lbzip2_bzip2_is_read_all_the_same(
