@@ -71,7 +71,9 @@ class Box:
         return cls(west, south, east, north)
 
     def __str__(self) -> str:
-        return ",".join(f"{edge:g}" for edge in (self.west, self.south, self.east, self.north))
+        # All digits: what is said here also tells boxes apart.
+        edges = (self.west, self.south, self.east, self.north)
+        return ",".join(repr(float(edge)).removesuffix(".0") for edge in edges)
 
     def contains(self, lat: NDArray[np.float64], lng: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which points lie inside; −180° and 180° are one meridian."""

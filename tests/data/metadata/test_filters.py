@@ -45,6 +45,12 @@ def test_a_box_across_the_antimeridian() -> None:
     assert not _inside(fiji, -17, np.nan)
 
 
+def test_boxes_that_differ_in_any_digit_are_told_apart() -> None:
+    one, other = (Filters(box=Box.parse(f"2.35{end},48,3,49")) for end in ("00001", "00002"))
+    assert one.facts() != other.facts()
+    assert Filters(box=Box(2, 48, 3, 49)).facts() == Filters(box=Box.parse("2,48.0,3,49")).facts()
+
+
 @pytest.mark.parametrize(
     "text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "0,10,5,0", "0,0,181,1", "0,-91,1,1", "nan,0,1,1"]
 )
