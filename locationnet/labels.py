@@ -19,6 +19,11 @@ from locationnet.errors import InputError
 from locationnet.files import write_text
 
 
+def is_label(name: str) -> bool:
+    """Tell whether a text can be a line of ``labels.txt``, and stay as it is."""
+    return bool(name) and name == name.strip() and name.isprintable()
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """Labels; class *i* is the label *i*.
@@ -41,7 +46,7 @@ class LabelSet:
             raise InputError(f"{len(self.names)} labels are too few to tell apart")
         seen: set[str] = set()
         for number, name in enumerate(self.names, 1):
-            if not name or name != name.strip() or not name.isprintable():
+            if not is_label(name):
                 raise InputError(f"label {number}, {name!r}: empty, or with blanks or line breaks")
             if name in seen:
                 raise InputError(f"label {number}, {name!r}: is there twice")

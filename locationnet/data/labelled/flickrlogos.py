@@ -56,7 +56,7 @@ def read_flickrlogos(
     if part not in lists:
         raise InputError(f"{folder}: holds no list {part!r}; there are {', '.join(lists)}")
     listing = folder / f"{part}{_SUFFIX}"
-    found = Builder()
+    found = Builder(listing)
     for number, line in enumerate(_lines(listing), 1):
         path = PurePosixPath(line)
         if len(path.parts) != 4 or path.parts[:2] != ("classes", "jpg") or ".." in path.parts:

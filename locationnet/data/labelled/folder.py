@@ -22,9 +22,9 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
     Raises
     ------
     InputError
-        There are no photos, or none of a label that was asked for.
+        There are no photos, or none of a label that was asked for, or a name cannot be used.
     """
-    found = Builder()
+    found = Builder(folder)
     labels = sorted(
         path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
@@ -41,6 +41,10 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
                 found.left_out[OTHER_SUFFIX] += 1
                 continue
             name = photo.relative_to(folder).as_posix()
+            try:
+                name.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(f"{folder}: the name {name!r} is not UTF-8") from error
             found.add(path.name, {"id": name, "path": name})
     if not found.rows:
         raise InputError(f"{folder}: holds no photos in folders named after their labels")

@@ -69,10 +69,10 @@ def read_open_images(
     InputError
         A file is missing or malformed, or there is no such class.
     """
-    if len(names) < 2:
-        raise InputError(f"{folder}: name at least two classes with --label")
     labels = pick_classes(_descriptions(folder), _hierarchy(folder), names)
-    found = Builder()
+    if len(set(labels.values())) < 2:
+        raise InputError(f"{folder}: name at least two classes with --label")
+    found = Builder(folder)
     boxes: dict[str, list[tuple[str, Box]]] = {}
     for row in _rows(_find(folder, part, "annotations-bbox"), _BOX_COLUMNS, set(labels)):
         if row["IsGroupOf"] == "1":
@@ -85,7 +85,9 @@ def read_open_images(
         boxes.setdefault(row["ImageID"], []).append((labels[row["LabelName"]], box))
     photos = _find(folder, part, "images", "image-ids", "image_ids")
     for row in _rows(photos, _PHOTO_COLUMNS, set(boxes)):
-        mine = boxes.pop(row["ImageID"])
+        mine = boxes.pop(row["ImageID"], None)
+        if mine is None:
+            raise InputError(f"{photos}: the ImageID {row['ImageID']!r} is there twice")
         if row["Rotation"] not in ("", "0", "0.0"):
             found.left_out[TURNED] += len(mine)
             continue
@@ -196,9 +198,21 @@ def _hierarchy(folder: Path) -> Any:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected one object, the root of all classes")
+    if not _is_class(found):
+        raise InputError(
+            f"{path}: expected one object, the root of all classes, and below it only such"
+        )
     return found
+
+
+def _is_class(node: Any) -> bool:
+    """Tell whether something of the hierarchy's JSON is a class, and all below it are."""
+    return (
+        isinstance(node, dict)
+        and isinstance(node.get("LabelName", ""), str)
+        and isinstance(below := node.get("Subcategory", []), list)
+        and all(map(_is_class, below))
+    )
 
 
 def _rows(path: Path, columns: Sequence[str], keys: set[str]) -> Iterator[dict[str, str]]:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locationnet.data.rows import BOX_NAMES, Box
+from locationnet.errors import InputError
+from locationnet.labels import is_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,13 +39,31 @@ class Labelled:
 
 @dataclass
 class Builder:
-    """Collects rows, and counts those that are left out."""
+    """Collects rows, and counts those that are left out.
 
+    Parameters
+    ----------
+    place
+        Where they come from, for messages.
+    """
+
+    place: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, label: str, facts: dict[str, str], box: Box | None = None) -> None:
-        """Add a photo; `facts` are its ``id``, its ``path`` or ``url``, and whose it is."""
+        """Add a photo; `facts` are its ``id``, its ``path`` or ``url``, and whose it is.
+
+        Raises
+        ------
+        InputError
+            The label is none that a pack can have.
+        """
+        if not is_label(label):
+            raise InputError(
+                f"{self.place}: {label!r} cannot be a label, with blanks around it or characters"
+                " that cannot be printed"
+            )
         boxed = {} if box is None else dict(zip(BOX_NAMES, box, strict=True))
         self.rows.append({**facts, "label": label, **boxed})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,49 @@ def test_open_images_says_what_is_missing(open_images: Path) -> None:
     (open_images / "bbox_labels_600_hierarchy.json").write_text("[")
     with pytest.raises(InputError, match="not JSON"):
         read_labelled(open_images, names=["Dog", "Car"])
+
+
+def test_open_images_with_one_class_under_two_names_is_refused(open_images: Path) -> None:
+    with pytest.raises(InputError, match="at least two classes"):
+        read_labelled(open_images, names=["Vehicle", "vehicle"])
+
+
+def test_a_photo_of_open_images_that_is_there_twice_is_named(open_images: Path) -> None:
+    images = open_images / "train-images-boxable-with-rotation.csv"
+    lines = images.read_text().splitlines()
+    images.write_text("\n".join([*lines, lines[1]]))
+    with pytest.raises(InputError, match=r"rotation\.csv: the ImageID 'aa' is there twice"):
+        read_labelled(open_images, names=["Vehicle", "Dog"])
+
+
+@pytest.mark.parametrize("below", [["/m/v"], "/m/v", [{"LabelName": 5}], None])
+def test_a_hierarchy_of_something_else_than_classes_is_refused(
+    open_images: Path, below: object
+) -> None:
+    tree = {"LabelName": "/m/0", "Subcategory": [{"LabelName": "/m/v", "Subcategory": below}]}
+    (open_images / "bbox_labels_600_hierarchy.json").write_text(json.dumps(tree))
+    with pytest.raises(InputError, match=r"hierarchy\.json: expected one object"):
+        read_labelled(open_images, names=["Vehicle", "Dog"])
+
+
+@pytest.mark.parametrize("name", [" cat", "cat ", "c\nt"])
+def test_a_folder_whose_name_can_be_no_label_is_refused(name: str, tmp_path: Path) -> None:
+    _photo(tmp_path / "dog" / "1.jpg")
+    _photo(tmp_path / name / "1.jpg")
+    with pytest.raises(InputError) as caught:
+        read_labelled(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: {name!r} cannot be a label")
+    assert len(_rows(read_labelled(tmp_path, names=["dog"]))) == 1
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9/1.jpg", b"cafe/\xe9.jpg"])
+def test_a_name_that_is_not_utf_8_is_refused(name: bytes, tmp_path: Path) -> None:
+    _photo(tmp_path / os.fsdecode(name))
+    answer = CliRunner().invoke(app, ["labels", str(tmp_path), "-o", str(tmp_path / "out.csv")])
+    assert answer.exit_code == 1
+    shown = repr(os.fsdecode(name))
+    assert str(answer.exception) == f"{tmp_path}: the name {shown} is not UTF-8"
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_folder_of_labels_is_listed(tmp_path: Path) -> None:
