@@ -37,6 +37,7 @@ OPTED_OUT = "opted out"
 KEY, GROUP = "key", "group"
 
 _PLACES = ("latitude", "longitude")
+_NAMES = ("photoid", "uid")
 _ENCODED = ("uid", "unickname", "datetaken", "title", "licensename")
 NUMERIC_ID = r"^[1-9][0-9]{0,18}$"
 _ACCURACY = r"^[0-9]{1,2}$"
@@ -154,10 +155,25 @@ def _make_texts(rows: _Rows, place: str) -> None:
         if name in _PLACES and not pa.types.is_binary(column.type):
             continue  # numbers stay numbers
         try:
+            if name in _NAMES and pa.types.is_floating(column.type):
+                column = _whole(column, f"{place}: the column of {name}")
             column = pc.fill_null(column.cast(pa.string()), "")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InputError(f"{place}: the column of {name} holds {column.type}") from error
         rows.put(name, column)
+
+
+def _whole(column: Any, place: str) -> Any:
+    """Return whole numbers as such; as texts of floats they would get an exponent."""
+    import pyarrow as pa
+
+    values = column.to_numpy(zero_copy_only=False)
+    missing = np.isnan(values)
+    # Beyond this, two whole numbers can be the same float.
+    exact = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+    if not (missing | ((values == np.trunc(values)) & (np.abs(values) < exact))).all():
+        raise InputError(f"{place} holds {column.type} that are no exact whole numbers")
+    return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
 
 
 def _check(rows: _Rows, layout: Layout, filters: Filters, place: str) -> None:

@@ -478,6 +478,27 @@ def test_own_tables_are_read_and_come_through_unchanged(tmp_path: Path) -> None:
     assert read(tmp_path / "twice.parquet") == read(tmp_path / "once.parquet")
 
 
+def test_ids_that_are_floats_are_whole_numbers_or_refused(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    table, out = tmp_path / "own.parquet", tmp_path / "out.parquet"
+
+    def build(ids: list[float | None], kind: Any) -> Summary:
+        places = pa.array([1.5] * len(ids))
+        own = {"id": pa.array(ids, kind), "lat": places, "lng": places}
+        parquet.write_table(pa.table({**own, "uploader": own["id"]}), table)
+        return build_table([str(table)], out)
+
+    made = build([61625402540.0, None, float("nan"), 12.0], pa.float64())
+    assert made.dropped == {rows.NO_ID: 2}
+    assert [(row["id"], row["uploader"]) for row in read(out)] == [
+        ("61625402540", "61625402540"), ("12", "12"),
+    ]  # fmt: skip
+    for wrong, kind in ((1.5, pa.float64()), (2.0**53, pa.float64()), (2.0**24, pa.float32())):
+        with pytest.raises(InputError, match=r"own\.parquet: the column of photoid holds .* exact"):
+            build([1.0, wrong], kind)
+        shutil.rmtree(tmp_path / ".out.parquet.parts")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
