@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from locationnet.aws import worker
+from locationnet.aws import wishes, worker
 from locationnet.aws.clients import client
 from locationnet.aws.job import LAUNCH_TAG, Job
 from locationnet.aws.metadata import Metadata
@@ -25,7 +25,7 @@ from locationnet.aws.transfer import Location
 from locationnet.data.pack import Pack
 from locationnet.errors import LocationNetError
 from locationnet.training.log import read
-from tests.aws.servers import BUCKET, IMAGE, REGION, Answer, Proxy, metadata_service
+from tests.aws.servers import BUCKET, IMAGE, REGION, Answer, Asked, Proxy, metadata_service
 
 OPTIONS = {
     "init": "small-0000.params", "image-size": "32", "batch-size": "16", "epochs": "9000",
@@ -183,6 +183,72 @@ def test_a_machine_whose_like_do_not_get_ready_ends(
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
         with pytest.raises(LocationNetError, match="only 1 of 2 machines fetched their packs"):
             worker.work(replace(job, machines=2), tmp_path)
+
+
+class _NoChild:
+    """Stands where training would begin."""
+
+    def __init__(self, *_: object) -> None:
+        pytest.fail("training began")
+
+
+def _ask_to_stop(job: Job) -> None:
+    client("s3", REGION).put_object(**job.stop_mark.arguments, Body=b"")
+
+
+@pytest.mark.parametrize("wish", ["stop", "notice", "signal", "time"])
+def test_a_machine_that_is_asked_to_end_fetches_no_further(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy, wish: str
+) -> None:
+    """The wish comes while the first pack's files are fetched."""
+    monkeypatch.setattr(worker, "Child", _NoChild)
+    monkeypatch.setattr(wishes, "_NOTICE_S", 0.0)
+    monkeypatch.setattr(wishes, "_MARK_S", 0.0)
+    began = []
+
+    def come(asked: Asked) -> None:
+        if asked.method == "GET" and "/small/train/" in asked.path and not began:
+            began.append(asked.path)
+            if wish == "stop":
+                _ask_to_stop(job)
+            elif wish == "notice":
+                metadata.take_back()
+            elif wish == "signal":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    proxy.rule = come
+    if wish == "time":
+        job = replace(job, max_hours=1e-9)
+    with metadata_service(local_ipv4="127.0.0.1") as metadata:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        assert worker.work(job, tmp_path) == 128 + signal.SIGTERM
+    assert not [asked for asked in proxy.asked if "/small/val/" in asked.path]
+    log = client("s3", REGION).get_object(**job.log(0).arguments)["Body"].read().decode()
+    assert "before training began; go on with the same `locationnet ec2 train`" in log
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("machines", [3, 2])
+def test_a_machine_that_waits_for_its_like_ends_when_asked(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machines: int
+) -> None:
+    """Of three, one does not appear; of two, one does not get ready. The group ends as a whole."""
+    monkeypatch.setattr(worker, "Child", _NoChild)
+    monkeypatch.setattr(worker, "_PEERS_S", 0.01)
+    monkeypatch.setattr(wishes, "_NOTICE_S", 0.0)
+    group = replace(job, machines=machines)
+    with metadata_service(local_ipv4=_launched(job)[0]) as metadata:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        waiting = "_wait_for_all" if machines == 2 else "_peers"
+        wait = getattr(worker._Worker, waiting)
+
+        def take_back_and_wait(self: object) -> object:
+            metadata.take_back()
+            return wait(self)
+
+        monkeypatch.setattr(worker._Worker, waiting, take_back_and_wait)
+        assert worker.work(group, tmp_path) == 128 + signal.SIGTERM
+    client("s3", REGION).head_object(**job.stop_mark.arguments)
 
 
 def test_a_copy_to_s3_that_fails_is_tried_again(
