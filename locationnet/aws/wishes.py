@@ -18,6 +18,8 @@ from locationnet.training.interrupts import Interrupts
 # Between two looks: the metadata service is this machine's own, S3 is not.
 _NOTICE_S = 2.0
 _MARK_S = 5.0
+# A spot machine is taken two minutes after its notice.
+_TAKEN_S = 115.0
 
 
 class Asked(Exception):  # noqa: N818 - nothing went wrong
@@ -33,17 +35,26 @@ class Wishes:
         A client of S3.
     job, metadata, interrupts
         Where wishes are looked for.
-    ends
-        When the run's time is over, as ``time.monotonic()`` counts.
+    ends, gone
+        When the run's time is over, and when the machine is cut off whatever it does, both as
+        ``time.monotonic()`` counts.
     """
 
     def __init__(
-        self, s3: Any, job: Job, metadata: Metadata, interrupts: Interrupts, ends: float
+        self,
+        s3: Any,
+        job: Job,
+        metadata: Metadata,
+        interrupts: Interrupts,
+        ends: float,
+        gone: float,
     ) -> None:
         self._s3, self._mark, self._metadata = s3, job.stop_mark, metadata
         self._interrupts, self._ends = interrupts, ends
         self._next_notice = self._next_mark = 0.0
         self._found = ""
+        # When the machine is there no more.
+        self.gone = gone
 
     def why(self) -> str:
         """Return the reason to end, or nothing; what was found once stays."""
@@ -64,6 +75,7 @@ class Wishes:
         if now >= self._next_notice:
             self._next_notice = now + _NOTICE_S
             if self._metadata.spot_notice():
+                self.gone = min(self.gone, now + _TAKEN_S)
                 return "EC2 takes this spot machine back"
         if now >= self._next_mark:
             self._next_mark = now + _MARK_S

@@ -39,6 +39,9 @@ _STOPPING_S = 90.0
 _GATHER_S = 600.0
 _FETCH_S = 1800.0
 _PEERS_S = 3.0
+# Between two attempts at the last copy, at first and at most, and what is left for the last words.
+_RETRY_S, _RETRY_MOST_S = 5.0, 60.0
+_LAST_S = 10.0
 _GO_ON = "go on with the same `locationnet ec2 train`"
 
 
@@ -76,8 +79,11 @@ class _Worker:
         self._out = root / "run"
         self._s3 = client("s3", job.region)
         self._metadata = Metadata()
-        ends = time.monotonic() + job.max_hours * 3600
-        self._wishes = Wishes(self._s3, job, self._metadata, interrupts, ends)
+        began = time.monotonic()
+        self._wishes = Wishes(
+            self._s3, job, self._metadata, interrupts, began + job.max_hours * 3600,
+            began + job.shutdown_minutes * 60,
+        )  # fmt: skip
         # Where this machine stands among those of its launch; the first one leads.
         self._place = 0
 
@@ -96,7 +102,7 @@ class _Worker:
         finally:
             child.kill()
         if self._place == 0 and self._out.is_dir():
-            self._say_moved("run", self._push_run())
+            self._keep()
         self._log.say(self._last_words(code, why))
         return code
 
@@ -119,6 +125,31 @@ class _Worker:
             mark = self._job.stop_mark
             with clear_errors(str(mark)):
                 self._s3.put_object(**mark.arguments, Body=b"")
+
+    def _keep(self) -> None:
+        """Bring the run to S3, however often it takes: the only other copy ends with the machine.
+
+        Raises
+        ------
+        LocationNetError
+            It did not succeed until the machine is about to be cut off.
+        """
+        pause = _RETRY_S
+        while True:
+            try:
+                self._say_moved("run", self._push_run())
+            except (LocationNetError, OSError) as error:
+                if time.monotonic() + pause > self._wishes.gone - _LAST_S:
+                    raise
+                self._log.say(f"{error}; the last copy is tried again in {pause:.0f} s")
+            else:
+                return
+            time.sleep(pause)
+            # A notice shortens the time that is left.
+            self._wishes.why()
+            if pause == _RETRY_MOST_S:
+                self.push_log()
+            pause = min(2 * pause, _RETRY_MOST_S)
 
     def _last_words(self, code: int, why: str) -> str:
         if why and code:

@@ -265,6 +265,71 @@ def test_a_copy_to_s3_that_fails_is_tried_again(
     assert "checkpoint-0009.params" in listing(client("s3", REGION), job.run)
 
 
+class _TrainedAlready:
+    """Training that ends well at once and leaves a file."""
+
+    def __init__(self, words: list[str], *_: object) -> None:
+        self._out = Path(words[words.index("--out") + 1])
+
+    def wait(self, _: float) -> int:
+        (self._out / "weights.params").write_bytes(b"weights")
+        return 0
+
+    def kill(self) -> None:
+        pass
+
+
+def _failing_copies(job: Job, failures: float) -> Callable[[Asked], Answer | None]:
+    """Let S3 refuse the run's file so many times."""
+    refused = []
+
+    def rule(asked: Asked) -> Answer | None:
+        if asked.method == "PUT" and "/run/" in asked.path and len(refused) < failures:
+            refused.append(asked.path)
+            return Answer(503)
+        return None
+
+    return rule
+
+
+def test_the_last_copy_is_tried_until_it_succeeds(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy
+) -> None:
+    monkeypatch.setattr(worker, "Child", _TrainedAlready)
+    monkeypatch.setattr(worker, "_RETRY_S", 0.01)
+    monkeypatch.setattr(worker, "_RETRY_MOST_S", 0.02)
+    proxy.rule = _failing_copies(job, 4)
+    assert worker.work(job, tmp_path) == 0
+    assert "weights.params" in listing(client("s3", REGION), job.run)
+    log = client("s3", REGION).get_object(**job.log(0).arguments)["Body"].read().decode()
+    assert log.count("the last copy is tried again in") == 4
+    assert log.endswith("training is done\n")
+
+
+def test_the_last_copy_is_given_up_only_when_the_machine_is_about_to_be_taken(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy
+) -> None:
+    """Seconds are counted in sleeps, so that a spot machine's two minutes pass at once."""
+    monkeypatch.setattr(worker, "Child", _TrainedAlready)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        metadata.take_back()
+
+    clock = time.monotonic
+    monkeypatch.setattr(wishes, "_NOTICE_S", 0.0)
+    monkeypatch.setattr(worker.time, "sleep", sleep)
+    monkeypatch.setattr(worker.time, "monotonic", lambda: clock() + sum(slept))
+    proxy.rule = _failing_copies(job, float("inf"))
+    with metadata_service(local_ipv4="127.0.0.1") as metadata:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        with pytest.raises(LocationNetError, match="AWS asked to slow down"):
+            worker.work(job, tmp_path)
+    # The notice came with the first pause.
+    assert 60 <= sum(slept[1:]) <= 105
+
+
 def test_packs_that_are_not_there_end_the_machine_with_the_reason(job: Job, tmp_path: Path) -> None:
     wrong = replace(job, train="s3://nobody-has-this/train")
     with pytest.raises(LocationNetError, match="s3://nobody-has-this/train: there is no such buck"):
