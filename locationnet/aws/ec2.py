@@ -17,7 +17,8 @@ from locationnet.aws.job import LAUNCH_TAG, RUN_TAG, Job, launches_place, run_pl
 from locationnet.aws.recipe import EC2Recipe
 from locationnet.aws.s3 import listing
 
-_ALIVE = ["pending", "running", "stopping", "shutting-down"]
+# A stopped machine only costs its disk, but can be started again.
+_ALIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]
 
 
 @dataclass(frozen=True)

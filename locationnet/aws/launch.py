@@ -133,6 +133,8 @@ def _request(recipe: EC2Recipe, launch: str, group: str) -> dict[str, Any]:
         "ClientToken": launch,
         "IamInstanceProfile": {profile: table.instance_profile},
         "InstanceInitiatedShutdownBehavior": "terminate",
+        # Moved to other hardware it would start anew, and nobody would know of its time.
+        "MaintenanceOptions": {"AutoRecovery": "disabled"},
         "MetadataOptions": {
             "HttpTokens": "required",
             "HttpEndpoint": "enabled",

@@ -145,6 +145,9 @@ def stop(
     with console.status("waiting") as shown:
         for found in ec2.until_gone(read, _STOPPING_S):
             shown.update(", ".join(f"{machine.id} {machine.state}" for machine in found))
+            # Whoever stopped it in the console left nobody there to notice the wish.
+            if stopped := [machine for machine in found if machine.state == "stopped"]:
+                ec2.terminate(read, stopped)
     if found:
         raise LocationNetError(
             f"{found[0].id} is still {found[0].state}: see `locationnet ec2 logs`, or give --now"

@@ -137,6 +137,7 @@ def test_a_launch_asks_for_what_the_dry_run_showed(
     body = unquote_plus(sent.body.decode())
     assert "Ebs.Encrypted=true" in body
     assert f"ClientToken={launch}" in body
+    assert "MaintenanceOptions.AutoRecovery=disabled" in body
 
 
 def test_a_spot_machine_is_asked_for_with_its_price(
@@ -179,6 +180,33 @@ def test_two_machines_are_one_group(recipe: Path, package: Path, proxy: Proxy) -
     assert _said(_run("stop", recipe)) == "no machines are left\n"
     asked = {f"ec2:{asked.action}" for asked in proxy.asked if asked.body.startswith(b"Action=")}
     assert asked <= allowed("ec2-researcher")
+
+
+def test_a_security_group_that_was_left_half_made_gets_its_rule(recipe: Path, proxy: Proxy) -> None:
+    def ports() -> list[tuple[int, int]]:
+        found = client("ec2", REGION).describe_security_groups(GroupIds=[group])["SecurityGroups"]
+        return [(rule["FromPort"], rule["ToPort"]) for rule in found[0]["IpPermissions"]]
+
+    read, ec2_client = _read(recipe), client("ec2", REGION)
+    proxy.rule = lambda asked: (
+        Answer(400, _error("InvalidGroup.NotFound", "It is too new."))
+        if asked.action == "AuthorizeSecurityGroupIngress"
+        else None
+    )
+    with pytest.raises(AWSError, match="It is too new"):
+        groups.make_security_group(ec2_client, read)
+    proxy.rule = lambda _: None
+    group = groups.make_security_group(ec2_client, read)
+    assert ports() == [(1024, 65535)]
+    # Whole, it is used as it is; in another network it is of no use.
+    assert groups.make_security_group(ec2_client, read) == group
+    assert ports() == [(1024, 65535)]
+    network = ec2_client.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2_client.create_subnet(VpcId=network, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    recipe.write_text(_recipe(subnet=subnet))
+    other = groups.make_security_group(ec2_client, _read(recipe))
+    assert other != group
+    assert len(groups.clean(read)) == 2
 
 
 def _placement_groups(asked: Asked, *, there: bool = True) -> Answer | None:
@@ -294,6 +322,20 @@ def test_stop_asks_the_machines_and_waits(
         patch.setattr(time, "sleep", time_passes)
         assert _said(_run("stop", recipe)) == "no machines are left\n"
     assert ec2.machines(read) == []
+
+
+def test_a_stopped_machine_is_seen_and_ended(
+    recipe: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody stopped it in the console: it can be started again and its disk costs."""
+    machine = _said(_run("train", recipe, "--package", package)).split()[0]
+    client("ec2", REGION).stop_instances(InstanceIds=[machine])
+    assert f"{machine}  stopped" in _said(_run("status", recipe))
+    result = _run("train", recipe, "--package", package)
+    assert f"{machine} is stopped already" in str(result.exception)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert _said(_run("stop", recipe)) == "no machines are left\n"
+    assert _instance(machine)["State"]["Name"] == "terminated"
 
 
 def test_a_machine_that_does_not_end_is_named(
