@@ -261,6 +261,38 @@ def test_a_refused_launch_says_why(
     assert "a-secret-that" not in result.output + str(result.exception)
 
 
+def test_a_launch_that_may_not_hand_its_role_on_names_that_permission(
+    recipe: Path, package: Path, proxy: Proxy
+) -> None:
+    words = (
+        "You are not authorized to perform this operation. User: arn:aws:iam::0:user/x is not"
+        " authorized to perform: iam:PassRole on resource: arn:aws:iam::0:role/y because"
+    )
+    proxy.rule = lambda asked: (
+        Answer(403, _error("UnauthorizedOperation", words))
+        if asked.action == "RunInstances"
+        else None
+    )
+    result = _run("train", recipe, "--package", package)
+    said = "g5.12xlarge: access denied: iam:PassRole is not permitted"
+    assert str(result.exception) == said
+
+
+def test_a_launch_without_capacity_says_where_there_is_some(
+    recipe: Path, package: Path, proxy: Proxy
+) -> None:
+    words = (
+        "We do not have sufficient capacity in us-west-2a. You can get it by choosing us-west-2b."
+    )
+    proxy.rule = lambda asked: (
+        Answer(500, _error("InsufficientInstanceCapacity", words))
+        if asked.action == "RunInstances"
+        else None
+    )
+    result = _run("train", recipe, "--package", package)
+    assert str(result.exception) == f"g5.12xlarge: RunInstances was refused: {words}"
+
+
 def test_an_image_that_is_not_there_is_named(recipe: Path, package: Path) -> None:
     recipe.write_text(_recipe(ami="/no/such/parameter"))
     result = _run("train", recipe, "--package", package)
