@@ -90,20 +90,25 @@ def logs(
     ] = False,
     machine: Annotated[int, typer.Option(min=0, help="Of a group: 0 is the one that leads.")] = 0,
 ) -> None:
-    """Print what the newest launch has said; before it trains, what its console shows.
+    """Print what the newest launch has said; without that, its machines' consoles.
 
     Example: locationnet ec2 logs recipe.toml --follow
     """
     from locationnet.aws import ec2
+    from locationnet.errors import LocationNetError
 
     read = _read(recipe)
-    launches = ec2.launches(read)
-    if not launches:
-        raise typer.BadParameter(f"{recipe}: nothing was launched yet")
-    job = ec2.launch_job(read, launches[0])
+    launch = ec2.newest_launch(read, machine)
+    if launch is None:
+        raise LocationNetError(
+            f"{read.name}: there is neither a log in {read.out} nor a machine that EC2 knows of"
+            " (it forgets them an hour after their end)"
+        )
+    job = ec2.launch_job(read, launch)
     done, waiting = 0, False
     while True:
-        running = [found for found in ec2.machines(read) if found.launch == job.launch]
+        found = [it for it in ec2.machines(read, ended=True) if it.launch == launch]
+        running = [it for it in found if it.works]
         text = ec2.read_log(read, job, machine, done)
         done += len(text)
         typer.echo(text.decode(errors="replace"), nl=False)
@@ -114,9 +119,10 @@ def logs(
             typer.echo(f"{running[0].id} is {running[0].state}, and installs first", err=True)
         time.sleep(_FOLLOW_S)
     if not done:
-        for found in running:
-            typer.echo(f"{found.id} has not begun to train; its console:")
-            typer.echo(ec2.console(read, found))
+        for it in found:
+            why = f" ({it.reason})" if it.reason else ""
+            typer.echo(f"{it.id} is {it.state}{why} and has not begun to train; its console:")
+            typer.echo(ec2.console(read, it))
 
 
 @app.command()

@@ -317,11 +317,13 @@ def test_status_shows_machines_and_the_newest_whole_checkpoint(recipe: Path, pac
 def test_logs_follow_a_machine_until_it_is_gone(
     recipe: Path, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "nothing was launched yet" in _run("logs", recipe).output
+    result = _run("logs", recipe)
+    assert "neither a log in s3://photos-of-places/town nor a machine" in str(result.exception)
     _said(_run("train", recipe, "--package", package))
     read = _read(recipe)
     (machine,) = ec2.machines(read)
-    assert f"{machine.id} has not begun to train; its console:" in _said(_run("logs", recipe))
+    said = f"{machine.id} is running and has not begun to train; its console:"
+    assert said in _said(_run("logs", recipe))
     target = ec2.launch_job(read, machine.launch).log(0)
     s3 = client("s3", REGION)
     s3.put_object(**target.arguments, Body="épo".encode())
@@ -335,6 +337,47 @@ def test_logs_follow_a_machine_until_it_is_gone(
         assert _said(_run("logs", recipe, "--follow")) == "époch 1\nepoch 2\n"
     # What was said stays when the machine is gone.
     assert _said(_run("logs", recipe)) == "époch 1\nepoch 2\n"
+
+
+@pytest.mark.parametrize("latest", [True, False])
+def test_logs_show_why_machines_ended_before_they_trained(
+    recipe: Path, package: Path, proxy: Proxy, latest: bool
+) -> None:
+    """Not every type of machine tells what is on its console now; moto tells nothing."""
+    _said(_run("train", recipe, "--package", package))
+    read = _read(recipe)
+    (machine,) = ec2.machines(read)
+    ec2.terminate(read, [machine])
+    words = base64.b64encode(b"error: no space left").decode()
+
+    def rule(asked: Asked) -> Answer | None:
+        if asked.action != "GetConsoleOutput":
+            return None
+        if not latest and b"Latest=true" in asked.body:
+            return Answer(400, _error("UnsupportedOperation", "Not for this type."))
+        return Answer(body=f"<R><output>{words}</output></R>".encode())
+
+    proxy.rule = rule
+    said = _said(_run("logs", recipe, "--follow"))
+    assert f"{machine.id} is terminated (" in said
+    assert "Client.UserInitiatedShutdown" in said
+    assert said.endswith("its console:\nerror: no space left\n")
+
+
+def test_logs_are_of_the_newest_launch_that_came_about(
+    recipe: Path, package: Path, proxy: Proxy
+) -> None:
+    """A refused launch leaves its package in S3."""
+    read, s3 = _read(recipe), client("s3", REGION)
+    s3.put_object(**ec2.launch_job(read, "20200101T000000-a").log(0).arguments, Body=b"old\n")
+    proxy.rule = lambda asked: Answer(500) if asked.action == "RunInstances" else None
+    assert _run("train", recipe, "--package", package).exit_code == 1
+    assert len(ec2.launches(read)) == 2
+    assert _said(_run("logs", recipe)) == "old\n"
+    # One that has machines is what is looked at, whether it has said something or not.
+    proxy.rule = lambda _: None
+    machine = _said(_run("train", recipe, "--package", package)).split()[0]
+    assert _said(_run("logs", recipe)).startswith(f"{machine} is running")
 
 
 def test_stop_asks_the_machines_and_waits(
