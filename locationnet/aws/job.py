@@ -38,7 +38,7 @@ class Job:
     machines
         How many train together.
     max_hours
-        After which time the machine stops by itself.
+        How long after its boot the machine stops by itself.
     checkpoint_minutes
         Between two copies of the run to S3.
     """
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def shutdown_minutes(self) -> int:
-        """After so many minutes a machine is cut off, whatever it does."""
+        """So many minutes after its boot a machine is cut off, whatever it does."""
         return shutdown_minutes(self.max_hours)
 
     @property

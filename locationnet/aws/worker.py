@@ -45,7 +45,7 @@ _LAST_S = 10.0
 _GO_ON = "go on with the same `locationnet ec2 train`"
 
 
-def work(job: Job, root: Path) -> int:
+def work(job: Job, root: Path, spent_s: float = 0.0) -> int:
     """Do a machine's part of a job and return the exit code of ``locationnet train``.
 
     Parameters
@@ -54,6 +54,8 @@ def work(job: Job, root: Path) -> int:
         What to do.
     root
         Folder for packs and the run; what an earlier call left is used.
+    spent_s
+        How much of the job's time is over already.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def work(job: Job, root: Path) -> int:
     """
     root.mkdir(parents=True, exist_ok=True)
     with _Log(root / "machine.log") as log, Interrupts() as interrupts:
-        worker = _Worker(job, root, log, interrupts)
+        worker = _Worker(job, root, log, interrupts, time.monotonic() - spent_s)
         try:
             return worker.run()
         except (LocationNetError, OSError) as error:
@@ -74,12 +76,13 @@ def work(job: Job, root: Path) -> int:
 
 
 class _Worker:
-    def __init__(self, job: Job, root: Path, log: _Log, interrupts: Interrupts) -> None:
+    def __init__(
+        self, job: Job, root: Path, log: _Log, interrupts: Interrupts, began: float
+    ) -> None:
         self._job, self._root, self._log = job, root, log
         self._out = root / "run"
         self._s3 = client("s3", job.region)
         self._metadata = Metadata()
-        began = time.monotonic()
         self._wishes = Wishes(
             self._s3, job, self._metadata, interrupts, began + job.max_hours * 3600,
             began + job.shutdown_minutes * 60,

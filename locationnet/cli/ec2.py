@@ -210,6 +210,9 @@ def sync(
 def work(
     job: Annotated[Path, typer.Argument(metavar="JOB.json", help="Written by the user data.")],
     folder: Annotated[Path, typer.Option(help="For packs and the run.")],
+    spent: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Since the machine's boot.")
+    ] = 0.0,
 ) -> None:
     """Do the work of one machine; its user data calls this, people need not.
 
@@ -218,7 +221,7 @@ def work(
     from locationnet.aws.job import Job
     from locationnet.aws.worker import work as do
 
-    raise typer.Exit(do(Job.read(job), folder))
+    raise typer.Exit(do(Job.read(job), folder, spent))
 
 
 def _read(path: Path) -> EC2Recipe:

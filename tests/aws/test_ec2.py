@@ -97,7 +97,7 @@ def test_a_dry_run_shows_everything_and_makes_nothing(
     request = json.loads(shown[shown.index("{\n") : shown.index("\n}\n") + 2])
     assert request["ImageId"] == image
     assert "#!/bin/bash" in shown
-    assert "5.00 an hour for 1 x g5.12xlarge, at most 10.00 in 2 hours" in shown
+    assert "5.00 an hour for 1 x g5.12xlarge, at most 11.25 in 2.25 hours" in shown
     assert f"locationnet-1.0-py3-none-any.whl to s3://{BUCKET}/town/launches/" in shown
     reading = {"DescribeImages", "GetParameter"}
     assert {asked.action for asked in proxy.asked} <= reading

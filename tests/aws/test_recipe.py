@@ -113,9 +113,12 @@ def test_a_wrong_option_of_train_is_refused_before_a_machine_costs_money(
 def test_the_cost_is_what_the_user_says_it_is(tmp_path: Path) -> None:
     table = _read(tmp_path, GOOD).machine
     assert cost(table) == "price: not given (price_per_hour in the recipe)"
+    # With the quarter of an hour that a machine may take to end.
     assert cost(table, 2.5).startswith(
-        "price, as given: 2.50 an hour for 1 x g5.12xlarge, at most 5.00 in 2 hours"
+        "price, as given: 2.50 an hour for 1 x g5.12xlarge, at most 5.62 in 2.25 hours"
     )
+    short = _read(tmp_path, GOOD.replace("max_hours = 2", "max_hours = 0.5")).machine
+    assert "at most 1.88 in 0.75 hours" in cost(short, 2.5)
 
 
 @pytest.mark.parametrize(

@@ -217,11 +217,10 @@ def test_a_machine_that_is_asked_to_end_fetches_no_further(
                 os.kill(os.getpid(), signal.SIGTERM)
 
     proxy.rule = come
-    if wish == "time":
-        job = replace(job, max_hours=1e-9)
     with metadata_service(local_ipv4="127.0.0.1") as metadata:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
-        assert worker.work(job, tmp_path) == 128 + signal.SIGTERM
+        spent = job.max_hours * 3600 if wish == "time" else 0.0
+        assert worker.work(job, tmp_path, spent) == 128 + signal.SIGTERM
     assert not [asked for asked in proxy.asked if "/small/val/" in asked.path]
     log = client("s3", REGION).get_object(**job.log(0).arguments)["Body"].read().decode()
     assert "before training began; go on with the same `locationnet ec2 train`" in log
