@@ -98,7 +98,9 @@ class MachineTable(_Table):
         return shutdown_minutes(self.max_hours) / 60
 
     @model_validator(mode="after")
-    def _check_spot(self) -> MachineTable:
+    def _check(self) -> MachineTable:
+        if self.type.startswith("ml."):
+            raise ValueError("types of machines that begin with ml. are SageMaker's: leave it out")
         if self.max_price is not None and not self.spot:
             raise ValueError("max_price is a limit for spot machines: add spot = true")
         if any(name.startswith(("aws:", "locationnet:")) for name in self.tags):

@@ -75,6 +75,7 @@ def test_the_recipe_of_2017_says_why_it_does_not_run() -> None:
         (("name", "nome"), "nome: there is no such key"),
         (('"s3://bucket/val"', '"bucket/val"'), "[data] val: 'bucket/val' names no place in S3"),
         (("g5.12xlarge", "p5.48xlarge"), "p5.48xlarge: a Hopper GPU"),
+        (("g5.12xlarge", "ml.g5.12xlarge"), "[machine]: types of machines that begin with ml."),
         (("g5.12xlarge", "g5"), "[machine] type: 'g5' is no type of machine"),
         (("epochs = 3", "init = 'a.onnx'"), "[data] init (a folder in S3) and [train] init"),
         (("max_hours = 2", "max_hours = 0"), "[machine] max_hours: Input should be greater than 0"),

@@ -177,14 +177,22 @@ def test_a_job_in_progress_is_followed_and_stopped_by_delete(recipe: Path, proxy
 
     def rule(asked: Asked) -> Answer | None:
         if asked.action == "ListTrainingJobs":
-            return Answer(body=json.dumps(listed).encode())
+            same = json.loads(asked.body)["StatusEquals"] == status
+            return Answer(body=json.dumps(listed if same else none).encode())
         return Answer(body=b"{}") if asked.action == "StopTrainingJob" else None
 
+    none: dict[str, object] = {"TrainingJobSummaries": []}
+    status = "InProgress"
     proxy.rule = rule
     assert jobs.start(_read(recipe)) == "city-20260101-000000"
     assert _said(_run("delete", recipe)) == "asked city-20260101-000000 to stop\n"
     stopped = [asked.body for asked in proxy.asked if asked.action == "StopTrainingJob"]
     assert [json.loads(body) for body in stopped] == [{"TrainingJobName": "city-20260101-000000"}]
+    # Until it has stopped, it writes to where another one would begin.
+    status = "Stopping"
+    with pytest.raises(LocationNetError, match=r"city-20260101-000000 is stopping, and still"):
+        jobs.start(_read(recipe))
+    assert not [asked for asked in proxy.asked if asked.action == "CreateTrainingJob"]
 
 
 @pytest.mark.parametrize("serverless", [False, True])
