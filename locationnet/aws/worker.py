@@ -95,8 +95,8 @@ class _Worker:
         try:
             words, variables = self._prepare()
         except Asked as asked:
-            self._tell_the_others()
             self._log.say(f"{asked} before training began; {_GO_ON}")
+            self._tell_the_others()
             return 128 + signal.SIGTERM
         self._log.say(f"locationnet train {' '.join(words)}")
         child = Child(["train", *words], self._log.say, {**os.environ, **variables})

@@ -289,7 +289,7 @@ def test_an_endpoint_that_is_left_while_it_is_made_is_said_to_cost_and_removed_l
 
     proxy.rule = rule
     with monkeypatch.context() as patch:
-        patch.setattr(endpoints.time, "sleep", interrupt)
+        patch.setattr(time, "sleep", interrupt)
         result = _run("deploy", recipe)
     assert result.exit_code == 130
     said = "endpoint city is still being made, and costs until `locationnet sagemaker delete"

@@ -204,7 +204,7 @@ def test_a_machine_that_is_asked_to_end_fetches_no_further(
     monkeypatch.setattr(worker, "Child", _NoChild)
     monkeypatch.setattr(wishes, "_NOTICE_S", 0.0)
     monkeypatch.setattr(wishes, "_MARK_S", 0.0)
-    began = []
+    began: list[str] = []
 
     def come(asked: Asked) -> None:
         if asked.method == "GET" and "/small/train/" in asked.path and not began:
@@ -229,7 +229,7 @@ def test_a_machine_that_is_asked_to_end_fetches_no_further(
 
 @pytest.mark.parametrize("machines", [3, 2])
 def test_a_machine_that_waits_for_its_like_ends_when_asked(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machines: int
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy, machines: int
 ) -> None:
     """Of three, one does not appear; of two, one does not get ready. The group ends as a whole."""
     monkeypatch.setattr(worker, "Child", _NoChild)
@@ -238,15 +238,15 @@ def test_a_machine_that_waits_for_its_like_ends_when_asked(
     group = replace(job, machines=machines)
     with metadata_service(local_ipv4=_launched(job)[0]) as metadata:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
-        waiting = "_wait_for_all" if machines == 2 else "_peers"
-        wait = getattr(worker._Worker, waiting)
 
-        def take_back_and_wait(self: object) -> object:
-            metadata.take_back()
-            return wait(self)
+        def come(asked: Asked) -> None:
+            gathering, ready = asked.action == "DescribeInstances", "/ready/" in asked.path
+            if ready if machines == 2 else gathering:
+                metadata.take_back()
 
-        monkeypatch.setattr(worker._Worker, waiting, take_back_and_wait)
+        proxy.rule = come
         assert worker.work(group, tmp_path) == 128 + signal.SIGTERM
+    assert any("/ready/" in asked.path for asked in proxy.asked) == (machines == 2)
     client("s3", REGION).head_object(**job.stop_mark.arguments)
 
 
@@ -280,7 +280,7 @@ class _TrainedAlready:
 
 def _failing_copies(job: Job, failures: float) -> Callable[[Asked], Answer | None]:
     """Let S3 refuse the run's file so many times."""
-    refused = []
+    refused: list[str] = []
 
     def rule(asked: Asked) -> Answer | None:
         if asked.method == "PUT" and "/run/" in asked.path and len(refused) < failures:
@@ -318,8 +318,8 @@ def test_the_last_copy_is_given_up_only_when_the_machine_is_about_to_be_taken(
 
     clock = time.monotonic
     monkeypatch.setattr(wishes, "_NOTICE_S", 0.0)
-    monkeypatch.setattr(worker.time, "sleep", sleep)
-    monkeypatch.setattr(worker.time, "monotonic", lambda: clock() + sum(slept))
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(slept))
     proxy.rule = _failing_copies(job, float("inf"))
     with metadata_service(local_ipv4="127.0.0.1") as metadata:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
