@@ -5,6 +5,8 @@
 #   docker build --target sagemaker -t locationnet-sagemaker .   the service, for Amazon SageMaker
 #   docker build --target train -t locationnet-train .           training on CPUs
 #   docker build --target gpu -t locationnet-gpu .               training on NVIDIA GPUs
+#   docker build --target sagemaker-gpu -t locationnet-sagemaker-gpu .       both, for SageMaker
+#   docker build --target sagemaker-train -t locationnet-sagemaker-train .   both, on CPUs
 
 FROM ghcr.io/astral-sh/uv:0.13.9 AS uv
 
@@ -103,6 +105,17 @@ CMD ["serve"]
 
 # SageMaker asks for containers that run as root, and lets nobody else in.
 FROM service AS sagemaker
+ENV LOCATIONNET_SAGEMAKER=1
+# hadolint ignore=DL3002
+USER 0:0
+
+# Training and the service in one image: SageMaker's /opt/ml is root's here, too.
+FROM train AS sagemaker-train
+ENV LOCATIONNET_SAGEMAKER=1
+# hadolint ignore=DL3002
+USER 0:0
+
+FROM gpu AS sagemaker-gpu
 ENV LOCATIONNET_SAGEMAKER=1
 # hadolint ignore=DL3002
 USER 0:0

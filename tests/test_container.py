@@ -19,7 +19,8 @@ from compose_spec import PyCompose
 from locationnet.server.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-CPU_IMAGES = ["", "service", "sagemaker", "train"]
+CPU_IMAGES = ["", "service", "sagemaker", "train", "sagemaker-train"]
+GPU_IMAGES = ["gpu", "sagemaker-gpu"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_the_linter_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("image", [*CPU_IMAGES, "gpu"])
+@pytest.mark.parametrize("image", [*CPU_IMAGES, *GPU_IMAGES])
 def test_an_image_runs_locationnet_itself_so_that_signals_reach_it(
     check_container: ModuleType, image: str
 ) -> None:
@@ -64,6 +65,22 @@ def test_an_image_runs_as_nobody_in_particular(check_container: ModuleType, imag
     assert check_container.read_stages()[image].last("USER") == "10001:10001"
 
 
+@pytest.mark.parametrize(
+    ("image", "holds"),
+    [
+        ("sagemaker", "build"), ("sagemaker-train", "build-train"), ("sagemaker-gpu", "build-gpu"),
+    ],
+)  # fmt: skip
+def test_an_image_for_sagemaker_may_write_where_only_root_does(
+    check_container: ModuleType, image: str, holds: str
+) -> None:
+    stage = check_container.read_stages()[image]
+    assert stage.last("USER") == "0:0"
+    assert stage.environment["LOCATIONNET_SAGEMAKER"] == "1"
+    copied = f"--from={holds} /opt/locationnet /opt/locationnet"
+    assert copied in [value for name, value in stage.steps if name == "COPY"]
+
+
 def test_what_a_build_makes_unless_told_otherwise_is_the_service(
     check_container: ModuleType,
 ) -> None:
@@ -72,7 +89,7 @@ def test_what_a_build_makes_unless_told_otherwise_is_the_service(
     assert stages[""].command("HEALTHCHECK") == ["locationnet", "health"]
 
 
-@pytest.mark.parametrize("image", [*CPU_IMAGES, "gpu"])
+@pytest.mark.parametrize("image", [*CPU_IMAGES, *GPU_IMAGES])
 def test_the_environment_of_an_image_holds_settings_that_exist_and_no_key(
     check_container: ModuleType, image: str
 ) -> None:

@@ -6,6 +6,7 @@ nothing of what the services are used for.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -56,6 +57,10 @@ _PERMISSIONS = {
 }
 # EC2 adds a few kilobytes that only an administrator can decode.
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:.*", re.DOTALL)
+# Where it says which permission: a launch also needs that of handing a role on.
+_PERMISSION = re.compile(r"not authorized to perform: ([\w:*-]+)")
+# Somebody may have written a password into an address.
+_PASSWORD = re.compile(r"//[^/\s@]*@")
 
 
 class AWSError(LocationNetError):
@@ -81,16 +86,31 @@ def client(service: str, region: str | None = None) -> Any:
     MissingExtraError
         boto3 is not installed.
     AWSError
-        No region is known, or the profile that the environment names does not exist.
+        No region is known, the profile that the environment names does not exist, or another of
+        boto3's settings cannot be used.
     """
-    attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", _ATTEMPTS))
-    config = _botocore().config.Config(
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        max_pool_connections=CONNECTIONS,
-        user_agent_extra="locationnet",
-    )
     with clear_errors(service):
-        return session().client(service, region_name=region, config=config)
+        config = _botocore().config.Config(
+            retries={"mode": "standard", "total_max_attempts": _most_attempts()},
+            max_pool_connections=CONNECTIONS,
+            user_agent_extra="locationnet",
+        )
+        try:
+            return session().client(service, region_name=region, config=config)
+        except json.JSONDecodeError:
+            # Not what it said: that may hold the credentials.
+            raise AWSError(
+                f"{service}: the credential_process of AWS's configuration did not print JSON"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise AWSError(f"{service}: AWS's configuration: {_first_line(error)}") from error
+
+
+def _most_attempts() -> int:
+    text = os.environ.get("AWS_MAX_ATTEMPTS") or str(_ATTEMPTS)
+    if not text.isdecimal() or int(text) < 1:
+        raise AWSError(f"AWS_MAX_ATTEMPTS={text}: expected a number of at least 1")
+    return int(text)
 
 
 @cache
@@ -127,6 +147,9 @@ def clear_errors(where: str) -> Iterator[None]:
         ) from error
     except (aws.ConnectionError, aws.HTTPClientError) as error:
         raise AWSError(f"{where}: AWS cannot be reached ({_first_line(error)})") from error
+    except aws.ParamValidationError as error:
+        # The first line only says that there is something wrong.
+        raise AWSError(f"{where}: {' '.join(str(error).split())}") from error
     except aws.BotoCoreError as error:
         raise AWSError(f"{where}: {_first_line(error)}") from error
 
@@ -153,7 +176,12 @@ def _refusal(where: str, error: ClientError) -> AWSError:
     elif code == "NoSuchBucket":
         message = "there is no such bucket"
     elif code in _DENIED:
-        message = f"access denied: {_PERMISSIONS.get(operation, operation)} is not permitted"
+        named = _PERMISSION.search(said)
+        permission = named[1] if named else _PERMISSIONS.get(operation, operation)
+        message = f"access denied: {permission} is not permitted"
+    elif code.startswith("Insufficient"):
+        # A failure of AWS's by its status, and the words say where there is room.
+        message = f"{operation} was refused: {' '.join(said.split()) or code}"
     elif code in _BUSY or status == 429:
         message = f"AWS asked to slow down ({code}), {_attempts(answer)}: try again later"
     elif status >= 500:
@@ -170,4 +198,4 @@ def _attempts(answer: Any) -> str:
 
 def _first_line(error: object) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return _PASSWORD.sub("//", lines[0].rstrip(".")) if lines else type(error).__name__

@@ -47,7 +47,7 @@ def train(root: Path | None = None) -> int:
     try:
         with Interrupts() as interrupts:
             return _train(root, interrupts)
-    except LocationNetError as error:
+    except (LocationNetError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         _note_failure(root, str(error))
         return 1

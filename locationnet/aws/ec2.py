@@ -17,7 +17,10 @@ from locationnet.aws.job import LAUNCH_TAG, RUN_TAG, Job, launches_place, run_pl
 from locationnet.aws.recipe import EC2Recipe
 from locationnet.aws.s3 import listing
 
-_ALIVE = ["pending", "running", "stopping", "shutting-down"]
+# A stopped machine only costs its disk, but can be started again.
+_ALIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]
+# EC2's word for types of machines that cannot tell what is on their console at this moment.
+_NOT_LATEST = "UnsupportedOperation"
 
 
 @dataclass(frozen=True)
@@ -31,19 +34,33 @@ class Running:
     market: str
     zone: str
     since: datetime
+    reason: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether it may still say something."""
+        return self.state not in ("stopped", "terminated")
 
 
-def machines(recipe: EC2Recipe) -> list[Running]:
+def machines(recipe: EC2Recipe, *, ended: bool = False) -> list[Running]:
     """Return the run's machines that are not terminated, the newest launch first.
+
+    Parameters
+    ----------
+    recipe
+        Names the run.
+    ended
+        Whether terminated machines are returned too; EC2 knows of them for about an hour.
 
     Raises
     ------
     AWSError
         AWS refused.
     """
+    states = [*_ALIVE, "terminated"] if ended else _ALIVE
     filters = [
         {"Name": f"tag:{RUN_TAG}", "Values": [recipe.name]},
-        {"Name": "instance-state-name", "Values": _ALIVE},
+        {"Name": "instance-state-name", "Values": states},
     ]
     found = []
     with clear_errors(recipe.name):
@@ -70,6 +87,23 @@ def launches(recipe: EC2Recipe) -> list[str]:
             folders = page.get("CommonPrefixes", [])
             found += [folder["Prefix"].rstrip("/").rpartition("/")[2] for folder in folders]
     return sorted(found, reverse=True)
+
+
+def newest_launch(recipe: EC2Recipe, place: int) -> str | None:
+    """Return the newest launch of which there are machines or what the one at a place has said.
+
+    A launch that EC2 refused has left a folder in S3 and nothing else.
+
+    Raises
+    ------
+    AWSError
+        AWS refused.
+    """
+    known = {machine.launch for machine in machines(recipe, ended=True)}
+    for launch in launches(recipe):
+        if launch in known or read_log(recipe, launch_job(recipe, launch), place, 0):
+            return launch
+    return None
 
 
 def read_log(recipe: EC2Recipe, job: Job, place: int, start: int) -> bytes:
@@ -101,9 +135,16 @@ def console(recipe: EC2Recipe, machine: Running) -> str:
     AWSError
         AWS refused.
     """
-    with clear_errors(machine.id):
-        answer = client("ec2", recipe.region).get_console_output(InstanceId=machine.id)
-        return str(answer.get("Output", ""))
+    ec2 = client("ec2", recipe.region)
+    try:
+        with clear_errors(machine.id):
+            answer = ec2.get_console_output(InstanceId=machine.id, Latest=True)
+    except AWSError as error:
+        if error.code != _NOT_LATEST:
+            raise
+        with clear_errors(machine.id):
+            answer = ec2.get_console_output(InstanceId=machine.id)
+    return str(answer.get("Output", ""))
 
 
 def ask_to_stop(recipe: EC2Recipe, found: list[Running]) -> None:
@@ -180,4 +221,5 @@ def running_of(machine: Any) -> Running:
         machine.get("InstanceLifecycle", "on demand"),
         machine["Placement"]["AvailabilityZone"],
         machine["LaunchTime"],
+        machine.get("StateReason", {}).get("Message", ""),
     )

@@ -25,6 +25,8 @@ from locationnet.errors import InputError, LocationNetError
 from locationnet.model.bundle import Bundle
 
 POLL_S = 10.0
+# SageMaker refuses to remove an endpoint while it is at these.
+_BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 # What the service reads to know that it runs in SageMaker.
 ENVIRONMENT = {"LOCATIONNET_SAGEMAKER": "1"}
 
@@ -162,7 +164,7 @@ def invoke(recipe: SageMakerRecipe, photo: Path) -> dict[str, Any]:
 
 
 def delete(recipe: SageMakerRecipe) -> Iterator[str]:
-    """Remove endpoint, configuration and model, in this order, and yield what was removed.
+    """Remove endpoint, configuration and model, in this order, and yield what is done.
 
     Raises
     ------
@@ -173,8 +175,7 @@ def delete(recipe: SageMakerRecipe) -> Iterator[str]:
     """
     sagemaker = client("sagemaker", recipe.region)
     for kind in _KINDS:
-        if _remove(sagemaker, recipe, kind):
-            yield f"removed {kind.name} {recipe.name}"
+        yield from _remove(sagemaker, recipe, kind)
 
 
 def _variant(recipe: SageMakerRecipe) -> dict[str, Any]:
@@ -208,22 +209,30 @@ def _until_in_service(sagemaker: Any, name: str) -> Iterator[str]:
         time.sleep(POLL_S)
 
 
-def _remove(sagemaker: Any, recipe: SageMakerRecipe, kind: _Kind) -> bool:
+def _remove(sagemaker: Any, recipe: SageMakerRecipe, kind: _Kind) -> Iterator[str]:
     """Remove a thing if it is there and ours, and wait until it is gone."""
     facts = kind.describe(sagemaker, recipe.name)
     if facts is None:
-        return False
+        return
     with clear_errors(f"{kind.name} {recipe.name}"):
         tags = sagemaker.list_tags(ResourceArn=facts[f"{kind.key}Arn"])["Tags"]
     if {"Key": RUN_TAG, "Value": recipe.name} not in tags:
         raise LocationNetError(
             f"{kind.name} {recipe.name}: was not made by locationnet; left alone"
         )
-    kind.call(sagemaker, "delete", recipe.name)
+    shown = ""
+    while facts is not None and (status := facts.get(f"{kind.key}Status")) in _BUSY:
+        if status != shown:
+            shown = status
+            yield f"{kind.name} {recipe.name}: {status}, and cannot be removed before it is done"
+        time.sleep(POLL_S)
+        facts = kind.describe(sagemaker, recipe.name)
+    if facts is not None and facts.get(f"{kind.key}Status") != "Deleting":
+        kind.call(sagemaker, "delete", recipe.name)
     # SageMaker refuses to remove a configuration while its endpoint is still ending.
     while kind.describe(sagemaker, recipe.name) is not None:
         time.sleep(POLL_S)
-    return True
+    yield f"removed {kind.name} {recipe.name}"
 
 
 def _media_type(photo: bytes) -> str:

@@ -16,6 +16,7 @@ from locationnet.errors import InputError
 # The launchers talk over one port, the parameter server over any that is free.
 FIRST_PORT, LAST_PORT = 1024, 65535
 _DUPLICATE = "InvalidPlacementGroup.Duplicate"
+_RULE_THERE = "InvalidPermission.Duplicate"
 _GONE = "InvalidPlacementGroup.Unknown"
 
 
@@ -32,29 +33,41 @@ def tags(values: dict[str, str]) -> list[dict[str, str]]:
 def make_security_group(ec2: Any, recipe: EC2Recipe) -> str:
     """Return a group whose members reach each other over TCP, and nobody else reaches."""
     name = name_of(recipe)
-    owned = [{"Name": f"tag:{RUN_TAG}", "Values": [recipe.name]}]
     with clear_errors(f"security group {name}"):
-        for group in ec2.describe_security_groups(Filters=owned)["SecurityGroups"]:
-            return str(group["GroupId"])
-        where = {"VpcId": _network(ec2, recipe)}
-        made = ec2.create_security_group(
-            GroupName=name,
-            Description=f"Machines of LocationNet run {recipe.name} among themselves",
-            TagSpecifications=[{"ResourceType": "security-group", "Tags": _own_tags(recipe)}],
-            **where,
-        )["GroupId"]
-        ec2.authorize_security_group_ingress(
-            GroupId=made,
-            IpPermissions=[
-                {
-                    "IpProtocol": "tcp",
-                    "FromPort": FIRST_PORT,
-                    "ToPort": LAST_PORT,
-                    "UserIdGroupPairs": [{"GroupId": made}],
-                }
-            ],
+        network = _network(ec2, recipe)
+        ours = [
+            {"Name": f"tag:{RUN_TAG}", "Values": [recipe.name]},
+            {"Name": "vpc-id", "Values": [network]},
+        ]
+        found = ec2.describe_security_groups(Filters=ours)["SecurityGroups"]
+        group = str(
+            found[0]["GroupId"]
+            if found
+            else ec2.create_security_group(
+                GroupName=name,
+                Description=f"Machines of LocationNet run {recipe.name} among themselves",
+                TagSpecifications=[{"ResourceType": "security-group", "Tags": _own_tags(recipe)}],
+                VpcId=network,
+            )["GroupId"]
         )
-    return str(made)
+    # One that was found may be what a launch left that was cut between the two.
+    _let_members_in(ec2, group)
+    return group
+
+
+def _let_members_in(ec2: Any, group: str) -> None:
+    rule = {
+        "IpProtocol": "tcp",
+        "FromPort": FIRST_PORT,
+        "ToPort": LAST_PORT,
+        "UserIdGroupPairs": [{"GroupId": group}],
+    }
+    try:
+        with clear_errors(f"security group {group}"):
+            ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    except AWSError as error:
+        if error.code != _RULE_THERE:
+            raise
 
 
 def _network(ec2: Any, recipe: EC2Recipe) -> str:

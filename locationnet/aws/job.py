@@ -6,6 +6,7 @@ Knows the names of things in S3; does none of them.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Job:
     machines
         How many train together.
     max_hours
-        After which time the machine stops by itself.
+        How long after its boot the machine stops by itself.
     checkpoint_minutes
         Between two copies of the run to S3.
     """
@@ -73,6 +74,11 @@ class Job:
         return json.dumps(asdict(self))
 
     @property
+    def shutdown_minutes(self) -> int:
+        """So many minutes after its boot a machine is cut off, whatever it does."""
+        return shutdown_minutes(self.max_hours)
+
+    @property
     def run(self) -> Location:
         """The run's folder."""
         return run_place(Location.parse(self.out))
@@ -98,6 +104,11 @@ class Job:
     @property
     def _own(self) -> Location:
         return launches_place(Location.parse(self.out)) / self.launch
+
+
+def shutdown_minutes(max_hours: float) -> int:
+    """Return after how many minutes machines are cut off: what a stopped run may take is added."""
+    return math.ceil(max_hours * 60) + 15
 
 
 def run_place(out: Location) -> Location:

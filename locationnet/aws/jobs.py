@@ -68,12 +68,18 @@ def start(recipe: SageMakerRecipe) -> str:
 
     Raises
     ------
+    LocationNetError
+        One of the run is being stopped: it still writes where the new one would begin.
     AWSError
         SageMaker refused.
     """
     running = names(recipe, "InProgress")
     if running:
         return running[0]
+    for job in names(recipe, "Stopping"):
+        raise LocationNetError(
+            f"{job} is stopping, and still writes to {recipe.out}; start when it has stopped"
+        )
     wanted = request(recipe)
     with clear_errors(wanted["TrainingJobName"]):
         client("sagemaker", recipe.region).create_training_job(**wanted)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from locationnet.aws.job import shutdown_minutes
 from locationnet.aws.machines import Machine, find_machine
 from locationnet.aws.options import Value, as_strings
 from locationnet.aws.transfer import Location
@@ -91,8 +92,15 @@ class MachineTable(_Table):
     tags: dict[str, str] = Field(default_factory=dict)
     price_per_hour: float | None = Field(default=None, gt=0)
 
+    @property
+    def paid_hours(self) -> float:
+        """How long a machine costs at most."""
+        return shutdown_minutes(self.max_hours) / 60
+
     @model_validator(mode="after")
-    def _check_spot(self) -> MachineTable:
+    def _check(self) -> MachineTable:
+        if self.type.startswith("ml."):
+            raise ValueError("types of machines that begin with ml. are SageMaker's: leave it out")
         if self.max_price is not None and not self.spot:
             raise ValueError("max_price is a limit for spot machines: add spot = true")
         if any(name.startswith(("aws:", "locationnet:")) for name in self.tags):
@@ -116,6 +124,11 @@ class Training(_Table):
     spot: bool = False
     max_wait_hours: _Hours | None = None
     price_per_hour: float | None = Field(default=None, gt=0)
+
+    @property
+    def paid_hours(self) -> float:
+        """How long a machine costs at most."""
+        return self.max_hours
 
     @model_validator(mode="after")
     def _check(self) -> Training:
@@ -157,11 +170,10 @@ def cost(machines: MachineTable | Training, price: float | None = None) -> str:
     price = price if price is not None else machines.price_per_hour
     if price is None:
         return "price: not given (price_per_hour in the recipe)"
-    hourly = price * machines.count
+    hourly, hours = price * machines.count, machines.paid_hours
     return (
         f"price, as given: {hourly:,.2f} an hour for {machines.count} x {machines.type}, at most"
-        f" {hourly * machines.max_hours:,.2f} in {machines.max_hours:g} hours; disks, requests and"
-        " traffic not counted"
+        f" {hourly * hours:,.2f} in {hours:.4g} hours; disks, requests and traffic not counted"
     )
 
 

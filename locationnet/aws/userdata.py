@@ -6,7 +6,6 @@ Knows what must stand in it; the script itself is ``userdata.sh``, beside this f
 from __future__ import annotations
 
 import json
-import math
 import re
 from importlib.metadata import version
 from importlib.resources import files
@@ -31,7 +30,7 @@ def user_data(job: Job) -> str:
     """
     values = {
         "JOB": job.to_json(),
-        "MINUTES": str(math.ceil(job.max_hours * 60) + 15),
+        "MINUTES": str(job.shutdown_minutes),
         "UV": _UV,
         "PYTHON": _PYTHON,
         "BOTO3": version("boto3"),

@@ -1,12 +1,15 @@
 #!/bin/bash
 # Written by `locationnet ec2 train`; a machine runs it once, as root, when it first starts.
 # It installs the package that the launch put into S3, trains, and shuts the machine down, which
-# terminates it, however it ends. The variables LOCATIONNET_ROOT and LOCATIONNET_SHUTDOWN are for
-# trying it out elsewhere.
+# terminates it, however it ends. The variables LOCATIONNET_ROOT, LOCATIONNET_PER_BOOT,
+# LOCATIONNET_SHUTDOWN and LOCATIONNET_UPTIME are for trying it out elsewhere.
 set -euo pipefail
 umask 077
 root=${LOCATIONNET_ROOT:-/opt/locationnet}
+per_boot=${LOCATIONNET_PER_BOOT:-/var/lib/cloud/scripts/per-boot}
 shutdown=${LOCATIONNET_SHUTDOWN:-shutdown}
+# Seconds since the boot: from there on the machine costs.
+uptime=${LOCATIONNET_UPTIME:-$(cut -d. -f1 /proc/uptime)}
 export HOME=${HOME:-/root}
 mkdir -p "$root"
 cd "$root"
@@ -19,7 +22,15 @@ finish() {
 }
 trap finish EXIT
 # Whatever hangs, the machine does not outlive its time by more than a quarter of an hour.
-$shutdown -h "+@MINUTES@"
+$shutdown -h "+$((@MINUTES@ - uptime / 60))"
+# After a reboot this script does not run again, and nothing else would end the machine.
+boot=/proc/sys/kernel/random/boot_id
+mkdir -p "$per_boot"
+cat > "$per_boot/locationnet" <<BOOT
+#!/bin/sh
+[ "\$(cat $boot)" = "$(cat $boot)" ] || $shutdown -h now
+BOOT
+chmod 755 "$per_boot/locationnet"
 
 cat > job.json <<'JOB'
 @JOB@
@@ -42,7 +53,7 @@ PYTHON
 uv pip install --quiet --python venv/bin/python --require-hashes -r package/requirements.txt
 uv pip install --quiet --python venv/bin/python --no-deps package/locationnet-*.whl
 
-venv/bin/locationnet ec2 work job.json --folder "$root" &
+venv/bin/locationnet ec2 work job.json --folder "$root" --spent $((uptime + SECONDS)) &
 worker=$!
 trap 'kill -TERM "$worker"' TERM
 code=0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,14 +24,12 @@ from locationnet.aws.job import LAUNCH_TAG, Job
 from locationnet.aws.metadata import Metadata
 from locationnet.aws.options import as_words
 from locationnet.aws.transfer import Location
+from locationnet.aws.wishes import Asked, Wishes
 from locationnet.errors import LocationNetError
 from locationnet.training import checkpoints
 from locationnet.training.interrupts import Interrupts
 
 _TICK_S = 0.5
-# Between two looks: the metadata service is this machine's own, S3 is not.
-_NOTICE_S = 2.0
-_MARK_S = 5.0
 _LOG_S = 20.0
 # How long a stopped run may take to write its checkpoint: a spot machine is taken two minutes after
 # its notice, and what was written must still travel.
@@ -40,9 +39,13 @@ _STOPPING_S = 90.0
 _GATHER_S = 600.0
 _FETCH_S = 1800.0
 _PEERS_S = 3.0
+# Between two attempts at the last copy, at first and at most, and what is left for the last words.
+_RETRY_S, _RETRY_MOST_S = 5.0, 60.0
+_LAST_S = 10.0
+_GO_ON = "go on with the same `locationnet ec2 train`"
 
 
-def work(job: Job, root: Path) -> int:
+def work(job: Job, root: Path, spent_s: float = 0.0) -> int:
     """Do a machine's part of a job and return the exit code of ``locationnet train``.
 
     Parameters
@@ -51,6 +54,8 @@ def work(job: Job, root: Path) -> int:
         What to do.
     root
         Folder for packs and the run; what an earlier call left is used.
+    spent_s
+        How much of the job's time is over already.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def work(job: Job, root: Path) -> int:
     """
     root.mkdir(parents=True, exist_ok=True)
     with _Log(root / "machine.log") as log, Interrupts() as interrupts:
-        worker = _Worker(job, root, log, interrupts)
+        worker = _Worker(job, root, log, interrupts, time.monotonic() - spent_s)
         try:
             return worker.run()
         except (LocationNetError, OSError) as error:
@@ -71,26 +76,28 @@ def work(job: Job, root: Path) -> int:
 
 
 class _Worker:
-    def __init__(self, job: Job, root: Path, log: _Log, interrupts: Interrupts) -> None:
-        self._job, self._root, self._log, self._interrupts = job, root, log, interrupts
+    def __init__(
+        self, job: Job, root: Path, log: _Log, interrupts: Interrupts, began: float
+    ) -> None:
+        self._job, self._root, self._log = job, root, log
         self._out = root / "run"
         self._s3 = client("s3", job.region)
         self._metadata = Metadata()
-        self._ends = time.monotonic() + job.max_hours * 3600
+        self._wishes = Wishes(
+            self._s3, job, self._metadata, interrupts, began + job.max_hours * 3600,
+            began + job.shutdown_minutes * 60,
+        )  # fmt: skip
         # Where this machine stands among those of its launch; the first one leads.
         self._place = 0
 
     def run(self) -> int:
         """Fetch, train, keep."""
-        words, variables = self._join() if self._job.machines > 1 else ([], {})
-        words = [*self._fetch(), *words]
-        if self._place == 0:
-            self._say_moved("run", folders.pull(self._s3, self._job.run, self._out))
-            if checkpoints.newest(self._out) is not None:
-                words.append("--resume")
-        if self._job.machines > 1:
-            self._wait_for_all()
-        words += ["--out", str(self._out), *as_words(self._options())]
+        try:
+            words, variables = self._prepare()
+        except Asked as asked:
+            self._log.say(f"{asked} before training began; {_GO_ON}")
+            self._tell_the_others()
+            return 128 + signal.SIGTERM
         self._log.say(f"locationnet train {' '.join(words)}")
         child = Child(["train", *words], self._log.say, {**os.environ, **variables})
         try:
@@ -98,13 +105,58 @@ class _Worker:
         finally:
             child.kill()
         if self._place == 0 and self._out.is_dir():
-            self._say_moved("run", self._push_run())
+            self._keep()
         self._log.say(self._last_words(code, why))
         return code
 
+    def _prepare(self) -> tuple[list[str], dict[str, str]]:
+        """Have everything here and everyone there; return the words and variables of `train`."""
+        words, variables = self._join() if self._job.machines > 1 else ([], {})
+        words = [*self._fetch(), *words]
+        if self._place == 0:
+            self._pull("run", self._job.run, self._out)
+            if checkpoints.newest(self._out) is not None:
+                words.append("--resume")
+        if self._job.machines > 1:
+            self._wait_for_all()
+        self._wishes.heed()
+        return [*words, "--out", str(self._out), *as_words(self._options())], variables
+
+    def _tell_the_others(self) -> None:
+        """Have the rest of a group end too: it would wait for this machine in vain."""
+        if self._job.machines > 1:
+            mark = self._job.stop_mark
+            with clear_errors(str(mark)):
+                self._s3.put_object(**mark.arguments, Body=b"")
+
+    def _keep(self) -> None:
+        """Bring the run to S3, however often it takes: the only other copy ends with the machine.
+
+        Raises
+        ------
+        LocationNetError
+            It did not succeed until the machine is about to be cut off.
+        """
+        pause = _RETRY_S
+        while True:
+            try:
+                self._say_moved("run", self._push_run())
+            except (LocationNetError, OSError) as error:
+                if time.monotonic() + pause > self._wishes.gone - _LAST_S:
+                    raise
+                self._log.say(f"{error}; the last copy is tried again in {pause:.0f} s")
+            else:
+                return
+            time.sleep(pause)
+            # A notice shortens the time that is left.
+            self._wishes.why()
+            if pause == _RETRY_MOST_S:
+                self.push_log()
+            pause = min(2 * pause, _RETRY_MOST_S)
+
     def _last_words(self, code: int, why: str) -> str:
         if why and code:
-            return f"{why}; go on with the same `locationnet ec2 train`"
+            return f"{why}; {_GO_ON}"
         if self._place > 0:
             return "the leading machine has ended the run"
         return "training is done" if code == 0 else f"training ended with code {code}"
@@ -125,9 +177,14 @@ class _Worker:
             ("train", self._job.train), ("val", self._job.val), ("init", self._job.init),
         ):  # fmt: skip
             if place is not None:
-                source = Location.parse(place)
-                self._say_moved(place, folders.pull(self._s3, source, data / name))
+                self._pull(place, Location.parse(place), data / name)
         return [str(data / "train"), "--val", str(data / "val")]
+
+    def _pull(self, what: str, source: Location, folder: Path) -> None:
+        """Bring a folder here, unless the machine is asked to end: packs may take an hour."""
+        self._wishes.heed()
+        moved = folders.pull(self._s3, source, folder, advance=lambda *_: self._wishes.heed())
+        self._say_moved(what, moved)
 
     def _options(self) -> dict[str, str]:
         options = dict(self._job.options)
@@ -159,6 +216,7 @@ class _Worker:
         ]
         until = time.monotonic() + _GATHER_S
         while True:
+            self._wishes.heed()
             with clear_errors(f"the machines of {self._job.launch}"):
                 answer = ec2.describe_instances(Filters=filters)
             machines = [m for group in answer["Reservations"] for m in group["Instances"]]
@@ -178,7 +236,8 @@ class _Worker:
             self._s3.put_object(**mark.arguments, Body=b"")
         until = time.monotonic() + _FETCH_S
         while len(ready := folders.listing(self._s3, mark.parent)) < self._job.machines:
-            if time.monotonic() > until or self._interrupts.received is not None:
+            self._wishes.heed()
+            if time.monotonic() > until:
                 raise LocationNetError(
                     f"only {len(ready)} of {self._job.machines} machines fetched their packs"
                 )
@@ -188,11 +247,10 @@ class _Worker:
         """Wait for the end of training; return its exit code and why it was stopped, if it was."""
         keep = _Repeat(self._job.checkpoint_minutes * 60, self._push_run, self._log)
         tell = _Repeat(_LOG_S, self.push_log, self._log)
-        wishes = _Wishes(self._s3, self._job, self._metadata, self._interrupts, self._ends)
         why, deadline = "", float("inf")
         with keep, tell:
             while (code := child.wait(_TICK_S)) is None:
-                if not why and (why := wishes.why()):
+                if not why and (why := self._wishes.why()):
                     self._log.say(f"{why}: asking the run to stop")
                     child.stop()
                     deadline = time.monotonic() + _STOPPING_S
@@ -239,40 +297,6 @@ class _Worker:
             f"{what}: {moved.files:,} files ({moved.bytes / 1e6:,.1f} MB) copied,"
             f" {moved.same:,} were there"
         )
-
-
-class _Wishes:
-    """Why a run is to stop, whoever wishes it."""
-
-    def __init__(
-        self, s3: Any, job: Job, metadata: Metadata, interrupts: Interrupts, ends: float
-    ) -> None:
-        self._s3, self._mark, self._metadata = s3, job.stop_mark, metadata
-        self._interrupts, self._ends = interrupts, ends
-        self._next_notice = self._next_mark = 0.0
-
-    def why(self) -> str:
-        """Return the reason to stop, or nothing."""
-        now = time.monotonic()
-        if self._interrupts.received is not None:
-            return f"signal {self._interrupts.received}"
-        if now > self._ends:
-            return "the time that was allowed is over"
-        if now >= self._next_notice:
-            self._next_notice = now + _NOTICE_S
-            if self._metadata.spot_notice():
-                return "EC2 takes this spot machine back"
-        if now >= self._next_mark:
-            self._next_mark = now + _MARK_S
-            if self._is_marked():
-                return "`locationnet ec2 stop` was called"
-        return ""
-
-    def _is_marked(self) -> bool:
-        try:
-            return bool(folders.listing(self._s3, self._mark.parent).get(self._mark.name))
-        except AWSError:
-            return False  # S3 fails now and then; there is a next time
 
 
 class _Repeat:

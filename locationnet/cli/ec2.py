@@ -90,20 +90,25 @@ def logs(
     ] = False,
     machine: Annotated[int, typer.Option(min=0, help="Of a group: 0 is the one that leads.")] = 0,
 ) -> None:
-    """Print what the newest launch has said; before it trains, what its console shows.
+    """Print what the newest launch has said; without that, its machines' consoles.
 
     Example: locationnet ec2 logs recipe.toml --follow
     """
     from locationnet.aws import ec2
+    from locationnet.errors import LocationNetError
 
     read = _read(recipe)
-    launches = ec2.launches(read)
-    if not launches:
-        raise typer.BadParameter(f"{recipe}: nothing was launched yet")
-    job = ec2.launch_job(read, launches[0])
+    launch = ec2.newest_launch(read, machine)
+    if launch is None:
+        raise LocationNetError(
+            f"{read.name}: there is neither a log in {read.out} nor a machine that EC2 knows of"
+            " (it forgets them an hour after their end)"
+        )
+    job = ec2.launch_job(read, launch)
     done, waiting = 0, False
     while True:
-        running = [found for found in ec2.machines(read) if found.launch == job.launch]
+        found = [it for it in ec2.machines(read, ended=True) if it.launch == launch]
+        running = [it for it in found if it.works]
         text = ec2.read_log(read, job, machine, done)
         done += len(text)
         typer.echo(text.decode(errors="replace"), nl=False)
@@ -114,9 +119,10 @@ def logs(
             typer.echo(f"{running[0].id} is {running[0].state}, and installs first", err=True)
         time.sleep(_FOLLOW_S)
     if not done:
-        for found in running:
-            typer.echo(f"{found.id} has not begun to train; its console:")
-            typer.echo(ec2.console(read, found))
+        for it in found:
+            why = f" ({it.reason})" if it.reason else ""
+            typer.echo(f"{it.id} is {it.state}{why} and has not begun to train; its console:")
+            typer.echo(ec2.console(read, it))
 
 
 @app.command()
@@ -145,6 +151,9 @@ def stop(
     with console.status("waiting") as shown:
         for found in ec2.until_gone(read, _STOPPING_S):
             shown.update(", ".join(f"{machine.id} {machine.state}" for machine in found))
+            # Whoever stopped it in the console left nobody there to notice the wish.
+            if stopped := [machine for machine in found if machine.state == "stopped"]:
+                ec2.terminate(read, stopped)
     if found:
         raise LocationNetError(
             f"{found[0].id} is still {found[0].state}: see `locationnet ec2 logs`, or give --now"
@@ -201,6 +210,9 @@ def sync(
 def work(
     job: Annotated[Path, typer.Argument(metavar="JOB.json", help="Written by the user data.")],
     folder: Annotated[Path, typer.Option(help="For packs and the run.")],
+    spent: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Since the machine's boot.")
+    ] = 0.0,
 ) -> None:
     """Do the work of one machine; its user data calls this, people need not.
 
@@ -209,7 +221,7 @@ def work(
     from locationnet.aws.job import Job
     from locationnet.aws.worker import work as do
 
-    raise typer.Exit(do(Job.read(job), folder))
+    raise typer.Exit(do(Job.read(job), folder, spent))
 
 
 def _read(path: Path) -> EC2Recipe:

@@ -80,8 +80,16 @@ def deploy(
         data = model
     else:
         data = endpoints.upload_bundle(read, Path(model))
-    for line in endpoints.deploy(read, data):
-        typer.echo(line)
+    try:
+        for line in endpoints.deploy(read, data):
+            typer.echo(line)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"endpoint {read.name} is still being made, and costs until"
+            f" `locationnet sagemaker delete {recipe}`",
+            err=True,
+        )
+        raise typer.Exit(130) from None
     typer.echo(f"next: locationnet sagemaker invoke {recipe} photo.jpg")
 
 

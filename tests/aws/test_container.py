@@ -124,6 +124,37 @@ def test_a_missing_channel_is_named(make_root: Callable[..., Path]) -> None:
     assert "not SageMaker's hyperparameters" in (root / "output" / "failure").read_text()
 
 
+def test_a_bundle_that_cannot_be_written_is_sagemakers_failure_reason(
+    make_root: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_root()
+    (root / "model").rmdir()
+    (root / "model").write_text("in the way")
+
+    class Export:
+        """Training that has nothing to do, and an export that leaves a file."""
+
+        last_lines = ()
+
+        def __init__(self, words: list[str], *_: object) -> None:
+            if words[0] == "export":
+                bundle = Path(words[words.index("--out") + 1])
+                bundle.mkdir()
+                (bundle / "manifest.json").write_text("{}")
+
+        def wait(self, _: float) -> int:
+            return 0
+
+        def kill(self) -> None:
+            pass
+
+    monkeypatch.setattr(container, "Child", Export)
+    assert container.train(root) == 1
+    failure = (root / "output" / "failure").read_text()
+    assert "File exists" in failure
+    assert str(root / "model") in failure
+
+
 def test_train_without_arguments_notices_where_it_is(
     make_root: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

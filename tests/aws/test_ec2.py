@@ -97,7 +97,7 @@ def test_a_dry_run_shows_everything_and_makes_nothing(
     request = json.loads(shown[shown.index("{\n") : shown.index("\n}\n") + 2])
     assert request["ImageId"] == image
     assert "#!/bin/bash" in shown
-    assert "5.00 an hour for 1 x g5.12xlarge, at most 10.00 in 2 hours" in shown
+    assert "5.00 an hour for 1 x g5.12xlarge, at most 11.25 in 2.25 hours" in shown
     assert f"locationnet-1.0-py3-none-any.whl to s3://{BUCKET}/town/launches/" in shown
     reading = {"DescribeImages", "GetParameter"}
     assert {asked.action for asked in proxy.asked} <= reading
@@ -136,7 +136,11 @@ def test_a_launch_asks_for_what_the_dry_run_showed(
     sent = next(asked for asked in proxy.asked if asked.action == "RunInstances")
     body = unquote_plus(sent.body.decode())
     assert "Ebs.Encrypted=true" in body
+    # Without, gp3 writes 125 MiB/s: hours for packs that the network brings in minutes.
+    assert "Ebs.Throughput=1000" in body
+    assert "Ebs.Iops=4000" in body
     assert f"ClientToken={launch}" in body
+    assert "MaintenanceOptions.AutoRecovery=disabled" in body
 
 
 def test_a_spot_machine_is_asked_for_with_its_price(
@@ -179,6 +183,33 @@ def test_two_machines_are_one_group(recipe: Path, package: Path, proxy: Proxy) -
     assert _said(_run("stop", recipe)) == "no machines are left\n"
     asked = {f"ec2:{asked.action}" for asked in proxy.asked if asked.body.startswith(b"Action=")}
     assert asked <= allowed("ec2-researcher")
+
+
+def test_a_security_group_that_was_left_half_made_gets_its_rule(recipe: Path, proxy: Proxy) -> None:
+    def ports() -> list[tuple[int, int]]:
+        found = client("ec2", REGION).describe_security_groups(GroupIds=[group])["SecurityGroups"]
+        return [(rule["FromPort"], rule["ToPort"]) for rule in found[0]["IpPermissions"]]
+
+    read, ec2_client = _read(recipe), client("ec2", REGION)
+    proxy.rule = lambda asked: (
+        Answer(400, _error("InvalidGroup.NotFound", "It is too new."))
+        if asked.action == "AuthorizeSecurityGroupIngress"
+        else None
+    )
+    with pytest.raises(AWSError, match="It is too new"):
+        groups.make_security_group(ec2_client, read)
+    proxy.rule = lambda _: None
+    group = groups.make_security_group(ec2_client, read)
+    assert ports() == [(1024, 65535)]
+    # Whole, it is used as it is; in another network it is of no use.
+    assert groups.make_security_group(ec2_client, read) == group
+    assert ports() == [(1024, 65535)]
+    network = ec2_client.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2_client.create_subnet(VpcId=network, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    recipe.write_text(_recipe(subnet=subnet))
+    other = groups.make_security_group(ec2_client, _read(recipe))
+    assert other != group
+    assert len(groups.clean(read)) == 2
 
 
 def _placement_groups(asked: Asked, *, there: bool = True) -> Answer | None:
@@ -233,6 +264,38 @@ def test_a_refused_launch_says_why(
     assert "a-secret-that" not in result.output + str(result.exception)
 
 
+def test_a_launch_that_may_not_hand_its_role_on_names_that_permission(
+    recipe: Path, package: Path, proxy: Proxy
+) -> None:
+    words = (
+        "You are not authorized to perform this operation. User: arn:aws:iam::0:user/x is not"
+        " authorized to perform: iam:PassRole on resource: arn:aws:iam::0:role/y because"
+    )
+    proxy.rule = lambda asked: (
+        Answer(403, _error("UnauthorizedOperation", words))
+        if asked.action == "RunInstances"
+        else None
+    )
+    result = _run("train", recipe, "--package", package)
+    said = "g5.12xlarge: access denied: iam:PassRole is not permitted"
+    assert str(result.exception) == said
+
+
+def test_a_launch_without_capacity_says_where_there_is_some(
+    recipe: Path, package: Path, proxy: Proxy
+) -> None:
+    words = (
+        "We do not have sufficient capacity in us-west-2a. You can get it by choosing us-west-2b."
+    )
+    proxy.rule = lambda asked: (
+        Answer(500, _error("InsufficientInstanceCapacity", words))
+        if asked.action == "RunInstances"
+        else None
+    )
+    result = _run("train", recipe, "--package", package)
+    assert str(result.exception) == f"g5.12xlarge: RunInstances was refused: {words}"
+
+
 def test_an_image_that_is_not_there_is_named(recipe: Path, package: Path) -> None:
     recipe.write_text(_recipe(ami="/no/such/parameter"))
     result = _run("train", recipe, "--package", package)
@@ -257,11 +320,13 @@ def test_status_shows_machines_and_the_newest_whole_checkpoint(recipe: Path, pac
 def test_logs_follow_a_machine_until_it_is_gone(
     recipe: Path, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "nothing was launched yet" in _run("logs", recipe).output
+    result = _run("logs", recipe)
+    assert "neither a log in s3://photos-of-places/town nor a machine" in str(result.exception)
     _said(_run("train", recipe, "--package", package))
     read = _read(recipe)
     (machine,) = ec2.machines(read)
-    assert f"{machine.id} has not begun to train; its console:" in _said(_run("logs", recipe))
+    said = f"{machine.id} is running and has not begun to train; its console:"
+    assert said in _said(_run("logs", recipe))
     target = ec2.launch_job(read, machine.launch).log(0)
     s3 = client("s3", REGION)
     s3.put_object(**target.arguments, Body="épo".encode())
@@ -275,6 +340,47 @@ def test_logs_follow_a_machine_until_it_is_gone(
         assert _said(_run("logs", recipe, "--follow")) == "époch 1\nepoch 2\n"
     # What was said stays when the machine is gone.
     assert _said(_run("logs", recipe)) == "époch 1\nepoch 2\n"
+
+
+@pytest.mark.parametrize("latest", [True, False])
+def test_logs_show_why_machines_ended_before_they_trained(
+    recipe: Path, package: Path, proxy: Proxy, latest: bool
+) -> None:
+    """Not every type of machine tells what is on its console now; moto tells nothing."""
+    _said(_run("train", recipe, "--package", package))
+    read = _read(recipe)
+    (machine,) = ec2.machines(read)
+    ec2.terminate(read, [machine])
+    words = base64.b64encode(b"error: no space left").decode()
+
+    def rule(asked: Asked) -> Answer | None:
+        if asked.action != "GetConsoleOutput":
+            return None
+        if not latest and b"Latest=true" in asked.body:
+            return Answer(400, _error("UnsupportedOperation", "Not for this type."))
+        return Answer(body=f"<R><output>{words}</output></R>".encode())
+
+    proxy.rule = rule
+    said = _said(_run("logs", recipe, "--follow"))
+    assert f"{machine.id} is terminated (" in said
+    assert "Client.UserInitiatedShutdown" in said
+    assert said.endswith("its console:\nerror: no space left\n")
+
+
+def test_logs_are_of_the_newest_launch_that_came_about(
+    recipe: Path, package: Path, proxy: Proxy
+) -> None:
+    """A refused launch leaves its package in S3."""
+    read, s3 = _read(recipe), client("s3", REGION)
+    s3.put_object(**ec2.launch_job(read, "20200101T000000-a").log(0).arguments, Body=b"old\n")
+    proxy.rule = lambda asked: Answer(500) if asked.action == "RunInstances" else None
+    assert _run("train", recipe, "--package", package).exit_code == 1
+    assert len(ec2.launches(read)) == 2
+    assert _said(_run("logs", recipe)) == "old\n"
+    # One that has machines is what is looked at, whether it has said something or not.
+    proxy.rule = lambda _: None
+    machine = _said(_run("train", recipe, "--package", package)).split()[0]
+    assert _said(_run("logs", recipe)).startswith(f"{machine} is running")
 
 
 def test_stop_asks_the_machines_and_waits(
@@ -294,6 +400,20 @@ def test_stop_asks_the_machines_and_waits(
         patch.setattr(time, "sleep", time_passes)
         assert _said(_run("stop", recipe)) == "no machines are left\n"
     assert ec2.machines(read) == []
+
+
+def test_a_stopped_machine_is_seen_and_ended(
+    recipe: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody stopped it in the console: it can be started again and its disk costs."""
+    machine = _said(_run("train", recipe, "--package", package)).split()[0]
+    client("ec2", REGION).stop_instances(InstanceIds=[machine])
+    assert f"{machine}  stopped" in _said(_run("status", recipe))
+    result = _run("train", recipe, "--package", package)
+    assert f"{machine} is stopped already" in str(result.exception)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert _said(_run("stop", recipe)) == "no machines are left\n"
+    assert _instance(machine)["State"]["Name"] == "terminated"
 
 
 def test_a_machine_that_does_not_end_is_named(

@@ -75,6 +75,7 @@ def test_the_recipe_of_2017_says_why_it_does_not_run() -> None:
         (("name", "nome"), "nome: there is no such key"),
         (('"s3://bucket/val"', '"bucket/val"'), "[data] val: 'bucket/val' names no place in S3"),
         (("g5.12xlarge", "p5.48xlarge"), "p5.48xlarge: a Hopper GPU"),
+        (("g5.12xlarge", "ml.g5.12xlarge"), "[machine]: types of machines that begin with ml."),
         (("g5.12xlarge", "g5"), "[machine] type: 'g5' is no type of machine"),
         (("epochs = 3", "init = 'a.onnx'"), "[data] init (a folder in S3) and [train] init"),
         (("max_hours = 2", "max_hours = 0"), "[machine] max_hours: Input should be greater than 0"),
@@ -113,9 +114,12 @@ def test_a_wrong_option_of_train_is_refused_before_a_machine_costs_money(
 def test_the_cost_is_what_the_user_says_it_is(tmp_path: Path) -> None:
     table = _read(tmp_path, GOOD).machine
     assert cost(table) == "price: not given (price_per_hour in the recipe)"
+    # With the quarter of an hour that a machine may take to end.
     assert cost(table, 2.5).startswith(
-        "price, as given: 2.50 an hour for 1 x g5.12xlarge, at most 5.00 in 2 hours"
+        "price, as given: 2.50 an hour for 1 x g5.12xlarge, at most 5.62 in 2.25 hours"
     )
+    short = _read(tmp_path, GOOD.replace("max_hours = 2", "max_hours = 0.5")).machine
+    assert "at most 1.88 in 0.75 hours" in cost(short, 2.5)
 
 
 @pytest.mark.parametrize(

@@ -177,14 +177,22 @@ def test_a_job_in_progress_is_followed_and_stopped_by_delete(recipe: Path, proxy
 
     def rule(asked: Asked) -> Answer | None:
         if asked.action == "ListTrainingJobs":
-            return Answer(body=json.dumps(listed).encode())
+            same = json.loads(asked.body)["StatusEquals"] == status
+            return Answer(body=json.dumps(listed if same else none).encode())
         return Answer(body=b"{}") if asked.action == "StopTrainingJob" else None
 
+    none: dict[str, object] = {"TrainingJobSummaries": []}
+    status = "InProgress"
     proxy.rule = rule
     assert jobs.start(_read(recipe)) == "city-20260101-000000"
     assert _said(_run("delete", recipe)) == "asked city-20260101-000000 to stop\n"
     stopped = [asked.body for asked in proxy.asked if asked.action == "StopTrainingJob"]
     assert [json.loads(body) for body in stopped] == [{"TrainingJobName": "city-20260101-000000"}]
+    # Until it has stopped, it writes to where another one would begin.
+    status = "Stopping"
+    with pytest.raises(LocationNetError, match=r"city-20260101-000000 is stopping, and still"):
+        jobs.start(_read(recipe))
+    assert not [asked for asked in proxy.asked if asked.action == "CreateTrainingJob"]
 
 
 @pytest.mark.parametrize("serverless", [False, True])
@@ -254,6 +262,43 @@ def test_an_endpoint_that_fails_says_why(recipe: Path, proxy: Proxy) -> None:
     result = _run("deploy", recipe)
     assert "endpoint city: Creating" in result.output
     assert str(result.exception) == "endpoint city failed: the ping failed"
+
+
+def test_an_endpoint_that_is_left_while_it_is_made_is_said_to_cost_and_removed_later(
+    recipe: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SageMaker removes no endpoint that is still being made."""
+    _said(_run("train", recipe))
+    arn = "arn:aws:sagemaker:us-west-2:123456789012:endpoint/city"
+    left, refused = 3, []
+
+    def rule(asked: Asked) -> Answer | None:
+        nonlocal left
+        made = any(earlier.action == "CreateEndpoint" for earlier in proxy.asked)
+        if made and left and asked.action == "DescribeEndpoint":
+            left -= 1
+            facts = {"EndpointStatus": "Creating", "EndpointArn": arn, "EndpointName": "city"}
+            return Answer(body=json.dumps(facts).encode())
+        if left and asked.action == "DeleteEndpoint":
+            refused.append(asked)
+            return Answer(400, b'{"__type": "ValidationException"}')
+        return None
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    proxy.rule = rule
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", interrupt)
+        result = _run("deploy", recipe)
+    assert result.exit_code == 130
+    said = "endpoint city is still being made, and costs until `locationnet sagemaker delete"
+    assert said in result.output
+    assert _said(_run("delete", recipe)).splitlines() == [
+        "endpoint city: Creating, and cannot be removed before it is done",
+        "removed endpoint city", "removed endpoint configuration city", "removed model city",
+    ]  # fmt: skip
+    assert not refused
 
 
 def test_a_bundle_from_this_machine_is_deployed(recipe: Path, tiny_bundle: Path) -> None:

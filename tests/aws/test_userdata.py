@@ -83,8 +83,8 @@ def test_the_user_data_of_a_launch_installs_trains_and_shuts_down(
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM, words
     assert "signal 15: asking the run to stop" in words
-    # The backstop first, then the end itself.
-    assert shutdowns.read_text().splitlines() == ["-h +75", "-h now"]
+    # Its boot took two minutes. The backstop first, then the end itself.
+    assert shutdowns.read_text().splitlines() == ["-h +73", "-h now"]
     root = tmp_path / "root"
     installed = subprocess.run(
         [root / "venv" / "bin" / "locationnet", "--version"], capture_output=True, text=True
@@ -92,6 +92,14 @@ def test_the_user_data_of_a_launch_installs_trains_and_shuts_down(
     assert installed.stdout.startswith("locationnet ")
     log = s3.get_object(**planned.job.log(0).arguments)["Body"].read().decode()
     assert "go on with the same `locationnet ec2 train`" in log
+    # What cloud-init starts at each boot leaves this boot alone, and ends every later one.
+    again = tmp_path / "per-boot" / "locationnet"
+    subprocess.run([again], check=True)
+    assert shutdowns.read_text().count("\n") == 2
+    this_boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    again.write_text(again.read_text().replace(this_boot, "another"))
+    subprocess.run([again], check=True)
+    assert shutdowns.read_text().splitlines() == ["-h +73", "-h now", "-h now"]
     # Nobody but its owner reads what lies there.
     assert root.stat().st_mode & 0o077 == 0
 
@@ -105,7 +113,7 @@ def test_a_machine_whose_package_is_missing_shuts_down_at_once(aws: str, tmp_pat
     process, shutdowns = _boot(script, tmp_path, aws)
     process.communicate(timeout=60)
     assert process.returncode != 0
-    assert shutdowns.read_text().splitlines() == ["-h +1455", "-h now"]
+    assert shutdowns.read_text().splitlines() == ["-h +1453", "-h now"]
 
 
 def _boot(script: Path, folder: Path, aws: str) -> tuple[subprocess.Popen[str], Path]:
@@ -126,7 +134,9 @@ def _boot(script: Path, folder: Path, aws: str) -> tuple[subprocess.Popen[str], 
             "HOME": str(folder),
             "UV_CACHE_DIR": cache.stdout.strip(),
             "LOCATIONNET_ROOT": str(folder / "root"),
+            "LOCATIONNET_PER_BOOT": str(folder / "per-boot"),
             "LOCATIONNET_SHUTDOWN": str(shutdown),
+            "LOCATIONNET_UPTIME": "121",
             "AWS_ENDPOINT_URL": aws,
             **{n: os.environ[n] for n in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
         },

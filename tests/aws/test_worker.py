@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from locationnet.aws import worker
+from locationnet.aws import wishes, worker
 from locationnet.aws.clients import client
 from locationnet.aws.job import LAUNCH_TAG, Job
 from locationnet.aws.metadata import Metadata
@@ -25,7 +25,7 @@ from locationnet.aws.transfer import Location
 from locationnet.data.pack import Pack
 from locationnet.errors import LocationNetError
 from locationnet.training.log import read
-from tests.aws.servers import BUCKET, IMAGE, REGION, Answer, Proxy, metadata_service
+from tests.aws.servers import BUCKET, IMAGE, REGION, Answer, Asked, Proxy, metadata_service
 
 OPTIONS = {
     "init": "small-0000.params", "image-size": "32", "batch-size": "16", "epochs": "9000",
@@ -185,6 +185,71 @@ def test_a_machine_whose_like_do_not_get_ready_ends(
             worker.work(replace(job, machines=2), tmp_path)
 
 
+class _NoChild:
+    """Stands where training would begin."""
+
+    def __init__(self, *_: object) -> None:
+        pytest.fail("training began")
+
+
+def _ask_to_stop(job: Job) -> None:
+    client("s3", REGION).put_object(**job.stop_mark.arguments, Body=b"")
+
+
+@pytest.mark.parametrize("wish", ["stop", "notice", "signal", "time"])
+def test_a_machine_that_is_asked_to_end_fetches_no_further(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy, wish: str
+) -> None:
+    """The wish comes while the first pack's files are fetched."""
+    monkeypatch.setattr(worker, "Child", _NoChild)
+    monkeypatch.setattr(wishes, "_NOTICE_S", 0.0)
+    monkeypatch.setattr(wishes, "_MARK_S", 0.0)
+    began: list[str] = []
+
+    def come(asked: Asked) -> None:
+        if asked.method == "GET" and "/small/train/" in asked.path and not began:
+            began.append(asked.path)
+            if wish == "stop":
+                _ask_to_stop(job)
+            elif wish == "notice":
+                metadata.take_back()
+            elif wish == "signal":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    proxy.rule = come
+    with metadata_service(local_ipv4="127.0.0.1") as metadata:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        spent = job.max_hours * 3600 if wish == "time" else 0.0
+        assert worker.work(job, tmp_path, spent) == 128 + signal.SIGTERM
+    assert not [asked for asked in proxy.asked if "/small/val/" in asked.path]
+    log = client("s3", REGION).get_object(**job.log(0).arguments)["Body"].read().decode()
+    assert "before training began; go on with the same `locationnet ec2 train`" in log
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("machines", [3, 2])
+def test_a_machine_that_waits_for_its_like_ends_when_asked(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy, machines: int
+) -> None:
+    """Of three, one does not appear; of two, one does not get ready. The group ends as a whole."""
+    monkeypatch.setattr(worker, "Child", _NoChild)
+    monkeypatch.setattr(worker, "_PEERS_S", 0.01)
+    monkeypatch.setattr(wishes, "_NOTICE_S", 0.0)
+    group = replace(job, machines=machines)
+    with metadata_service(local_ipv4=_launched(job)[0]) as metadata:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+
+        def come(asked: Asked) -> None:
+            gathering, ready = asked.action == "DescribeInstances", "/ready/" in asked.path
+            if ready if machines == 2 else gathering:
+                metadata.take_back()
+
+        proxy.rule = come
+        assert worker.work(group, tmp_path) == 128 + signal.SIGTERM
+    assert any("/ready/" in asked.path for asked in proxy.asked) == (machines == 2)
+    client("s3", REGION).head_object(**job.stop_mark.arguments)
+
+
 def test_a_copy_to_s3_that_fails_is_tried_again(
     job: Job, proxy: Proxy, started: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -197,6 +262,71 @@ def test_a_copy_to_s3_that_fails_is_tried_again(
     assert machine.returncode == 0, said
     assert "it is tried again later" in said
     assert "checkpoint-0009.params" in listing(client("s3", REGION), job.run)
+
+
+class _TrainedAlready:
+    """Training that ends well at once and leaves a file."""
+
+    def __init__(self, words: list[str], *_: object) -> None:
+        self._out = Path(words[words.index("--out") + 1])
+
+    def wait(self, _: float) -> int:
+        (self._out / "weights.params").write_bytes(b"weights")
+        return 0
+
+    def kill(self) -> None:
+        pass
+
+
+def _failing_copies(job: Job, failures: float) -> Callable[[Asked], Answer | None]:
+    """Let S3 refuse the run's file so many times."""
+    refused: list[str] = []
+
+    def rule(asked: Asked) -> Answer | None:
+        if asked.method == "PUT" and "/run/" in asked.path and len(refused) < failures:
+            refused.append(asked.path)
+            return Answer(503)
+        return None
+
+    return rule
+
+
+def test_the_last_copy_is_tried_until_it_succeeds(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy
+) -> None:
+    monkeypatch.setattr(worker, "Child", _TrainedAlready)
+    monkeypatch.setattr(worker, "_RETRY_S", 0.01)
+    monkeypatch.setattr(worker, "_RETRY_MOST_S", 0.02)
+    proxy.rule = _failing_copies(job, 4)
+    assert worker.work(job, tmp_path) == 0
+    assert "weights.params" in listing(client("s3", REGION), job.run)
+    log = client("s3", REGION).get_object(**job.log(0).arguments)["Body"].read().decode()
+    assert log.count("the last copy is tried again in") == 4
+    assert log.endswith("training is done\n")
+
+
+def test_the_last_copy_is_given_up_only_when_the_machine_is_about_to_be_taken(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Proxy
+) -> None:
+    """Seconds are counted in sleeps, so that a spot machine's two minutes pass at once."""
+    monkeypatch.setattr(worker, "Child", _TrainedAlready)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        metadata.take_back()
+
+    clock = time.monotonic
+    monkeypatch.setattr(wishes, "_NOTICE_S", 0.0)
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(slept))
+    proxy.rule = _failing_copies(job, float("inf"))
+    with metadata_service(local_ipv4="127.0.0.1") as metadata:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        with pytest.raises(LocationNetError, match="AWS asked to slow down"):
+            worker.work(job, tmp_path)
+    # The notice came with the first pause.
+    assert 60 <= sum(slept[1:]) <= 105
 
 
 def test_packs_that_are_not_there_end_the_machine_with_the_reason(job: Job, tmp_path: Path) -> None:
