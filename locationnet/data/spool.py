@@ -7,8 +7,8 @@ is SQLite, so that a kill loses none that was noted.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from locationnet.data.download.checks import ALIKE
@@ -63,30 +63,30 @@ class Spool:
         """Note why a row has no photo."""
         self._put(row, reason, None, None, None)
 
-    def in_order(self) -> Iterator[Packed | str]:
+    def in_order(self, paths: Sequence[str]) -> Iterator[Packed | str]:
         """Yield each row's photo, or why there is none.
 
-        The same bytes for `ALIKE` rows or more are a placeholder; for fewer, all but the first are
-        duplicates.
+        The same bytes for `ALIKE` photos or more are a placeholder; for fewer, all but the first
+        are duplicates. Rows with one path have one photo, which is no duplicate of itself.
         """
-        prints = [
-            row[0]
-            for row in self._base.execute("SELECT fingerprint FROM photos WHERE reason IS NULL")
-        ]
-        counts = Counter(prints)
-        seen = set()
+        photos: defaultdict[bytes, set[str]] = defaultdict(set)
+        first: dict[bytes, str] = {}
+        for row, fingerprint in self._base.execute(
+            "SELECT row, fingerprint FROM photos WHERE reason IS NULL ORDER BY row"
+        ):
+            photos[fingerprint].add(paths[row])
+            first.setdefault(fingerprint, paths[row])
         rows = self._base.execute(
-            "SELECT reason, fingerprint, phash, jpeg FROM photos ORDER BY row"
+            "SELECT row, reason, fingerprint, phash, jpeg FROM photos ORDER BY row"
         )
-        for reason, fingerprint, phash, jpeg in rows:
+        for row, reason, fingerprint, phash, jpeg in rows:
             if reason is not None:
                 yield reason
-            elif counts[fingerprint] >= ALIKE:
+            elif len(photos[fingerprint]) >= ALIKE:
                 yield PLACEHOLDER
-            elif fingerprint in seen:
+            elif first[fingerprint] != paths[row]:
                 yield DUPLICATE
             else:
-                seen.add(fingerprint)
                 yield Packed(jpeg, int(phash))
 
     def close(self) -> None:
