@@ -198,24 +198,29 @@ class _Run:
         """Make sure of one photo's file; runs in many threads."""
         target = self._out / photo.path
         try:
-            # Whole, but its run was killed before the journal knew of it.
-            data, here = target.read_bytes(), True
+            # Whole, if its run was killed before the journal knew of it.
+            return self._checked(target.read_bytes())
         except FileNotFoundError:
-            data, here = get(photo), False
+            pass
+        except ProblemError:
+            target.unlink(missing_ok=True)
+        data = get(photo)
+        entry = self._checked(data)
+        self._write(target, data)
+        return entry
+
+    def _checked(self, data: bytes) -> Entry:
         check_answer(data, self._placeholders)
         check_pixels(data)
         entry = Entry(None, size=len(data), fingerprint=fingerprint(data))
         if entry.fingerprint in self._found_out:
             raise ProblemError(PLACEHOLDER, "the same bytes as others before")
-        if not here:
-            self._write(target, data)
         return entry
 
     def record(self, photo: Photo, outcome: Entry | ProblemError) -> None:
         """Note what became of a photo."""
         self._pending.discard(photo.path)
         if isinstance(outcome, ProblemError):
-            (self._out / photo.path).unlink(missing_ok=True)
             outcome = Entry(outcome.reason, outcome.detail)
         self._journal.note(photo.path, outcome)
 

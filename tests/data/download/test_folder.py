@@ -369,6 +369,23 @@ def test_two_runs_cannot_use_a_folder_at_once(world: Any, tmp_path: Path) -> Non
     assert "another run is using it" in str(answer.exception)
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_damaged_file_that_is_already_there_is_fetched_anew(
+    world: Any, tmp_path: Path, source: str
+) -> None:
+    out = tmp_path / "out"
+    found = {0: b"", 1: world.photos["001.jpg"][:900], 2: b"<html>", 3: world.photos["003.jpg"]}
+    for number, data in found.items():
+        file = out / world.path(world.names[number])
+        file.parent.mkdir(parents=True)
+        file.write_bytes(data)
+    assert _run(world, out, source).exit_code == 0
+    assert _problems(out) == {}
+    assert world.site.photos_asked == PHOTOS - 1  # one was whole
+    for name in world.names[:4]:
+        assert (out / world.path(name)).read_bytes() == world.photos[name]
+
+
 def test_too_little_room_is_said_before_anything_is_asked(world: Any, tmp_path: Path) -> None:
     answer = _run(world, tmp_path / "out", "urls", "--min-free", "1e9")
     assert answer.exit_code == 1
