@@ -1,20 +1,18 @@
 """Photos of an unfinished shard, kept in the order in which they happen to come.
 
-Knows rows; nothing of where photos come from or of shards' files. Like the journal of downloads it
-is SQLite, so that a kill loses none that was noted.
+Knows rows; nothing of where photos come from or of shards' files. A kill loses none that was noted.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from locationnet.data.database import Database
 from locationnet.data.download.checks import ALIKE
 from locationnet.data.download.problems import DUPLICATE, PLACEHOLDER
 from locationnet.data.shards import Packed
-from locationnet.errors import LocationNetError
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS photos (
@@ -41,15 +39,8 @@ class Spool:
 
     def __init__(self, path: Path, wait_s: float = 60.0) -> None:
         self._path = path
-        try:
-            self._base = sqlite3.connect(path, isolation_level=None, timeout=wait_s)
-            # Alone, it needs no shared memory, which network file systems lack.
-            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = NORMAL")
-            self._base.execute(_TABLE)
-        except sqlite3.Error as error:
-            raise LocationNetError(f"{path}: {error}") from error
+        self._base = Database(path, wait_s)
+        self._base.execute(_TABLE)
 
     def rows(self) -> set[int]:
         """Return the rows that are settled: their photo is here, or not to be had."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from locationnet.data.download.agenda import Photo
+from locationnet.data.download.problems import NOT_CONTACTED
 
 Kind = Literal["bucket", "urls"]
 
@@ -70,6 +71,13 @@ class Source:
     def shared_by(self, machines: int) -> Source:
         """Return one machine's share, so that together they ask no host more often."""
         return replace(self, rate=self.rate / max(1, machines))
+
+    def asked(self, reason: str) -> str:
+        """Return who says that a photo is not to be had, as a journal notes it."""
+        if self.kind == "bucket":
+            return f"bucket {self.endpoint_url}" if self.endpoint_url else "bucket"
+        # What is contacted depends on what is exempt.
+        return " ".join(("urls", *sorted(self.exempt))) if reason == NOT_CONTACTED else "urls"
 
     def open(self) -> Reader:
         """Make it ready.

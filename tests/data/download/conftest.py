@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -186,3 +187,16 @@ def world(tmp_path: Path, jpegs: list[bytes]) -> Iterator[World]:
         site.released.set()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals and spools for which the disk is full after a few pages."""
+    connect = sqlite3.connect
+
+    def narrow(*where: Any, **how: Any) -> sqlite3.Connection:
+        base: sqlite3.Connection = connect(*where, **how)
+        base.execute("PRAGMA max_page_count = 5")
+        return base
+
+    monkeypatch.setattr(sqlite3, "connect", narrow)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -359,11 +362,79 @@ def test_killed_anywhere_it_goes_on_and_asks_for_nothing_twice(
     assert _content(out) == _content(tmp_path / "whole")
 
 
+def test_what_one_source_lacks_another_is_asked_for(world: Any, tmp_path: Path) -> None:
+    out, site = tmp_path / "out", world.site
+    for name in world.names[:5]:
+        site.pages[f"/multimedia-commons/{world.path(name)}"] = world.reply(404)
+    assert _run(world, out, "bucket").exit_code == 0
+    assert _problems(out) == dict.fromkeys(world.names[:5], "no longer there")
+    site.pages["/001.jpg"] = world.reply(302, headers={"Location": "/photo_unavailable.png"})
+    assert _run(world, out, "urls").exit_code == 0
+    assert _problems(out) == {"001.jpg": "a placeholder, not the photo"}
+    asked = site.photos_asked
+    assert asked == PHOTOS + 5
+    assert _run(world, out, "urls").exit_code == 0
+    assert site.photos_asked == asked
+
+
+def test_an_exemption_that_is_given_later_counts(world: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    world.write_table(world.names[:4])
+    world.site.pages["/003.jpg"] = world.reply(404)
+    assert download_photos(world.table, out, Source("urls", rate=1000)).photos == 0
+    source = Source("urls", rate=1000, exempt=(world.host,))
+    assert download_photos(world.table, out, source).problems == {"no longer there": 1}
+    asked = world.site.photos_asked
+    more = Source("urls", rate=1000, exempt=(world.host, "127.0.0.1:9"))
+    assert download_photos(world.table, out, more).problems == {"no longer there": 1}
+    assert world.site.photos_asked == asked == 4
+
+
+def test_an_old_journal_is_read_and_its_verdicts_are_asked_for_again(
+    world: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    site = world.site
+    site.pages[f"/multimedia-commons/{world.path('001.jpg')}"] = world.reply(404)
+    assert _run(world, out, "bucket").exit_code == 0
+    with closing(sqlite3.connect(out / ".journal.sqlite")) as base:
+        base.execute("ALTER TABLE photos DROP COLUMN source")
+    assert _run(world, out, "bucket").exit_code == 0
+    assert _problems(out) == {"001.jpg": "no longer there"}
+    assert site.photos_asked == PHOTOS + 1
+
+
+@pytest.mark.parametrize("by", ["size", "md5", "both"])
+def test_a_list_of_placeholders_that_is_given_later_counts(
+    world: Any, tmp_path: Path, by: str
+) -> None:
+    out, site = tmp_path / "out", world.site
+    same = world.jpeg(999, (400, 300))
+    for name in world.names[:3]:
+        site.pages[f"/multimedia-commons/{world.path(name)}"] = world.reply(200, same)
+    assert _run(world, out, "bucket").exit_code == 0
+    assert set(_problems(out).values()) == {"the same bytes as another photo"}
+    md5 = hashlib.md5(same).hexdigest()
+    listed = tmp_path / "list.txt"
+    listed.write_text({"size": f"{len(same)}", "md5": md5, "both": f"{len(same)} {md5}"}[by])
+    assert _run(world, out, "bucket", "--placeholders", str(listed)).exit_code == 0
+    assert _problems(out) == dict.fromkeys(world.names[:3], "a placeholder, not the photo")
+    assert not any((out / world.path(name)).exists() for name in world.names[:3])
+    assert site.photos_asked == PHOTOS
+
+
+def test_a_disk_too_full_for_the_journal_is_said(
+    world: Any, tmp_path: Path, little_room: None
+) -> None:
+    with pytest.raises(FullDiskError, match=r"\.journal\.sqlite: the disk is full; make room"):
+        download_photos(world.table, tmp_path / "out", Source(endpoint_url=world.endpoint))
+
+
 def test_two_runs_cannot_use_a_folder_at_once(world: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with Journal(out / ".journal.sqlite") as journal:
-        journal.is_settled("x")
+        journal.entry("x")
         answer = _run(world, out)
     assert answer.exit_code == 1
     assert "another run is using it" in str(answer.exception)

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from locationnet.cli import app
 from locationnet.data.download.source import Source
+from locationnet.data.download.space import FullDiskError
 from locationnet.data.pack import Pack
 from locationnet.data.records import open_shard
 from locationnet.data.spool import Spool
@@ -252,6 +253,14 @@ def test_a_photo_that_a_table_lists_often_is_fetched_once_and_is_no_placeholder(
     assert parquet.read_table(tmp_path / "pack" / "photos.parquet")["id"].to_pylist() == [
         *names[:8], names[9],
     ]  # fmt: skip
+
+
+def test_a_disk_too_full_for_a_spool_is_said(
+    world: Any, grid: Path, tmp_path: Path, little_room: None
+) -> None:
+    job = Job(tmp_path / "pack", Source(endpoint_url=world.endpoint))
+    with pytest.raises(FullDiskError, match=r"\.sqlite: the disk is full; make room"):
+        stream_photos(world.table, Grid.read(grid), job)
 
 
 @pytest.fixture
