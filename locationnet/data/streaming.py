@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from locationnet.classes import ClassSet
@@ -16,7 +17,7 @@ from locationnet.data.download.agenda import Photo
 from locationnet.data.download.checks import Placeholders, check_answer, fingerprint, opened
 from locationnet.data.download.fetching import Pace, fetch_all
 from locationnet.data.download.problems import DAMAGED, NO_ADDRESS, ProblemError
-from locationnet.data.download.source import Source
+from locationnet.data.download.source import Reader, Source
 from locationnet.data.download.space import Space
 from locationnet.data.pack import Pack
 from locationnet.data.packing import file_sha256
@@ -141,6 +142,8 @@ def stream_photos(
     """
     out = job.out
     rows = read_rows(table, classes, columns or Columns(), remote=True)
+    # Whatever is wrong with the source is said before anything is written.
+    make = make or partial(make_here, reader=job.source.open())
     begun = begin(out, file_sha256(table), classes, shard_photos, rows.names)
     if (pack := whole_pack(out)) is not None:
         return pack
@@ -154,7 +157,7 @@ def stream_photos(
         if advance is not None:
             advance(len(rows) - missing + done, len(rows), pace)
 
-    left = (make or make_here)(plan, tell)
+    left = make(plan, tell)
     if left:
         raise LocationNetError(
             f"{out}: servers failed for {left:,} photos; run the same command later to ask again,"
@@ -163,13 +166,16 @@ def stream_photos(
     return finish(out, classes, begun, plan.shards, credited=rows.credited)
 
 
-def make_here(plan: Plan, tell: Callable[[int, Pace], object]) -> int:
+def make_here(plan: Plan, tell: Callable[[int, Pace], object], reader: Reader) -> int:
     """Make the missing shards on this machine; see `Make`."""
-    return make_shards(plan.job, plan.missing(), tell)
+    return make_shards(plan.job, reader, plan.missing(), tell)
 
 
 def make_shards(
-    job: Job, shards: Iterator[tuple[int, Rows]], tell: Callable[[int, Pace], object]
+    job: Job,
+    reader: Reader,
+    shards: Iterator[tuple[int, Rows]],
+    tell: Callable[[int, Pace], object],
 ) -> int:
     """Make some shards, one behind the other but without a pause between them.
 
@@ -183,6 +189,7 @@ def make_shards(
         fetch_all(
             making.photos(),
             job.source,
+            reader,
             making.work,
             making.record,
             lambda pace: tell(making.done, pace),
@@ -316,4 +323,5 @@ def make_one(job: Job, shard: int, rows: Rows, machines: int) -> int:
         discard(part_path(job.out, shard, ".sqlite"))
         return 0
     mine = replace(job, source=job.source.shared_by(machines))
-    return make_shards(mine, iter([(shard, rows)]), lambda _done, _pace: None)
+    reader = mine.source.open()
+    return make_shards(mine, reader, iter([(shard, rows)]), lambda _done, _pace: None)

@@ -135,6 +135,7 @@ def download_photos(
     wanted = Wanted(table)
     if table.resolve() == (out / TABLE).resolve():
         raise InputError(f"{table}: would be replaced; choose another --out")
+    reader = source.open()
     try:
         (out / PARTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -155,7 +156,7 @@ def download_photos(
             if advance is not None:
                 advance(Progress(run.skipped + pace.photos, len(wanted), pace))
 
-        fetch_all(run.missing(), source, run.work, run.record, tick)
+        fetch_all(run.missing(), source, reader, run.work, run.record, tick)
         journal.find_copies()
         for path in journal.rejected():
             (out / path).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from locationnet.data.download.agenda import Photo
-from locationnet.data.download.problems import NOT_CONTACTED
+from locationnet.data.download.problems import NOT_CONTACTED, ProblemError
 
 Kind = Literal["bucket", "urls"]
 
@@ -21,8 +21,11 @@ _MOST = {"bucket": 256, "urls": 32}
 class Reader(Protocol):
     """An opened source; safe to use from many threads."""
 
-    def host(self, url: str) -> str:
-        """Return who is asked for a URL."""
+    def problem(self, photo: Photo) -> ProblemError | None:
+        """Return why nobody can be asked for a photo; None where somebody can."""
+
+    def host(self, photo: Photo) -> str:
+        """Return who is asked for a photo without a `problem`."""
 
     def get(self, photo: Photo) -> bytes:
         """Return a photo's bytes, or raise `ProblemError`."""
@@ -93,4 +96,4 @@ class Source:
             return Bucket(self.endpoint_url, self.most_connections)
         from locationnet.data.download.urls import Urls
 
-        return Urls(self.exempt, self.timeout_s)
+        return Urls(self.exempt, self.timeout_s, self.interval_s)
