@@ -34,6 +34,7 @@ class Reply:
     # Fewer bytes than announced, then it hangs up; or none at all for a while.
     cut: int | None = None
     stall_s: float = 0.0
+    chunked: bool = False
 
 
 class Site:
@@ -78,9 +79,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body)))
+            body = reply.body
+            if reply.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+                body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+            else:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(reply.body[: reply.cut])
+            self.wfile.write(body[: reply.cut])
             if reply.cut is not None:
                 self.close_connection = True
         except OSError:

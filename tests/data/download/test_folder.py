@@ -551,6 +551,10 @@ def test_a_download_that_will_not_fit_is_announced(world: Any, tmp_path: Path) -
         (["--give-up"], "need --pack"),
         (["--from", "urls", "--endpoint-url", "http://x"], "is of a bucket"),
         (["--exempt", "localhost:1"], "needs --from urls"),
+        (["--from", "urls", "--exempt", "foo"], "'foo' must be host:port"),
+        (["--from", "urls", "--rate", "nan"], "'--rate'"),
+        (["--from", "urls", "--rate", "inf"], "--rate is no number"),
+        (["--min-free", "inf"], "--min-free is no number"),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(
@@ -569,6 +573,60 @@ def test_a_table_without_addresses_is_refused(tmp_path: Path) -> None:
     table.write_text("id,hash,url\n1,,\n2,nonsense,\n")
     done = download_photos(table, tmp_path / "out", Source(endpoint_url="http://127.0.0.1:9"))
     assert done.problems == {"no address": 2}
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("hash", [["a"], ["b"]]), ("url", [b"http://h.example/1", b"http://h.example/\xff"])],
+)
+def test_a_column_that_holds_no_text_is_named(
+    tmp_path: Path, column: str, values: list[Any]
+) -> None:
+    table, out = tmp_path / "photos.parquet", tmp_path / "out"
+    parquet.write_table(pa.table({"id": ["1", "2"], column: values}), table)
+    with pytest.raises(InputError, match=rf"photos\.parquet: column '{column}' holds no text"):
+        download_photos(table, out, Source(endpoint_url="http://127.0.0.1:9"))
+    assert out.exists() == (column == "url")  # that it is of bytes is no mistake
+
+
+def test_a_store_may_leave_out_how_long_an_object_is(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("locationnet.data.download.bucket._MAX_BYTES", 50_000)
+    photo = world.photos["000.jpg"]
+    replies = {
+        "000.jpg": world.reply(200, photo, chunked=True),
+        "001.jpg": world.reply(200, bytes(60_000), chunked=True),
+        "002.jpg": world.reply(200, bytes(60_000)),
+    }
+    for name, reply in replies.items():
+        world.site.pages[f"/multimedia-commons/{world.path(name)}"] = reply
+    world.write_table(list(replies))
+    out = tmp_path / "out"
+    assert _run(world, out, "bucket").exit_code == 0
+    assert _problems(out) == {"001.jpg": "too large", "002.jpg": "too large"}
+    assert (out / world.path("000.jpg")).read_bytes() == photo
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pack"),
+    [("table", False), ("endpoint", False), ("table", True), ("endpoint", True), ("grid", True)],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(
+    world: Any, tmp_path: Path, wrong: str, pack: bool
+) -> None:
+    grid, out = tmp_path / "grid.txt", tmp_path / "deep" / "out"
+    if wrong != "grid":
+        grid.write_text("0c\t45\t10\n")
+    table = tmp_path / "none.parquet" if wrong == "table" else world.table
+    endpoint = "nonsense" if wrong == "endpoint" else world.endpoint
+    words = ["download", str(table), "-o", str(out), "--endpoint-url", endpoint]
+    if pack:
+        words += ["--pack", "--grid", str(grid)]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 1
+    assert isinstance(answer.exception, LocationNetError)
+    assert not out.parent.exists()
 
 
 def test_without_boto3_the_extra_is_named(

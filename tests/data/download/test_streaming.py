@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
@@ -25,7 +26,7 @@ from locationnet.data.pack import Pack
 from locationnet.data.records import open_shard
 from locationnet.data.spool import Spool
 from locationnet.data.streaming import Job, stream_photos
-from locationnet.errors import LocationNetError
+from locationnet.errors import InputError, LocationNetError
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 
@@ -261,6 +262,15 @@ def test_a_disk_too_full_for_a_spool_is_said(
     job = Job(tmp_path / "pack", Source(endpoint_url=world.endpoint))
     with pytest.raises(FullDiskError, match=r"\.sqlite: the disk is full; make room"):
         stream_photos(world.table, Grid.read(grid), job)
+
+
+def test_a_column_that_holds_no_text_is_named(grid: Path, tmp_path: Path) -> None:
+    table, out = tmp_path / "photos.parquet", tmp_path / "pack"
+    columns = {"url": ["http://h.example/1"], "hash": [["x"]], "lat": [1.0], "lng": [2.0]}
+    parquet.write_table(pa.table(columns), table)
+    with pytest.raises(InputError, match=r"photos\.parquet: column 'hash' holds no text"):
+        stream_photos(table, Grid.read(grid), Job(out, Source()))
+    assert not out.exists()
 
 
 @pytest.fixture
