@@ -13,7 +13,12 @@ from types import TracebackType
 
 from locationnet.data.database import Database
 from locationnet.data.download.checks import ALIKE, Placeholders
-from locationnet.data.download.problems import DUPLICATE, PLACEHOLDER, TEMPORARY
+from locationnet.data.download.problems import (
+    DUPLICATE,
+    NO_ADDRESS,
+    PLACEHOLDER,
+    TEMPORARY,
+)
 
 # A photo without a reason is there. Fingerprints of placeholders that were found out are kept.
 _TABLES = (
@@ -107,7 +112,8 @@ class Journal:
             Tells for a reason who would be asked now: others may have the photo.
         """
         entry = self.entry(path)
-        if entry is None or entry.reason in TEMPORARY:
+        # The table may know an address by now.
+        if entry is None or entry.reason in TEMPORARY or entry.reason == NO_ADDRESS:
             return False
         if entry.reason is None or entry.reason == DUPLICATE:
             return True

@@ -336,13 +336,17 @@ def test_a_host_that_others_lead_to_is_not_asked_more_often_either(
 def test_rows_without_a_usable_address_are_done_with_at_once(world: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     names = world.names[:4]
-    columns = {
+    columns: dict[str, list[Any]] = {
         "hash": [photo_hash(world.url(name)) for name in names],
         "url": ["", "ftp://h.example/a.jpg", "no address", None],
     }
     parquet.write_table(pa.table(columns), world.table)
     done = download_photos(world.table, out, Source("urls", rate=0.001))
     assert done.problems == {"an address that is not contacted": 2, "no address": 2}
+    columns["url"][0] = world.url(names[0])
+    parquet.write_table(pa.table(columns), world.table)
+    done = download_photos(world.table, out, Source("urls", rate=1000, exempt=(world.host,)))
+    assert done.photos == 1
     assert download_photos(world.table, out, Source(endpoint_url=world.endpoint)).photos == 4
 
 

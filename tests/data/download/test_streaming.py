@@ -203,7 +203,7 @@ class _Counted(Spool):
 
 @pytest.fixture
 def spools(monkeypatch: pytest.MonkeyPatch) -> type[_Counted]:
-    monkeypatch.setattr("locationnet.data.download.fetching._BACKOFF_S", 0.001)
+    monkeypatch.setattr("locationnet.data.download.fetching._BACKOFF_S", 0.0)
     monkeypatch.setattr("locationnet.data.streaming.Spool", _Counted)
     monkeypatch.setattr(_Counted, "now", 0)
     monkeypatch.setattr(_Counted, "most", 0)
@@ -219,7 +219,7 @@ def test_shards_whose_servers_fail_do_not_stay_open(
     with pytest.raises(LocationNetError, match="servers failed for 30 photos"):
         stream_photos(world.table, Grid.read(grid), job, shard_photos=2)
     assert spools.now == 0
-    assert 1 <= spools.most < 15
+    assert 1 <= spools.most <= 5
     # What came is kept for the next run.
     for name in world.names:
         page = world.reply(200, world.photos[name])
