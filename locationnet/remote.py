@@ -9,6 +9,7 @@ one deadline covers everything.
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -124,7 +125,7 @@ async def fetch(
     resolver, backend, ssl_context
         Replace the system's name resolution, sockets and trusted certificates.
     on_redirect
-        May object to a redirect.
+        May object to a redirect; the time that it takes is its own.
 
     Raises
     ------
@@ -142,7 +143,7 @@ async def fetch(
     """
     target = parse_url(url)
     try:
-        with anyio.fail_after(policy.timeout_s):
+        with anyio.fail_after(policy.timeout_s) as patience:
             # A redirect stays exempt only while every server before it was.
             exempt = True
             for _ in range(policy.max_redirects + 1):
@@ -159,7 +160,10 @@ async def fetch(
                     return answer
                 target = answer
                 if on_redirect is not None:
+                    left = patience.deadline - anyio.current_time()
+                    patience.deadline = math.inf
                     await on_redirect(target)
+                    patience.deadline = anyio.current_time() + left
     except (TimeoutError, httpcore2.TimeoutException) as error:
         raise RemoteTimeoutError(
             f"the remote server did not deliver within {policy.timeout_s:g} seconds"

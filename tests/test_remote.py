@@ -26,7 +26,7 @@ from locationnet.errors import (
     RemoteTooLargeError,
 )
 from locationnet.remote import FetchPolicy, fetch, fetch_sync
-from locationnet.urls import is_public
+from locationnet.urls import Target, is_public
 
 PUBLIC = "93.184.216.34"
 PUBLIC_V6 = "2606:4700::1111"
@@ -781,6 +781,18 @@ def test_an_exempt_name_goes_through_the_systems_names(server: PhotoServer) -> N
 
 def test_a_real_redirect_chain_is_followed(server: PhotoServer) -> None:
     assert get_local(server, "/one") == PHOTO
+
+
+def test_who_looks_at_a_redirect_may_take_longer_than_the_server(server: PhotoServer) -> None:
+    seen = []
+
+    async def look(target: Target) -> None:
+        await anyio.sleep(1.2)
+        seen.append(target.path)
+
+    policy = FetchPolicy(timeout_s=1.0, exempt=(server.pair,))
+    assert fetch_sync(f"http://{server.pair}/two", policy, look) == PHOTO
+    assert len(seen) == 1
 
 
 def test_a_real_redirect_loop_ends(server: PhotoServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -89,6 +90,7 @@ def download(
     from locationnet.data.download.checks import Placeholders
     from locationnet.data.download.source import Source
     from locationnet.data.download.space import Space
+    from locationnet.urls import exempt_pair
 
     if pack != (grid is not None):
         raise typer.BadParameter("--pack and --grid go together")
@@ -98,6 +100,15 @@ def download(
         raise typer.BadParameter("--endpoint-url is of a bucket, and --from is urls")
     if source is From.bucket and exempt:
         raise typer.BadParameter("--exempt needs --from urls")
+    if not math.isfinite(rate):
+        raise typer.BadParameter("--rate is no number of requests")
+    if not math.isfinite(min_free):
+        raise typer.BadParameter("--min-free is no number of gigabytes")
+    for pair in exempt or ():
+        try:
+            exempt_pair(pair)
+        except ValueError as error:
+            raise typer.BadParameter(f"--exempt: {error}") from error
     described = Source(source.value, endpoint_url, rate, tuple(exempt or ()))
     listed = Placeholders() if placeholders is None else Placeholders.read(placeholders)
     space = partial(Space, reserve=int(min_free * 1e9))
@@ -116,7 +127,6 @@ def _to_folder(
 ) -> None:
     from locationnet.data.download.folder import PROBLEMS, TABLE, download_photos
 
-    out.mkdir(parents=True, exist_ok=True)
     with _bar("downloading") as show:
         done = download_photos(
             table,
@@ -158,7 +168,6 @@ def _to_pack(
         from locationnet.data.cluster import make_on_cluster
 
         make = partial(make_on_cluster, address=scheduler)
-    out.mkdir(parents=True, exist_ok=True)
     with _bar("packing") as show:
         made = stream_photos(
             table,

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from locationnet.classes import ClassSet
 from locationnet.data.coordinates import LAT_NAMES, LNG_NAMES, numbers
-from locationnet.data.download.wanted import HASH_NAMES, URL_NAMES, photo_path, texts
+from locationnet.data.download.wanted import (
+    HASH_NAMES,
+    URL_NAMES,
+    in_text,
+    photo_path,
+    texts,
+)
 from locationnet.data.tables import PHOTO_NAMES, UPLOADER_NAMES, find_column, read_table
 from locationnet.errors import InputError
 from locationnet.geo.s2 import valid_coordinates
@@ -218,7 +224,7 @@ def read_rows(
     known = {what: name for what, name in there.items() if name is not None}
     lat, lng = degrees(there["lat"]), degrees(there["lng"])
     if isinstance(classes, LabelSet):
-        of_rows = classes.assign(texts(table, known["label"]))
+        of_rows = classes.assign(_labels(file, table, known["label"]))
     else:
         valid = valid_coordinates(lat, lng)
         of_rows = np.full(table.num_rows, _NO_PLACE, np.int64)
@@ -227,7 +233,7 @@ def read_rows(
     kept = [name for name in names if name in {*map(there.get, _TEXTS), *CREDITS}]
     return PhotoTable(
         kind="labels" if isinstance(classes, LabelSet) else "grid",
-        table=table.select(kept),
+        table=in_text(file, table.select(kept)),
         names=known,
         lat=lat,
         lng=lng,
@@ -247,10 +253,15 @@ def labels_of(file: Path, column: str) -> LabelSet:
     """
     table = read_table(file)
     find_column(file, table.column_names, column, ())
+    labels = _labels(file, table, column)
     try:
-        return LabelSet.of(texts(table, column))
+        return LabelSet.of(labels)
     except InputError as error:
         raise InputError(f"{file}: column {column!r}: {error}") from error
+
+
+def _labels(file: Path, table: pa.Table, column: str) -> list[str]:
+    return texts(in_text(file, table.select([column])), column)
 
 
 def _boxes(file: Path, table: pa.Table) -> Floats | None:

@@ -1,20 +1,18 @@
 """Photos of an unfinished shard, kept in the order in which they happen to come.
 
-Knows rows; nothing of where photos come from or of shards' files. Like the journal of downloads it
-is SQLite, so that a kill loses none that was noted.
+Knows rows; nothing of where photos come from or of shards' files. A kill loses none that was noted.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from locationnet.data.database import Database
 from locationnet.data.download.checks import ALIKE
 from locationnet.data.download.problems import DUPLICATE, PLACEHOLDER
 from locationnet.data.shards import Packed
-from locationnet.errors import LocationNetError
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS photos (
@@ -41,15 +39,8 @@ class Spool:
 
     def __init__(self, path: Path, wait_s: float = 60.0) -> None:
         self._path = path
-        try:
-            self._base = sqlite3.connect(path, isolation_level=None, timeout=wait_s)
-            # Alone, it needs no shared memory, which network file systems lack.
-            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = NORMAL")
-            self._base.execute(_TABLE)
-        except sqlite3.Error as error:
-            raise LocationNetError(f"{path}: {error}") from error
+        self._base = Database(path, wait_s)
+        self._base.execute(_TABLE)
 
     def rows(self) -> set[int]:
         """Return the rows that are settled: their photo is here, or not to be had."""
@@ -63,30 +54,30 @@ class Spool:
         """Note why a row has no photo."""
         self._put(row, reason, None, None, None)
 
-    def in_order(self) -> Iterator[Packed | str]:
+    def in_order(self, paths: Sequence[str]) -> Iterator[Packed | str]:
         """Yield each row's photo, or why there is none.
 
-        The same bytes for `ALIKE` rows or more are a placeholder; for fewer, all but the first are
-        duplicates.
+        The same bytes for `ALIKE` photos or more are a placeholder; for fewer, all but the first
+        are duplicates. Rows with one path have one photo, which is no duplicate of itself.
         """
-        prints = [
-            row[0]
-            for row in self._base.execute("SELECT fingerprint FROM photos WHERE reason IS NULL")
-        ]
-        counts = Counter(prints)
-        seen = set()
+        photos: defaultdict[bytes, set[str]] = defaultdict(set)
+        first: dict[bytes, str] = {}
+        for row, fingerprint in self._base.execute(
+            "SELECT row, fingerprint FROM photos WHERE reason IS NULL ORDER BY row"
+        ):
+            photos[fingerprint].add(paths[row])
+            first.setdefault(fingerprint, paths[row])
         rows = self._base.execute(
-            "SELECT reason, fingerprint, phash, jpeg FROM photos ORDER BY row"
+            "SELECT row, reason, fingerprint, phash, jpeg FROM photos ORDER BY row"
         )
-        for reason, fingerprint, phash, jpeg in rows:
+        for row, reason, fingerprint, phash, jpeg in rows:
             if reason is not None:
                 yield reason
-            elif counts[fingerprint] >= ALIKE:
+            elif len(photos[fingerprint]) >= ALIKE:
                 yield PLACEHOLDER
-            elif fingerprint in seen:
+            elif first[fingerprint] != paths[row]:
                 yield DUPLICATE
             else:
-                seen.add(fingerprint)
                 yield Packed(jpeg, int(phash))
 
     def close(self) -> None:

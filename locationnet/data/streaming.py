@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from locationnet.classes import ClassSet
@@ -16,7 +17,7 @@ from locationnet.data.download.agenda import Photo
 from locationnet.data.download.checks import Placeholders, check_answer, fingerprint, opened
 from locationnet.data.download.fetching import Pace, fetch_all
 from locationnet.data.download.problems import DAMAGED, NO_ADDRESS, ProblemError
-from locationnet.data.download.source import Source
+from locationnet.data.download.source import Reader, Source
 from locationnet.data.download.space import Space
 from locationnet.data.pack import Pack
 from locationnet.data.packing import file_sha256
@@ -141,6 +142,8 @@ def stream_photos(
     """
     out = job.out
     rows = read_rows(table, classes, columns or Columns(), remote=True)
+    # Whatever is wrong with the source is said before anything is written.
+    make = make or partial(make_here, reader=job.source.open())
     begun = begin(out, file_sha256(table), classes, shard_photos, rows.names)
     if (pack := whole_pack(out)) is not None:
         return pack
@@ -154,7 +157,7 @@ def stream_photos(
         if advance is not None:
             advance(len(rows) - missing + done, len(rows), pace)
 
-    left = (make or make_here)(plan, tell)
+    left = make(plan, tell)
     if left:
         raise LocationNetError(
             f"{out}: servers failed for {left:,} photos; run the same command later to ask again,"
@@ -163,13 +166,16 @@ def stream_photos(
     return finish(out, classes, begun, plan.shards, credited=rows.credited)
 
 
-def make_here(plan: Plan, tell: Callable[[int, Pace], object]) -> int:
+def make_here(plan: Plan, tell: Callable[[int, Pace], object], reader: Reader) -> int:
     """Make the missing shards on this machine; see `Make`."""
-    return make_shards(plan.job, plan.missing(), tell)
+    return make_shards(plan.job, reader, plan.missing(), tell)
 
 
 def make_shards(
-    job: Job, shards: Iterator[tuple[int, Rows]], tell: Callable[[int, Pace], object]
+    job: Job,
+    reader: Reader,
+    shards: Iterator[tuple[int, Rows]],
+    tell: Callable[[int, Pace], object],
 ) -> int:
     """Make some shards, one behind the other but without a pause between them.
 
@@ -183,6 +189,7 @@ def make_shards(
         fetch_all(
             making.photos(),
             job.source,
+            reader,
             making.work,
             making.record,
             lambda pace: tell(making.done, pace),
@@ -193,52 +200,76 @@ def make_shards(
 
 
 class _Shard:
-    """A shard in the making."""
+    """A shard in the making; its spool is opened when there is something in it."""
 
     def __init__(self, job: Job, number: int, rows: Rows) -> None:
         self.number, self.rows = number, rows
-        self.spool = Spool(part_path(job.out, number, ".sqlite"))
-        self.settled = self.spool.rows()
+        # Photos that are being asked for.
+        self.waiting = 0
+        self._path = part_path(job.out, number, ".sqlite")
+        self._spool = Spool(self._path) if self._path.exists() else None
+        self.settled = set() if self._spool is None else self._spool.rows()
 
     def keep(self, row: int, original: bytes, photo: Packed) -> None:
-        self.spool.keep(row, original, photo)
+        self._opened().keep(row, original, photo)
         self.settled.add(row)
 
     def reject(self, row: int, reason: str) -> None:
-        self.spool.reject(row, reason)
+        self._opened().reject(row, reason)
         self.settled.add(row)
 
     @property
     def whole(self) -> bool:
         return len(self.settled) == len(self.rows)
 
+    def write(self, out: Path) -> None:
+        spool = self._opened()
+        write_shard(self.rows, spool.in_order(self.rows.paths), out, self.number)
+        spool.remove()
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+
+    def _opened(self) -> Spool:
+        if self._spool is None:
+            self._spool = Spool(self._path)
+        return self._spool
+
 
 class _Making:
     def __init__(self, job: Job, shards: Iterator[tuple[int, Rows]]) -> None:
         self._job, self._shards = job, shards
         self._open: dict[int, _Shard] = {}
-        self._of: dict[int, tuple[_Shard, int]] = {}
+        self._of: dict[int, tuple[_Shard, list[int]]] = {}
         self.done = self.left = 0
 
     def photos(self) -> Iterator[Photo]:
-        """Yield what is missing, shard by shard."""
+        """Yield what is missing, shard by shard; once for all rows of a shard that want it."""
         number = 0
         for shard, rows in self._shards:
-            making = _Shard(self._job, shard, rows)
-            self._open[shard] = making
-            self.done += len(making.settled)
-            for row, path in enumerate(rows.paths):
-                if row in making.settled:
-                    continue
-                problem = rows.no_class(row) or (None if path else NO_ADDRESS)
-                if problem is not None:
-                    making.reject(row, problem)
-                    self.done += 1
-                    continue
-                self._of[number] = making, row
-                yield Photo(number, path, rows.urls[row])
+            making = self._open[shard] = _Shard(self._job, shard, rows)
+            wanted = self._wanted(making)
+            making.waiting = len(wanted)
+            for path, alike in wanted.items():
+                self._of[number] = making, alike
+                yield Photo(number, path, next(filter(None, (rows.urls[row] for row in alike)), ""))
                 number += 1
             self._finish(making)
+
+    def _wanted(self, making: _Shard) -> dict[str, list[int]]:
+        """Return the rows to ask for, by their photo."""
+        wanted: dict[str, list[int]] = {}
+        rows = making.rows
+        for row, path in enumerate(rows.paths):
+            if row not in making.settled:
+                problem = rows.no_class(row) or (None if path else NO_ADDRESS)
+                if problem is None:
+                    wanted.setdefault(path, []).append(row)
+                    continue
+                making.reject(row, problem)
+            self.done += 1
+        return wanted
 
     def work(self, photo: Photo, get: Callable[[Photo], bytes]) -> tuple[bytes, Packed]:
         """Fetch and shrink one photo; runs in many threads."""
@@ -251,28 +282,32 @@ class _Making:
             raise ProblemError(DAMAGED) from error
 
     def record(self, photo: Photo, outcome: tuple[bytes, Packed] | ProblemError) -> None:
-        """Spool one photo, and write its shard when it was the last."""
-        making, row = self._of.pop(photo.row)
-        self.done += 1
-        if not isinstance(outcome, ProblemError):
-            making.keep(row, *outcome)
-        elif outcome.temporary and not self._job.give_up:
-            self.left += 1
-        else:
-            making.reject(row, outcome.reason)
+        """Spool one photo for its rows, and finish its shard when it was the last."""
+        making, rows = self._of.pop(photo.row)
+        self.done += len(rows)
+        for row in rows:
+            if not isinstance(outcome, ProblemError):
+                making.keep(row, *outcome)
+            elif outcome.temporary and not self._job.give_up:
+                self.left += 1
+            else:
+                making.reject(row, outcome.reason)
+        making.waiting -= 1
         self._finish(making)
 
     def close(self) -> None:
         """Keep what is unfinished for another time."""
         for making in self._open.values():
-            making.spool.close()
+            making.close()
 
     def _finish(self, making: _Shard) -> None:
-        out = self._job.out
-        if not making.whole or making.number not in self._open:
+        """Write a shard that waits for no photo, or keep it for another time."""
+        if making.waiting or making.number not in self._open:
             return
-        write_shard(making.rows, making.spool.in_order(), out, making.number)
-        making.spool.remove()
+        if making.whole:
+            making.write(self._job.out)
+        else:
+            making.close()
         del self._open[making.number]
 
 
@@ -288,4 +323,5 @@ def make_one(job: Job, shard: int, rows: Rows, machines: int) -> int:
         discard(part_path(job.out, shard, ".sqlite"))
         return 0
     mine = replace(job, source=job.source.shared_by(machines))
-    return make_shards(mine, iter([(shard, rows)]), lambda _done, _pace: None)
+    reader = mine.source.open()
+    return make_shards(mine, reader, iter([(shard, rows)]), lambda _done, _pace: None)

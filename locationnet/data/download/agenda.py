@@ -52,17 +52,18 @@ class Agenda:
     photos
         Read as needed.
     host
-        Tells the host of a URL.
+        Tells who is asked for a photo.
     interval_s
         Seconds between two requests to a host; 0 for none.
     """
 
     def __init__(
-        self, photos: Iterator[Photo], host: Callable[[str], str], interval_s: float = 0.0
+        self, photos: Iterator[Photo], host: Callable[[Photo], str], interval_s: float = 0.0
     ) -> None:
         self._photos, self._host = photos, host
         self._interval_s = interval_s
         self._intervals: dict[str, float] = {}
+        self._released: set[str] = set()
         self._free_at: dict[str, float] = {}
         self._queues: defaultdict[str, deque[Task]] = defaultdict(deque)
         # Hosts with something in their queue, by when they may be asked.
@@ -87,7 +88,7 @@ class Agenda:
             if photo is None:
                 self.exhausted = True
             else:
-                self._enqueue(Task(photo, self._host(photo.url)))
+                self._enqueue(Task(photo, self._host(photo)))
 
     def next_at(self) -> float | None:
         """Return when the next task may be due, if one is waiting."""
@@ -99,15 +100,20 @@ class Agenda:
         heapq.heappush(self._later, (at, next(self._number), task))
 
     def pause(self, host: str, until: float) -> None:
-        """Leave a host alone for a while."""
+        """Leave a host alone for a while, unless it is not going to be asked at all."""
+        if host in self._released:
+            return
         self._free_at[host] = max(until, self._free_at.get(host, 0.0))
 
     def slow_down(self, host: str, interval_s: float) -> None:
-        """Ask a host less often than others."""
+        """Ask a host less often than others, if it is asked at all."""
+        if host in self._released:
+            return
         self._intervals[host] = max(interval_s, self._interval_s)
 
     def release(self, host: str) -> None:
         """Hand out a host's tasks at once: it is not going to be asked."""
+        self._released.add(host)
         self._intervals[host] = self._free_at[host] = 0.0
         heapq.heappush(self._hosts, (0.0, host))
 

@@ -24,6 +24,7 @@ from locationnet.data.s3 import anonymous_client
 from locationnet.errors import LocationNetError
 
 _MAX_BYTES = 64 << 20
+_PART_BYTES = 1 << 20
 _TIMEOUT_S = 30
 _SLOW_DOWN = frozenset({"SlowDown", "Throttling", "RequestLimitExceeded", "TooManyRequests"})
 
@@ -57,9 +58,13 @@ class Bucket:
             response_checksum_validation="when_required",
         )
 
-    def host(self, url: str) -> str:
+    def problem(self, photo: Photo) -> ProblemError | None:
+        """Return why a photo has no key; None where it has one."""
+        return None if photo.path else ProblemError(NO_ADDRESS)
+
+    def host(self, photo: Photo) -> str:
         """Return ``""``: there is one host for all."""
-        del url
+        del photo
         return ""
 
     def get(self, photo: Photo) -> bytes:
@@ -74,15 +79,10 @@ class Bucket:
         """
         from botocore import exceptions
 
-        if not photo.path:
-            raise ProblemError(NO_ADDRESS)
         try:
             answer = self._client.get_object(Bucket=BUCKET, Key=photo.path)
             with closing(answer["Body"]) as body:
-                if answer["ContentLength"] > _MAX_BYTES:
-                    raise ProblemError(TOO_LARGE, f"{answer['ContentLength']:,} bytes")
-                data: bytes = body.read()
-                return data
+                return _read(body)
         except exceptions.ClientError as error:
             raise _of_answer(error.response) from error
         except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
@@ -94,6 +94,16 @@ class Bucket:
         """Return 0: a store is asked as often as it answers."""
         del photo
         return 0.0
+
+
+def _read(body: Any) -> bytes:
+    """Read an object to its end, so that a broken transfer is found out."""
+    data = bytearray()
+    while part := body.read(_PART_BYTES):
+        data += part
+        if len(data) > _MAX_BYTES:
+            raise ProblemError(TOO_LARGE, f"more than {_MAX_BYTES:,} bytes")
+    return bytes(data)
 
 
 def _of_answer(response: dict[str, Any]) -> LocationNetError:

@@ -81,6 +81,11 @@ class Placeholders:
                 return True
         return False
 
+    def names(self, size: int, fingerprint: bytes) -> bool:
+        """Tell whether the list names an image by its size or MD5; SHA-256s need its bytes."""
+        md5 = fingerprint.hex()
+        return not self.known.isdisjoint({(size, ""), (None, md5), (size, md5)})
+
 
 def fingerprint(data: bytes) -> bytes:
     """Return 16 bytes that tell different photos apart."""

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar, cast
 from locationnet.data.download.agenda import Agenda, Photo, Task
 from locationnet.data.download.concurrency import Concurrency
 from locationnet.data.download.problems import ProblemError
-from locationnet.data.download.source import Source
+from locationnet.data.download.source import Reader, Source
 
 Result = TypeVar("Result")
 
@@ -61,6 +61,7 @@ class _Answer(Generic[Result]):
 def fetch_all(
     photos: Iterator[Photo],
     source: Source,
+    reader: Reader,
     work: Callable[[Photo, Callable[[Photo], bytes]], Result],
     record: Callable[[Photo, Result | ProblemError], None],
     tick: Callable[[Pace], object],
@@ -71,8 +72,8 @@ def fetch_all(
     ----------
     photos
         Read as needed, in this thread.
-    source
-        Where they come from.
+    source, reader
+        Where they come from, and that opened.
     work
         Called in many threads: gets the photo's bytes by its second argument and makes something
         of them, or raises `ProblemError`.
@@ -85,13 +86,8 @@ def fetch_all(
     -----
     A host that keeps failing, or asks for a long pause, is left alone: the rest of its photos are
     recorded with the same problem without being asked for.
-
-    Raises
-    ------
-    LocationNetError
-        The source cannot be opened.
     """
-    loop = _Loop(photos, source, work, record, tick)
+    loop = _Loop(photos, source, reader, work, record, tick)
     with ThreadPoolExecutor(source.most_connections, "fetch") as pool:
         try:
             loop.run(pool)
@@ -106,12 +102,13 @@ class _Loop(Generic[Result]):
         self,
         photos: Iterator[Photo],
         source: Source,
+        reader: Reader,
         work: Callable[[Photo, Callable[[Photo], bytes]], Result],
         record: Callable[[Photo, Result | ProblemError], None],
         tick: Callable[[Pace], object],
     ) -> None:
-        self._reader = source.open()
-        self._agenda = Agenda(photos, self._reader.host, source.interval_s)
+        self._reader = reader
+        self._agenda = Agenda(self._askable(photos), reader.host, source.interval_s)
         self._work, self._record, self._tick = work, record, tick
         self._concurrency = Concurrency(most=source.most_connections)
         self._answers: SimpleQueue[_Answer[Result]] = SimpleQueue()
@@ -139,11 +136,24 @@ class _Loop(Generic[Result]):
             if not self._busy and not self._agenda:
                 break
             self._wait(now)
-            if now - self._ticked >= _TICK_S:
-                self._ticked = now
-                self._pace.connections = self._concurrency.limit
-                self._tick(self._pace)
+            self._tick_at(now)
         self._tick(self._pace)
+
+    def _tick_at(self, now: float) -> None:
+        if now - self._ticked >= _TICK_S:
+            self._ticked = now
+            self._pace.connections = self._concurrency.limit
+            self._tick(self._pace)
+
+    def _askable(self, photos: Iterator[Photo]) -> Iterator[Photo]:
+        """Leave out, and record, photos for which there is nobody to wait for."""
+        for photo in photos:
+            problem = self._reader.problem(photo)
+            if problem is None:
+                yield photo
+            else:
+                self._finish(photo, problem, 0)
+                self._tick_at(time.monotonic())
 
     def note_the_rest(self) -> None:
         """Record what came while we were stopping."""

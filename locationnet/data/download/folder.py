@@ -135,6 +135,7 @@ def download_photos(
     wanted = Wanted(table)
     if table.resolve() == (out / TABLE).resolve():
         raise InputError(f"{table}: would be replaced; choose another --out")
+    reader = source.open()
     try:
         (out / PARTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -144,7 +145,9 @@ def download_photos(
     with Journal(out / JOURNAL) as journal:
         for part in (out / PARTS).iterdir():  # of a run that was killed
             part.unlink()
-        run = _Run(wanted, out, journal, placeholders or Placeholders())
+        placeholders = placeholders or Placeholders()
+        journal.find_listed(placeholders)
+        run = _Run(wanted, out, journal, source, placeholders)
         if say is not None:
             run.warn_of_size(space, say)
 
@@ -153,7 +156,7 @@ def download_photos(
             if advance is not None:
                 advance(Progress(run.skipped + pace.photos, len(wanted), pace))
 
-        fetch_all(run.missing(), source, run.work, run.record, tick)
+        fetch_all(run.missing(), source, reader, run.work, run.record, tick)
         journal.find_copies()
         for path in journal.rejected():
             (out / path).unlink(missing_ok=True)
@@ -162,10 +165,15 @@ def download_photos(
 
 class _Run:
     def __init__(
-        self, wanted: Wanted, out: Path, journal: Journal, placeholders: Placeholders
+        self,
+        wanted: Wanted,
+        out: Path,
+        journal: Journal,
+        source: Source,
+        placeholders: Placeholders,
     ) -> None:
         self._wanted, self._out, self._journal = wanted, out, journal
-        self._placeholders = placeholders
+        self._source, self._placeholders = source, placeholders
         self._found_out = journal.placeholders()
         # Paths that are being asked for: a table may hold a photo twice.
         self._pending: set[str] = set()
@@ -188,35 +196,45 @@ class _Run:
         """Yield the photos that are yet to be settled."""
         for batch in self._wanted.batches():
             for index, (path, url) in enumerate(zip(batch.paths, batch.urls, strict=True)):
-                if not path or path in self._pending or self._journal.is_settled(path):
+                if not path or path in self._pending or self._is_settled(path):
                     self.skipped += 1
                     continue
                 self._pending.add(path)
                 yield Photo(batch.start + index, path, url)
 
+    def _is_settled(self, path: str) -> bool:
+        return self._journal.is_settled(path, self._source.asked)
+
     def work(self, photo: Photo, get: Callable[[Photo], bytes]) -> Entry:
         """Make sure of one photo's file; runs in many threads."""
         target = self._out / photo.path
         try:
-            # Whole, but its run was killed before the journal knew of it.
-            data, here = target.read_bytes(), True
+            # Whole, if its run was killed before the journal knew of it.
+            return self._checked(target.read_bytes())
         except FileNotFoundError:
-            data, here = get(photo), False
+            pass
+        except ProblemError:
+            target.unlink(missing_ok=True)
+        data = get(photo)
+        entry = self._checked(data)
+        self._write(target, data)
+        return entry
+
+    def _checked(self, data: bytes) -> Entry:
         check_answer(data, self._placeholders)
         check_pixels(data)
-        entry = Entry(None, size=len(data), fingerprint=fingerprint(data))
+        asked = self._source.asked(PLACEHOLDER)  # it may turn out to be one
+        entry = Entry(None, size=len(data), fingerprint=fingerprint(data), source=asked)
         if entry.fingerprint in self._found_out:
             raise ProblemError(PLACEHOLDER, "the same bytes as others before")
-        if not here:
-            self._write(target, data)
         return entry
 
     def record(self, photo: Photo, outcome: Entry | ProblemError) -> None:
         """Note what became of a photo."""
         self._pending.discard(photo.path)
         if isinstance(outcome, ProblemError):
-            (self._out / photo.path).unlink(missing_ok=True)
-            outcome = Entry(outcome.reason, outcome.detail)
+            asked = self._source.asked(outcome.reason)
+            outcome = Entry(outcome.reason, outcome.detail, source=asked)
         self._journal.note(photo.path, outcome)
 
     def _write(self, target: Path, data: bytes) -> None:

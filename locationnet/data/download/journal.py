@@ -1,32 +1,39 @@
 """What became of each photo, so that a run that was killed goes on where it stopped.
 
-Knows paths, reasons and fingerprints; nothing of files or servers. It is SQLite with a write-ahead
-log: a kill at any moment loses no photo that was noted.
+Knows paths, reasons and fingerprints; nothing of files or servers. A kill at any moment loses no
+photo that was noted.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from locationnet.data.download.checks import ALIKE
-from locationnet.data.download.problems import DUPLICATE, PLACEHOLDER, TEMPORARY
-from locationnet.errors import LocationNetError
+from locationnet.data.database import Database
+from locationnet.data.download.checks import ALIKE, Placeholders
+from locationnet.data.download.problems import (
+    DUPLICATE,
+    NO_ADDRESS,
+    PLACEHOLDER,
+    TEMPORARY,
+)
 
 # A photo without a reason is there. Fingerprints of placeholders that were found out are kept.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS photos (
-    path TEXT PRIMARY KEY,
-    reason TEXT,
-    detail TEXT NOT NULL,
-    bytes INTEGER NOT NULL,
-    fingerprint BLOB
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS placeholders (fingerprint BLOB PRIMARY KEY) WITHOUT ROWID;
-"""
+_TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS photos (
+        path TEXT PRIMARY KEY,
+        reason TEXT,
+        detail TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        fingerprint BLOB,
+        source TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE IF NOT EXISTS placeholders (fingerprint BLOB PRIMARY KEY) WITHOUT ROWID",
+)
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,15 @@ class Entry:
         Bytes.
     fingerprint
         16 bytes; None where nothing came.
+    source
+        Who was asked; ``""`` where that is not known.
     """
 
     reason: str | None
     detail: str = ""
     size: int = 0
     fingerprint: bytes | None = None
+    source: str = ""
 
 
 class Journal:
@@ -66,18 +76,12 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._base = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-            # Alone, a run needs no shared memory, which network file systems lack.
-            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = NORMAL")
-            self._base.executescript(_TABLES)
-        except sqlite3.OperationalError as error:
-            what = "another run is using it" if "locked" in str(error) else str(error)
-            raise LocationNetError(f"{path}: {what}") from error
-        except sqlite3.DatabaseError as error:
-            raise LocationNetError(f"{path}: not a journal of downloads ({error})") from error
+        self._base = Database(path, wait_s=1.0)
+        for table in _TABLES:
+            self._base.execute(table)
+        columns = {row[1] for row in self._base.execute("PRAGMA table_info(photos)")}
+        if "source" not in columns:  # who was asked was not noted at first
+            self._base.execute("ALTER TABLE photos ADD COLUMN source TEXT NOT NULL DEFAULT ''")
 
     def __enter__(self) -> Journal:
         return self
@@ -93,20 +97,34 @@ class Journal:
     def entry(self, path: str) -> Entry | None:
         """Return what became of a photo; None where it was never tried."""
         row = self._base.execute(
-            "SELECT reason, detail, bytes, fingerprint FROM photos WHERE path = ?", (path,)
+            "SELECT reason, detail, bytes, fingerprint, source FROM photos WHERE path = ?", (path,)
         ).fetchone()
         return None if row is None else Entry(*row)
 
-    def is_settled(self, path: str) -> bool:
-        """Tell whether a photo is there, or not to be had."""
+    def is_settled(self, path: str, asked: Callable[[str], str]) -> bool:
+        """Tell whether a photo is there, or not to be had from who would be asked.
+
+        Parameters
+        ----------
+        path
+            The photo's.
+        asked
+            Tells for a reason who would be asked now: others may have the photo.
+        """
         entry = self.entry(path)
-        return entry is not None and entry.reason not in TEMPORARY
+        # The table may know an address by now.
+        if entry is None or entry.reason in TEMPORARY or entry.reason == NO_ADDRESS:
+            return False
+        if entry.reason is None or entry.reason == DUPLICATE:
+            return True
+        return entry.source == asked(entry.reason)
 
     def note(self, path: str, entry: Entry) -> None:
         """Write down what became of a photo; what was noted before is replaced."""
         self._base.execute(
-            "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?)",
-            (path, entry.reason, entry.detail, entry.size, entry.fingerprint),
+            "INSERT OR REPLACE INTO photos (path, reason, detail, bytes, fingerprint, source)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (path, entry.reason, entry.detail, entry.size, entry.fingerprint, entry.source),
         )
 
     def settled(self) -> int:
@@ -156,6 +174,23 @@ class Journal:
                     (DUPLICATE, first, fingerprint, first),
                 )
         self._base.execute("DROP INDEX prints")
+        self._base.execute("COMMIT")
+
+    def find_listed(self, placeholders: Placeholders) -> None:
+        """Note which photos that are there a list names, as far as sizes and MD5s show it."""
+        if not placeholders.known:
+            return
+        there = self._base.execute(
+            "SELECT path, bytes, fingerprint FROM photos"
+            " WHERE fingerprint IS NOT NULL AND (reason IS NULL OR reason = ?)",
+            (DUPLICATE,),
+        )
+        listed = [path for path, *facts in there if placeholders.names(*facts)]
+        self._base.execute("BEGIN")
+        for path in listed:
+            self._base.execute(
+                "UPDATE photos SET reason = ?, detail = '' WHERE path = ?", (PLACEHOLDER, path)
+            )
         self._base.execute("COMMIT")
 
     def rejected(self) -> Iterator[str]:

@@ -5,7 +5,9 @@ Knows nothing of photos.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.robotparser import RobotFileParser
@@ -20,6 +22,9 @@ from locationnet.errors import (
 from locationnet.urls import Target
 
 AGENT = "locationnet"
+
+# A host that did not say is not asked again for each photo that waits for it.
+_REMEMBERED_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,31 +64,39 @@ class Robots:
     ----------
     fetch
         Returns what is behind a URL, or raises `FetchError`.
+    clock
+        Replaces that of this machine.
     """
 
-    def __init__(self, fetch: Callable[[str], bytes]) -> None:
-        self._fetch = fetch
+    def __init__(
+        self, fetch: Callable[[str], bytes], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch, self._clock = fetch, clock
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
-        self._rules: dict[str, Rules] = {}
+        # Rules, and until when they hold.
+        self._known: dict[str, tuple[Rules, float]] = {}
 
     def rules(self, target: Target) -> Rules:
-        """Return the rules of a URL's host; where they could not be had they are asked for anew."""
+        """Return the rules of a URL's host; what could not be had is asked for anew after a while.
+
+        Who needs them at the same time shares the answer.
+        """
         site = f"{target.scheme}://{target.pair}"
         with self._guard:
             lock = self._locks.setdefault(site, threading.Lock())
         with lock:  # only who needs this host's waits for it
-            found = self._rules.get(site)
-            if found is None:
+            found, until = self._known.get(site, (None, 0.0))
+            if found is None or self._clock() >= until:
                 found = self._ask(site)
-                if not found.unknown:
-                    self._rules[site] = found
+                until = self._clock() + _REMEMBERED_S if found.unknown else math.inf
+                self._known[site] = found, until
             return found
 
     def known_delay_s(self, target: Target) -> float:
         """Return the delay that a URL's host is known to ask for; asks nobody."""
-        rules = self._rules.get(f"{target.scheme}://{target.pair}")
-        return rules.delay_s if rules else 0.0
+        known = self._known.get(f"{target.scheme}://{target.pair}")
+        return known[0].delay_s if known else 0.0
 
     def _ask(self, site: str) -> Rules:
         try:

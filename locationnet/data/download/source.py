@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from locationnet.data.download.agenda import Photo
+from locationnet.data.download.problems import NOT_CONTACTED, ProblemError
 
 Kind = Literal["bucket", "urls"]
 
@@ -20,8 +21,11 @@ _MOST = {"bucket": 256, "urls": 32}
 class Reader(Protocol):
     """An opened source; safe to use from many threads."""
 
-    def host(self, url: str) -> str:
-        """Return who is asked for a URL."""
+    def problem(self, photo: Photo) -> ProblemError | None:
+        """Return why nobody can be asked for a photo; None where somebody can."""
+
+    def host(self, photo: Photo) -> str:
+        """Return who is asked for a photo without a `problem`."""
 
     def get(self, photo: Photo) -> bytes:
         """Return a photo's bytes, or raise `ProblemError`."""
@@ -71,6 +75,13 @@ class Source:
         """Return one machine's share, so that together they ask no host more often."""
         return replace(self, rate=self.rate / max(1, machines))
 
+    def asked(self, reason: str) -> str:
+        """Return who says that a photo is not to be had, as a journal notes it."""
+        if self.kind == "bucket":
+            return f"bucket {self.endpoint_url}" if self.endpoint_url else "bucket"
+        # What is contacted depends on what is exempt.
+        return " ".join(("urls", *sorted(self.exempt))) if reason == NOT_CONTACTED else "urls"
+
     def open(self) -> Reader:
         """Make it ready.
 
@@ -85,4 +96,4 @@ class Source:
             return Bucket(self.endpoint_url, self.most_connections)
         from locationnet.data.download.urls import Urls
 
-        return Urls(self.exempt, self.timeout_s)
+        return Urls(self.exempt, self.timeout_s, self.interval_s)

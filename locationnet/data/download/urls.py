@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
 from pathlib import PurePosixPath
 
 import anyio.to_thread
@@ -29,8 +28,10 @@ from locationnet.data.download.problems import (
     ProblemError,
 )
 from locationnet.data.download.robots import AGENT, Robots
+from locationnet.data.download.turns import Turns
 from locationnet.errors import (
     FetchError,
+    InputError,
     MalformedURLError,
     RefusedURLError,
     RemoteStatusError,
@@ -38,7 +39,7 @@ from locationnet.errors import (
     RemoteTooLargeError,
 )
 from locationnet.remote import FetchPolicy, fetch_sync
-from locationnet.urls import Target, parse_url
+from locationnet.urls import Target, exempt_pair, parse_url
 
 USER_AGENT = f"{AGENT}/{__version__} (+https://github.com/locationnet/locationnet)"
 
@@ -58,27 +59,51 @@ class Urls:
         ``"host:port"`` of servers in a private network that may be asked.
     timeout_s
         Seconds for one photo.
+    interval_s
+        Seconds between two requests to a host, of whatever kind.
+
+    Raises
+    ------
+    InputError
+        An exemption is not ``host:port``.
     """
 
-    def __init__(self, exempt: tuple[str, ...] = (), timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        exempt: tuple[str, ...] = (),
+        timeout_s: float = _TIMEOUT_S,
+        interval_s: float = 0.0,
+    ) -> None:
+        try:
+            exempt = tuple(map(exempt_pair, exempt))
+        except ValueError as error:
+            raise InputError(f"exempt: {error}") from error
         self._policy = FetchPolicy(
             timeout_s=timeout_s, max_bytes=_MAX_BYTES, exempt=exempt, user_agent=USER_AGENT
         )
-        rules = FetchPolicy(
+        self._policy_of_rules = FetchPolicy(
             timeout_s=timeout_s,
             max_bytes=_ROBOTS_BYTES,
             max_redirects=5,
             exempt=exempt,
             user_agent=USER_AGENT,
         )
-        self._robots = Robots(partial(fetch_sync, policy=rules))
+        self._robots = Robots(self._fetch_rules)
+        self._turns = Turns(interval_s)
 
-    def host(self, url: str) -> str:
-        """Return who is asked for a URL; ``""`` where it is none."""
+    def problem(self, photo: Photo) -> ProblemError | None:
+        """Return why a photo's URL cannot be asked; None where it can."""
+        if not photo.url:
+            return ProblemError(NO_ADDRESS)
         try:
-            return parse_url(url).host
-        except FetchError:
-            return ""
+            parse_url(photo.url)
+        except FetchError as error:
+            return ProblemError(NOT_CONTACTED, str(error))
+        return None
+
+    def host(self, photo: Photo) -> str:
+        """Return who is asked for a photo without a `problem`."""
+        return parse_url(photo.url).host
 
     def get(self, photo: Photo) -> bytes:
         """Return what is behind a photo's URL.
@@ -88,10 +113,8 @@ class Urls:
         ProblemError
             Why it cannot be had.
         """
-        if not photo.url:
-            raise ProblemError(NO_ADDRESS)
         try:
-            self._check(parse_url(photo.url))
+            self._admit(parse_url(photo.url))
             return fetch_sync(photo.url, self._policy, self._redirected)
         except RemoteStatusError as error:
             raise _of_status(error) from error
@@ -106,22 +129,28 @@ class Urls:
 
     def delay_s(self, photo: Photo) -> float:
         """Return the seconds between requests that a photo's host is known to ask for."""
-        try:
-            return self._robots.known_delay_s(parse_url(photo.url))
-        except FetchError:
-            return 0.0
+        return self._robots.known_delay_s(parse_url(photo.url))
 
-    def _check(self, target: Target) -> None:
+    def _fetch_rules(self, url: str) -> bytes:
+        self._turns.take(parse_url(url).host)
+        return fetch_sync(url, self._policy_of_rules, self._rules_redirected)
+
+    async def _rules_redirected(self, target: Target) -> None:
+        await anyio.to_thread.run_sync(self._turns.take, target.host)
+
+    def _admit(self, target: Target) -> None:
+        """Wait until a URL may be asked for, or object."""
         rules = self._robots.rules(target)
         if rules.unknown:
             raise ProblemError(UNREACHABLE, f"its robots.txt: {rules.unknown}")
         if not rules.allow(str(target)):
             raise ProblemError(FORBIDDEN)
+        self._turns.take(target.host, rules.delay_s)
 
     async def _redirected(self, target: Target) -> None:
         if PurePosixPath(target.path.partition("?")[0]).stem == _UNAVAILABLE:
             raise ProblemError(PLACEHOLDER, f"it leads to {_UNAVAILABLE}")
-        await anyio.to_thread.run_sync(self._check, target)
+        await anyio.to_thread.run_sync(self._admit, target)
 
 
 def retry_after_s(header: str, now: datetime) -> float | None:

@@ -62,7 +62,7 @@ class Wanted:
     MissingExtraError
         pyarrow is not installed.
     InputError
-        The file is missing, is no table, has no rows or neither column.
+        The file is missing, is no table, has no rows or neither column, or one is no text.
     """
 
     def __init__(self, file: Path) -> None:
@@ -78,9 +78,10 @@ class Wanted:
                 facts = parquet.read_metadata(file)
             except (ArrowInvalid, OSError) as error:
                 raise InputError(f"{file}: {str(error).splitlines()[0]}") from error
-            names, self._count = facts.schema.to_arrow_schema().names, facts.num_rows
+            schema, self._count = facts.schema.to_arrow_schema(), facts.num_rows
         else:
-            names, self._count = self._table.column_names, self._table.num_rows
+            schema, self._count = self._table.schema, self._table.num_rows
+        names = schema.names
         self._hash, self._url, self._id = (
             find_column(file, names, None, usual) for usual in (HASH_NAMES, URL_NAMES, ID_NAMES)
         )
@@ -89,6 +90,8 @@ class Wanted:
             raise InputError(f"{file}: no column of hashes or URLs among {shown}")
         if not self._count:
             raise InputError(f"{file}: holds no rows")
+        self._used = [name for name in (self._hash, self._url, self._id) if name is not None]
+        in_text(file, schema.empty_table().select(self._used))
 
     def __len__(self) -> int:
         return int(self._count)
@@ -97,7 +100,8 @@ class Wanted:
         """Yield the table from the beginning."""
         start = 0
         for rows in self._tables():
-            hashes, urls, ids = (texts(rows, name) for name in (self._hash, self._url, self._id))
+            table = in_text(self.file, rows.select(self._used))
+            hashes, urls, ids = (texts(table, name) for name in (self._hash, self._url, self._id))
             paths = [photo_path(*pair) for pair in zip(hashes, urls, strict=True)]
             yield Batch(start, rows, ids, urls, paths)
             start += rows.num_rows
@@ -126,13 +130,33 @@ def with_paths(rows: pa.Table, paths: list[str]) -> pa.Table:
     return rows.set_column(index, "path", column)
 
 
-def texts(rows: pa.Table, column: str | None) -> list[str]:
-    """Return a column as text, ``""`` for what is empty; all empty where there is no column."""
+def in_text(file: Path, table: pa.Table) -> pa.Table:
+    """Return a table with all columns as text.
+
+    Raises
+    ------
+    InputError
+        A column holds something else; the message names it and the file.
+    """
     import pyarrow as pa
 
+    for index, name in enumerate(table.column_names):
+        column = table[name]
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            continue
+        try:
+            table = table.set_column(index, name, column.cast(pa.string()))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            why = str(error).splitlines()[0]
+            raise InputError(f"{file}: column {name!r} holds no text ({why})") from error
+    return table
+
+
+def texts(rows: pa.Table, column: str | None) -> list[str]:
+    """Return a column of `in_text`, ``""`` for what is empty; all empty where there is none."""
     if column is None:
         return [""] * rows.num_rows
-    return [text or "" for text in rows[column].cast(pa.string()).to_pylist()]
+    return [text or "" for text in rows[column].to_pylist()]
 
 
 def photo_path(photo: str, url: str) -> str:

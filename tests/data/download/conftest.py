@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -33,6 +34,7 @@ class Reply:
     # Fewer bytes than announced, then it hangs up; or none at all for a while.
     cut: int | None = None
     stall_s: float = 0.0
+    chunked: bool = False
 
 
 class Site:
@@ -77,9 +79,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body)))
+            body = reply.body
+            if reply.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+                body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+            else:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(reply.body[: reply.cut])
+            self.wfile.write(body[: reply.cut])
             if reply.cut is not None:
                 self.close_connection = True
         except OSError:
@@ -186,3 +193,16 @@ def world(tmp_path: Path, jpegs: list[bytes]) -> Iterator[World]:
         site.released.set()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals and spools for which the disk is full after a few pages."""
+    connect = sqlite3.connect
+
+    def narrow(*where: Any, **how: Any) -> sqlite3.Connection:
+        base: sqlite3.Connection = connect(*where, **how)
+        base.execute("PRAGMA max_page_count = 5")
+        return base
+
+    monkeypatch.setattr(sqlite3, "connect", narrow)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,10 +22,17 @@ from locationnet.data.download.checks import Placeholders, check_answer, check_p
 from locationnet.data.download.concurrency import Concurrency
 from locationnet.data.download.journal import Entry, Journal
 from locationnet.data.download.problems import ProblemError
-from locationnet.data.download.robots import Rules, parse
+from locationnet.data.download.robots import Robots, Rules, parse
 from locationnet.data.download.source import Source
+from locationnet.data.download.turns import Turns
 from locationnet.data.download.urls import Urls, retry_after_s
-from locationnet.errors import InputError, LocationNetError
+from locationnet.errors import (
+    InputError,
+    LocationNetError,
+    RemoteStatusError,
+    RemoteTimeoutError,
+)
+from locationnet.urls import parse_url
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -47,7 +56,7 @@ def _all(agenda: Agenda, now: float = 0.0) -> list[tuple[float, Task]]:
 
 @given(st.lists(st.sampled_from("abc"), max_size=40), st.sampled_from([0.0, 0.5, 2.0]))
 def test_every_photo_is_due_once_and_no_host_too_often(hosts: list[str], interval: float) -> None:
-    done = _all(Agenda(_photos(hosts), lambda url: url, interval))
+    done = _all(Agenda(_photos(hosts), lambda photo: photo.url, interval))
     assert sorted(task.photo.row for _, task in done) == list(range(len(hosts)))
     for host in set(hosts):
         times = [at for at, task in done if task.host == host]
@@ -57,7 +66,7 @@ def test_every_photo_is_due_once_and_no_host_too_often(hosts: list[str], interva
 
 
 def test_a_paused_host_holds_nobody_else_up() -> None:
-    agenda = Agenda(_photos(["a", "a", "b", "b"]), lambda url: url, 1.0)
+    agenda = Agenda(_photos(["a", "a", "b", "b"]), lambda photo: photo.url, 1.0)
     first = agenda.due(0.0)
     assert first is not None
     agenda.pause("a", 10.0)
@@ -67,9 +76,12 @@ def test_a_paused_host_holds_nobody_else_up() -> None:
 
 
 def test_a_host_that_is_given_up_is_done_with_at_once() -> None:
-    agenda = Agenda(_photos(["a"] * 5), lambda url: url, 100.0)
+    agenda = Agenda(_photos(["a"] * 5), lambda photo: photo.url, 100.0)
     assert agenda.due(0.0) is not None
     agenda.release("a")
+    # An answer that was under way at that moment changes nothing.
+    agenda.slow_down("a", 10.0)
+    agenda.pause("a", 1000.0)
     assert [at for at, _ in _all(agenda)] == [0, 0, 0, 0]
 
 
@@ -137,8 +149,88 @@ def test_rules_are_those_of_our_name() -> None:
 
 @given(st.text(max_size=80))
 def test_a_table_may_hold_any_text_for_a_url(text: str) -> None:
-    urls = Urls()
-    assert isinstance(urls.host(text), str)
+    urls, photo = Urls(), Photo(0, "0.jpg", text)
+    assert urls.problem(photo) is not None or urls.host(photo)
+
+
+class _Time:
+    """A clock that only sleep moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_host_gives_each_request_a_turn_of_its_own() -> None:
+    time = _Time()
+    turns = Turns(2.0, time.clock, time.sleep)
+    times = []
+    for host, delay_s in [("a", 0), ("b", 0), ("a", 0), ("a", 5), ("a", 0), ("b", 0)]:
+        turns.take(host, delay_s)
+        times.append(time.now - 100)
+    assert times == [0, 0, 2, 4, 9, 9]
+
+
+def test_who_would_wait_too_long_comes_again_later() -> None:
+    time = _Time()
+    turns = Turns(4.0, time.clock, lambda _seconds: None)
+    for _ in range(3):  # whose turns come after 0, 4 and 8 seconds
+        turns.take("a")
+    for _ in range(2):
+        with pytest.raises(ProblemError) as found:
+            turns.take("a")
+        assert found.value.temporary
+        assert found.value.wait_s == 12
+    turns.take("b")
+    time.now += 12
+    turns.take("a")
+    rare = Turns(60.0, time.clock, lambda _seconds: None)
+    for _ in range(3):  # a redirect to the same host needs two turns, however rare they are
+        rare.take("a")
+
+
+def test_rules_that_cannot_be_had_are_asked_for_again_only_after_a_while() -> None:
+    time, asked, answers = _Time(), [], [500, 500]
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        if answers:
+            raise RemoteStatusError(answers.pop())
+        return b"User-agent: *\nCrawl-delay: 3\n"
+
+    robots, target = Robots(fetch, time.clock), parse_url("http://h.example/a.jpg")
+    for expected in (1, 1, 1):
+        assert robots.rules(target).unknown
+        assert len(asked) == expected
+    time.now += 5
+    assert robots.rules(target).unknown
+    assert len(asked) == 2
+    time.now += 5
+    assert not robots.rules(target).unknown
+    time.now += 1e6
+    assert robots.rules(target).delay_s == robots.known_delay_s(target) == 3
+    assert len(asked) == 3
+
+
+def test_who_waits_for_the_same_rules_shares_the_answer() -> None:
+    asked, answer = [], threading.Event()
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        assert answer.wait(60)
+        raise RemoteTimeoutError("it says nothing")
+
+    robots, target = Robots(fetch, lambda: 0.0), parse_url("http://h.example/a.jpg")
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(robots.rules, target) for _ in range(8)]
+        answer.set()
+        assert all(one.result().unknown == "it says nothing" for one in waiting)
+    assert len(asked) == 1
 
 
 def test_placeholders_are_known_by_size_or_hash(tmp_path: Path) -> None:
@@ -221,6 +313,8 @@ def test_the_hash_and_key_of_the_documented_photo() -> None:
 def test_a_wrong_endpoint_is_said() -> None:
     with pytest.raises(InputError, match="nonsense"):
         Source(endpoint_url="nonsense").open()
+    with pytest.raises(InputError, match="exempt: 'foo' must be host:port"):
+        Source("urls", exempt=("foo",)).open()
 
 
 def test_tries_belong_to_the_reason() -> None:

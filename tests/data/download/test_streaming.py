@@ -13,14 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
 from typer.testing import CliRunner
 
 from locationnet.cli import app
+from locationnet.data.download.source import Source
+from locationnet.data.download.space import FullDiskError
 from locationnet.data.pack import Pack
 from locationnet.data.records import open_shard
+from locationnet.data.spool import Spool
+from locationnet.data.streaming import Job, stream_photos
+from locationnet.errors import InputError, LocationNetError
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 
@@ -174,6 +180,97 @@ def test_photos_whose_servers_fail_are_waited_for(
     assert _pack(faulty, grid, out).exit_code == 0
     assert faulty.site.photos_asked == asked + 1
     assert Pack.open(out).records == PHOTOS - 8
+
+
+class _Counted(Spool):
+    """Spools that are open, and the most that were."""
+
+    now = most = 0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        _Counted.now += 1
+        _Counted.most = max(_Counted.most, _Counted.now)
+
+    def close(self) -> None:
+        super().close()
+        _Counted.now -= 1
+
+    def remove(self) -> None:
+        super().remove()
+        _Counted.now -= 1
+
+
+@pytest.fixture
+def spools(monkeypatch: pytest.MonkeyPatch) -> type[_Counted]:
+    monkeypatch.setattr("locationnet.data.download.fetching._BACKOFF_S", 0.0)
+    monkeypatch.setattr("locationnet.data.streaming.Spool", _Counted)
+    monkeypatch.setattr(_Counted, "now", 0)
+    monkeypatch.setattr(_Counted, "most", 0)
+    return _Counted
+
+
+def test_shards_whose_servers_fail_do_not_stay_open(
+    world: Any, grid: Path, tmp_path: Path, spools: type[_Counted]
+) -> None:
+    for name in world.names[::2]:
+        world.site.pages[f"/multimedia-commons/{world.path(name)}"] = world.reply(500)
+    job = Job(tmp_path / "pack", Source(endpoint_url=world.endpoint, connections=2))
+    with pytest.raises(LocationNetError, match="servers failed for 30 photos"):
+        stream_photos(world.table, Grid.read(grid), job, shard_photos=2)
+    assert spools.now == 0
+    assert 1 <= spools.most <= 5
+    # What came is kept for the next run.
+    for name in world.names:
+        page = world.reply(200, world.photos[name])
+        world.site.pages[f"/multimedia-commons/{world.path(name)}"] = page
+    asked = world.site.photos_asked
+    assert stream_photos(world.table, Grid.read(grid), job, shard_photos=2).records == PHOTOS
+    assert world.site.photos_asked == asked + PHOTOS // 2
+    assert spools.now == 0
+
+
+def test_a_store_that_is_down_opens_no_shards(
+    world: Any, grid: Path, tmp_path: Path, spools: type[_Counted]
+) -> None:
+    job = Job(tmp_path / "pack", Source(endpoint_url="http://127.0.0.1:9"))
+    with pytest.raises(LocationNetError, match="servers failed for 60 photos"):
+        stream_photos(world.table, Grid.read(grid), job, shard_photos=2)
+    assert spools.most == 0
+
+
+def test_a_photo_that_a_table_lists_often_is_fetched_once_and_is_no_placeholder(
+    world: Any, grid: Path, tmp_path: Path
+) -> None:
+    names = [*world.names[:2], *[world.names[2]] * 6, world.names[3], world.names[2]]
+    world.site.pages[f"/multimedia-commons/{world.path(world.names[3])}"] = world.reply(
+        200, world.photos[world.names[2]]
+    )
+    world.write_table(names)
+    job = Job(tmp_path / "pack", Source(endpoint_url=world.endpoint))
+    pack = stream_photos(world.table, Grid.read(grid), job)
+    assert world.site.photos_asked == 4
+    assert pack.summary["skipped"] == {"the same bytes as another photo": 1}
+    assert parquet.read_table(tmp_path / "pack" / "photos.parquet")["id"].to_pylist() == [
+        *names[:8], names[9],
+    ]  # fmt: skip
+
+
+def test_a_disk_too_full_for_a_spool_is_said(
+    world: Any, grid: Path, tmp_path: Path, little_room: None
+) -> None:
+    job = Job(tmp_path / "pack", Source(endpoint_url=world.endpoint))
+    with pytest.raises(FullDiskError, match=r"\.sqlite: the disk is full; make room"):
+        stream_photos(world.table, Grid.read(grid), job)
+
+
+def test_a_column_that_holds_no_text_is_named(grid: Path, tmp_path: Path) -> None:
+    table, out = tmp_path / "photos.parquet", tmp_path / "pack"
+    columns = {"url": ["http://h.example/1"], "hash": [["x"]], "lat": [1.0], "lng": [2.0]}
+    parquet.write_table(pa.table(columns), table)
+    with pytest.raises(InputError, match=r"photos\.parquet: column 'hash' holds no text"):
+        stream_photos(table, Grid.read(grid), Job(out, Source()))
+    assert not out.exists()
 
 
 @pytest.fixture
