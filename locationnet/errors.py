@@ -37,6 +37,10 @@ class MissingExtraError(LocationNetError):
         super().__init__(f"{what} needs an optional part: pip install 'locationnet[{extra}]'")
 
 
+class FullDiskError(LocationNetError):
+    """There is not enough room on the disk to go on."""
+
+
 class FetchError(LocationNetError):
     """A remote photo could not be fetched."""
 

@@ -111,7 +111,7 @@ def build(stage: Stage, context: Path, root: Path) -> None:
         elif name == "RUN":
             command = " ".join(word for word in value.split() if not word.startswith("--mount="))
             print("+", command, flush=True)
-            subprocess.run(command, shell=True, cwd=directory, env=environment, check=True)  # noqa: S602
+            subprocess.run(command, shell=True, cwd=directory, env=environment, check=True)  # noqa: S602 - the Dockerfile's
 
 
 class Container:

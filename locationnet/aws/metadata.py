@@ -65,7 +65,7 @@ class Metadata:
 
     def _fetch(self, method: str, path: str, headers: dict[str, str]) -> str:
         url = f"{self._endpoint}/latest/{path}"
-        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310
+        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - http
         # No proxy: the address means this machine's host.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=_TIMEOUT_S) as answer:

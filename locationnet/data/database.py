@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from locationnet.data.download.space import FullDiskError
-from locationnet.errors import LocationNetError
+from locationnet.errors import FullDiskError, LocationNetError
 
 
 class Database:

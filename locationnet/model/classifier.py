@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -147,12 +146,8 @@ class Classifier:
         self, photos: Iterable[Photo], *, top_k: int = 5, batch_size: int = 8
     ) -> list[Classification]:
         """Label several photos in batches; see `classify`."""
-        check_count("batch_size", batch_size)
-        answers: list[Classification] = []
-        waiting = iter(photos)
-        while batch := list(islice(waiting, batch_size)):
-            answers += self.predict(np.stack([self.prepare(photo) for photo in batch]), top_k=top_k)
-        return answers
+        batches = self._network.batches(photos, batch_size)
+        return [found for images in batches for found in self.predict(images, top_k=top_k)]
 
     def prepare(self, photo: Photo) -> NDArray[np.float32]:
         """Decode a photo into the network's input, float32 ``(3, size, size)``."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,13 +127,8 @@ class Locator:
         self, photos: Iterable[Photo], *, top_k: int = 5, batch_size: int = 8
     ) -> list[Prediction]:
         """Locate several photos in batches; see `locate`."""
-        check_count("batch_size", batch_size)
-        answers: list[Prediction] = []
-        waiting = iter(photos)
-        while batch := list(islice(waiting, batch_size)):
-            images = np.stack([self.prepare(photo) for photo in batch])
-            answers += self.predict(images, top_k=top_k)
-        return answers
+        batches = self._network.batches(photos, batch_size)
+        return [found for images in batches for found in self.predict(images, top_k=top_k)]
 
     def prepare(self, photo: Photo) -> NDArray[np.float32]:
         """Decode a photo into the network's input, float32 ``(3, size, size)``; see `locate`."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -71,6 +72,13 @@ class Network:
             The file cannot be opened.
         """
         return tensor(_image(photo), self._preprocessing)
+
+    def batches(self, photos: Iterable[Photo], size: int) -> Iterator[NDArray[np.float32]]:
+        """Yield photos as `prepare` makes them, up to `size` at a time; see there."""
+        check_count("batch_size", size)
+        waiting = iter(photos)
+        while batch := list(islice(waiting, size)):
+            yield np.stack([self.prepare(photo) for photo in batch])
 
     def run(self, images: NDArray[np.float32]) -> Outputs:
         """Return all outputs for prepared photos ``(n, 3, size, size)``, by name."""

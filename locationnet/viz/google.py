@@ -91,7 +91,7 @@ def _gmaps() -> Any:
 def _unframed(gmaps: Any) -> Any:
     """Return gmaps's layer without its guess at what to show, which fails on some longitudes."""
 
-    class Layer(gmaps.GeoJson):  # type: ignore[misc]
+    class Layer(gmaps.GeoJson):  # type: ignore[misc]  # gmaps has no types
         has_bounds = False
 
         def _set_bounds(self, features: Any) -> None:

@@ -14,7 +14,7 @@ from locationnet.aws.clients import client
 from tests.aws.servers import BUCKET, REGION, Proxy, spoiling_proxy
 
 # A small world to train on.
-from tests.training.conftest import make_network, packs, small_network, town_grid  # noqa: F401
+from tests.training.conftest import make_network, packs, small_network, town_grid  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")

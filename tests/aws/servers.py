@@ -86,7 +86,7 @@ def spoiling_proxy(upstream: str, path: str | None = None) -> Iterator[Proxy]:
             else:
                 self.wfile.write(content)
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815 - its names there
 
         def _body(self) -> bytes:
             if self.headers.get("Expect", "").lower() == "100-continue":

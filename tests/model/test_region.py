@@ -201,7 +201,7 @@ NAN = float("nan")
 )
 def test_what_is_no_region_is_refused(wrong: dict[str, tuple[float, ...]]) -> None:
     with pytest.raises(ValueError, match=r"code|latitude|longitude|radius|south"):
-        Region(**wrong)  # type: ignore[arg-type]
+        Region(**wrong)  # type: ignore[arg-type]  # the point of the test
 
 
 # Strangers choose widths: what is kept for them must not grow with their number.

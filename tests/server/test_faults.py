@@ -414,7 +414,7 @@ def test_memory_stays_flat(start: Start, tiny_bundle: Path, make_photo: Make) ->
             for found in pool.map(some, (500 * turn, 500 * turn + 250)):
                 statuses += found
         figures.append(process.memory_mb("VmRSS"))
-    print(f"{sum(statuses.values())} requests, {dict(statuses)}, MB: {figures}")  # noqa: T201
+    print(f"{sum(statuses.values())} requests, {dict(statuses)}, MB: {figures}")  # noqa: T201 - for -s
     assert statuses.keys() == {200, 415}
     assert statistics.median(figures[3:]) - figures[1] < 8
     assert process.stop() == 0

@@ -29,7 +29,7 @@ def make_iterator(
 
 
 def counting(batch: object) -> list[int]:
-    index, pad = batch.index, batch.pad  # type: ignore[attr-defined]
+    index, pad = batch.index, batch.pad  # type: ignore[attr-defined]  # mxnet has no types
     return [int(record) for record in index[: len(index) - pad]]
 
 

@@ -40,9 +40,9 @@ from locationnet.data.download.problems import (
     ProblemError,
 )
 from locationnet.data.download.source import Source
-from locationnet.data.download.space import FullDiskError, Space
+from locationnet.data.download.space import Space
 from locationnet.data.download.wanted import Batch, Wanted, with_paths
-from locationnet.errors import InputError, LocationNetError
+from locationnet.errors import FullDiskError, InputError, LocationNetError
 
 if TYPE_CHECKING:
     import pyarrow as pa

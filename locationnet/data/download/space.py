@@ -10,14 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from locationnet.errors import LocationNetError
+from locationnet.errors import FullDiskError
 
 DEFAULT_RESERVE = 1 << 30
 _EVERY_S = 1.0
-
-
-class FullDiskError(LocationNetError):
-    """There is not enough room to go on."""
 
 
 def free_bytes(folder: Path) -> int:

@@ -175,7 +175,7 @@ def _sqlite(path: Path, layout: Layout, advance: Advance) -> Iterator[pa.RecordB
     columns = ", ".join(f"CAST({name} AS BLOB)" for name in fields)
     try:
         with closing(_connect(path)) as database:
-            cursor = database.execute(f"SELECT {columns} FROM {SQLITE_TABLE}")  # noqa: S608
+            cursor = database.execute(f"SELECT {columns} FROM {SQLITE_TABLE}")  # noqa: S608 - our own names
             while rows := cursor.fetchmany(_SQLITE_ROWS):
                 arrays = [pa.array(column, pa.binary()) for column in zip(*rows, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, names=fields)

@@ -28,8 +28,8 @@ from locationnet.data.download import fetching
 from locationnet.data.download.folder import download_photos
 from locationnet.data.download.journal import Journal
 from locationnet.data.download.source import Source
-from locationnet.data.download.space import FullDiskError, Space
-from locationnet.errors import InputError, LocationNetError, MissingExtraError
+from locationnet.data.download.space import Space
+from locationnet.errors import FullDiskError, InputError, LocationNetError, MissingExtraError
 
 PHOTOS = 60
 SOURCES = ("bucket", "urls")

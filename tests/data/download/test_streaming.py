@@ -21,12 +21,11 @@ from typer.testing import CliRunner
 
 from locationnet.cli import app
 from locationnet.data.download.source import Source
-from locationnet.data.download.space import FullDiskError
 from locationnet.data.pack import Pack
 from locationnet.data.records import open_shard
 from locationnet.data.spool import Spool
 from locationnet.data.streaming import Job, stream_photos
-from locationnet.errors import InputError, LocationNetError
+from locationnet.errors import FullDiskError, InputError, LocationNetError
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 
