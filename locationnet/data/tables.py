@@ -45,10 +45,16 @@ def read_table(path: Path) -> pa.Table:
             text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
             table = csv.read_csv(path, parse_options=parse, convert_options=text)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from error
+        raise unreadable(path, error) from error
     if not table.num_rows:
         raise InputError(f"{path}: holds no rows")
     return table
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """Return what to raise where pyarrow cannot read a file; its own words name files twice."""
+    missing = isinstance(error, FileNotFoundError)
+    return InputError(f"{path}: {'no such file' if missing else str(error).splitlines()[0]}")
 
 
 def write_table(path: Path, table: pa.Table) -> None:

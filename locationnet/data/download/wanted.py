@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from locationnet.data.commons import image_key, is_photo_hash, photo_hash
 from locationnet.data.streams import is_parquet
-from locationnet.data.tables import find_column, read_table
+from locationnet.data.tables import find_column, read_table, unreadable
 from locationnet.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Wanted:
             try:
                 facts = parquet.read_metadata(file)
             except (ArrowInvalid, OSError) as error:
-                raise InputError(f"{file}: {str(error).splitlines()[0]}") from error
+                raise unreadable(file, error) from error
             schema, self._count = facts.schema.to_arrow_schema(), facts.num_rows
         else:
             schema, self._count = self._table.schema, self._table.num_rows
