@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
 
 if TYPE_CHECKING:
     from locationnet.data.metadata.build import Summary
@@ -73,6 +73,7 @@ def metadata(
     require_folder(out)
     if not named_parquet(out):
         raise typer.BadParameter(f"{out}: must be named .parquet")
+    refuse_replacing([opt_out], out)
     filters = Filters(
         min_accuracy=min_accuracy,
         licences=frozenset(map(licence_key, licence or ())),

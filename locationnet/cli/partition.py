@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ def partition(
     if min_photos > max_photos:
         raise typer.BadParameter(f"--min-photos {min_photos} is above --max-photos {max_photos}")
     require_folder(out, geojson)
-    if out.resolve() in {file.resolve() for file in (*files, *(check or ()), geojson or Path())}:
-        raise typer.BadParameter(f"{out}: would replace a file that is also named elsewhere")
+    read = [*files, *(check or ())]
+    refuse_replacing(read, out, geojson)
+    refuse_replacing([geojson], out)
     photos = CoordinateFiles(files, lat_column, lng_column)
     checked = CoordinateFiles(check, lat_column, lng_column) if check else photos
     with _Passes() as passes:
