@@ -42,10 +42,13 @@ _PRIVATE_V6 = tuple(
     )
 )
 
-# \s adds the other Unicode spaces; surrogates cannot be encoded.
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]|\s")
+# \s adds the other Unicode spaces.
+_UNESCAPED = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
+# Surrogates cannot be encoded.
+_FORBIDDEN = re.compile(rf"{_UNESCAPED.pattern}|[\ud800-\udfff]")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE | re.ASCII)
+_WEB_SCHEME = re.compile(r"(https?):(/*)", re.IGNORECASE | re.ASCII)
 _AUTHORITY = re.compile(
     r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>[1-9][0-9]{0,4}))?",
     re.IGNORECASE | re.ASCII,
@@ -54,6 +57,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 # What the C library, and browsers, take for a number: 2130706433, 0x7f.1, 0177.0.0.1, 127.1.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_CONTROLS_AND_SPACE = "".join(map(chr, range(0x21)))
 _KEPT_IN_TARGET = "%/:?#[]@!$&'()*+,;=-._~"
 
 
@@ -95,6 +99,8 @@ class Target:
 def parse_url(url: str) -> Target:
     """Take a URL apart, strictly: whatever two parsers could read differently is refused.
 
+    Blanks around it are not part of it, and segments ``.`` and ``..`` are gone from its path.
+
     Raises
     ------
     MalformedURLError
@@ -102,6 +108,7 @@ def parse_url(url: str) -> Target:
     RefusedURLError
         It is well-formed, but has another scheme or carries credentials.
     """
+    url = url.strip()
     if len(url) > MAX_URL_CHARACTERS:
         raise MalformedURLError(f"the URL is longer than {MAX_URL_CHARACTERS} characters")
     if _FORBIDDEN.search(url):
@@ -115,28 +122,39 @@ def parse_url(url: str) -> Target:
     if "@" in authority:
         raise RefusedURLError("the URL holds a user name or password")
     host, port = _host_and_port(authority)
-    if not path.startswith("/"):
-        path = f"/{path}"
-    return Target(scheme, host, port or PORTS[scheme], quote(path, safe=_KEPT_IN_TARGET))
+    path, mark, query = path.partition("?")
+    target = quote(f"{_without_dots(path)}{mark}{query}", safe=_KEPT_IN_TARGET)
+    return Target(scheme, host, port or PORTS[scheme], target)
 
 
 def parse_redirect(base: Target, location: str) -> Target:
-    """Resolve a redirect's ``Location``, absolute or relative to `base`.
+    """Resolve a redirect's ``Location``, absolute or relative to `base`, as browsers do.
+
+    They drop tabs and line ends, take backslashes for slashes and escape what is left of spaces and
+    control characters (https://url.spec.whatwg.org/#url-parsing). Of the host nothing is forgiven:
+    it is read as strictly as `parse_url` does.
 
     Raises
     ------
     MalformedURLError, RefusedURLError
-        As `parse_url` does; a redirect is read no less strictly.
+        As `parse_url` does.
     """
-    if not location or _FORBIDDEN.search(location):  # urljoin would silently drop some of these
+    location = re.sub(r"[\t\r\n]", "", location).strip(_CONTROLS_AND_SPACE)
+    if not location:
         raise MalformedURLError("the redirect names no URL")
-    if _SCHEME.match(location):  # urljoin would read http:///x and http:x as relative
+    place, mark, query = location.partition("#")[0].partition("?")
+    location = place.replace("\\", "/") + mark + query
+    location = _UNESCAPED.sub(lambda found: quote(found[0], safe=""), location)
+    if scheme := _WEB_SCHEME.match(location):
+        rest = location[scheme.end() :]
+        if len(scheme[2]) > 1 or scheme[1].lower() != base.scheme:
+            return parse_url(f"{scheme[1]}://{rest}")
+        location = scheme[2] + rest  # http:x is relative to a URL of http
+    elif _SCHEME.match(location):
         return parse_url(location)
-    try:
-        joined = urljoin(str(base), location)
-    except ValueError as error:
-        raise MalformedURLError("the redirect's URL is malformed") from error
-    return parse_url(joined)
+    if location.startswith("//"):
+        return parse_url(f"{base.scheme}://{location.lstrip('/')}")
+    return parse_url(urljoin(str(base), location))
 
 
 def is_public(address: str) -> bool:
@@ -192,7 +210,7 @@ def tile_template(template: str) -> str:
     """Return the URL of a map's tiles, with ``{z}/{x}/{y}``, as it is, or raise `ValueError`."""
     if template:
         tile_origin(template)
-    return template
+    return template.strip()
 
 
 def tile_origin(template: str) -> str:
@@ -214,6 +232,21 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _without_dots(path: str) -> str:
+    """Return a path without the segments that stand for itself or the one before."""
+    kept: list[str] = []
+    dots = ""
+    for segment in path.removeprefix("/").split("/"):
+        dots = segment.lower().replace("%2e", ".")
+        if dots == "..":
+            del kept[-1:]
+        elif dots != ".":
+            kept.append(segment)
+    if dots in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
 
 
 def _host_and_port(authority: str) -> tuple[str, int | None]:
