@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import idna
 
@@ -143,18 +143,23 @@ def parse_redirect(base: Target, location: str) -> Target:
     if not location:
         raise MalformedURLError("the redirect names no URL")
     place, mark, query = location.partition("#")[0].partition("?")
-    location = place.replace("\\", "/") + mark + query
-    location = _UNESCAPED.sub(lambda found: quote(found[0], safe=""), location)
-    if scheme := _WEB_SCHEME.match(location):
-        rest = location[scheme.end() :]
+    place = _escaped(place.replace("\\", "/"))
+    rest = mark + _escaped(query)
+    if scheme := _WEB_SCHEME.match(place):
+        place = place[scheme.end() :]
         if len(scheme[2]) > 1 or scheme[1].lower() != base.scheme:
-            return parse_url(f"{scheme[1]}://{rest}")
-        location = scheme[2] + rest  # http:x is relative to a URL of http
-    elif _SCHEME.match(location):
-        return parse_url(location)
-    if location.startswith("//"):
-        return parse_url(f"{base.scheme}://{location.lstrip('/')}")
-    return parse_url(urljoin(str(base), location))
+            return parse_url(f"{scheme[1]}://{place}{rest}")
+        place = scheme[2] + place  # http:x is relative to a URL of http
+    elif _SCHEME.match(place):
+        return parse_url(place + rest)
+    if place.startswith("//"):
+        return parse_url(f"{base.scheme}://{place.lstrip('/')}{rest}")
+    there, there_mark, there_query = base.path.partition("?")
+    if not place:
+        place, rest = there, rest or there_mark + there_query
+    elif not place.startswith("/"):
+        place = f"{there.rpartition('/')[0]}/{place}"
+    return parse_url(f"{base.scheme}://{base.pair}{place}{rest}")
 
 
 def is_public(address: str) -> bool:
@@ -207,7 +212,7 @@ def exempt_pair(pair: str) -> str:
 
 
 def tile_template(template: str) -> str:
-    """Return the URL of a map's tiles, with ``{z}/{x}/{y}``, as it is, or raise `ValueError`."""
+    """Return the URL of a map's tiles, with ``{z}/{x}/{y}``, or raise `ValueError`."""
     if template:
         tile_origin(template)
     return template.strip()
@@ -232,6 +237,10 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _escaped(text: str) -> str:
+    return _UNESCAPED.sub(lambda found: quote(found[0], safe=""), text)
 
 
 def _without_dots(path: str) -> str:

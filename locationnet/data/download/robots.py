@@ -44,8 +44,9 @@ AGENT = "locationnet"
 _REMEMBERED_S = 5.0
 # RFC 9309, section 2.4.
 _KEPT_S = 24 * 3600.0
-# Who wants longer pauses between two photos wants no visits by a program.
-_MOST_DELAY_S = 300.0
+# Who wants longer pauses between two photos wants no visits by a program. A photo waits for up to
+# three of them, and a run for no photo longer than five minutes.
+_MOST_DELAY_S = 100.0
 
 # Other records must not come between these (section 2.2.4). The spellings of "disallow" are those
 # that Protego reads.

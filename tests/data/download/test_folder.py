@@ -807,6 +807,26 @@ def test_what_is_wrong_is_said_before_anything_is_written(
     assert not out.parent.exists()
 
 
+def test_a_host_that_wants_hardly_any_visits_gets_none(world: Any, tmp_path: Path) -> None:
+    rules = b"User-agent: *\nCrawl-delay: 86400\n"
+    world.site.pages["/robots.txt"] = world.reply(200, rules)
+    answer = _run(world, tmp_path / "out")
+    assert answer.exit_code == 0, answer.output
+    assert "later" not in answer.output
+    assert dict(world.site.asked) == {"/robots.txt": 1}
+    assert set(_problems(tmp_path / "out").values()) == {"forbidden by robots.txt"}
+    assert "pauses of 86,400 seconds" in (tmp_path / "out" / "problems.csv").read_text()
+
+
+def test_without_protego_the_extra_is_named(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "protego", None)
+    with pytest.raises(MissingExtraError, match=r"locationnet\[data\]"):
+        download_photos(world.table, tmp_path / "out", Source("urls"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_boto3_the_extra_is_named(
     world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
