@@ -188,17 +188,19 @@ def parse(data: bytes) -> Rules:
 def _ours(lines: Iterable[str]) -> list[re.Match[str]]:
     """Return the records of all groups that name us, or else of all that are for everybody."""
     groups: dict[str, list[re.Match[str]]] = {}
-    named: list[str] = []
+    named: set[str] = set()
     heading = False
     for line in lines:
         record = _RECORD.fullmatch(line.partition("#")[0].strip())
         if record is None:
             continue
         if record["agent"]:
+            if not heading:
+                named = set()
             token = _TOKEN.match(record["value"])
-            name = token[0].lower() if token else ""
-            named = [*named, name] if heading else [name]
-            groups.setdefault(name, [])
+            if token and token[0].lower() in (AGENT, "*"):
+                named.add(token[0].lower())
+                groups.setdefault(token[0].lower(), [])
         else:
             for name in named:
                 groups[name].append(record)
