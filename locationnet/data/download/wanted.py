@@ -132,7 +132,11 @@ def with_paths(rows: pa.Table, paths: list[str]) -> pa.Table:
 
 
 def photo_path(photo: str, url: str) -> str:
-    """Return where a photo goes, by its hash or else its URL; ``""`` where it has neither."""
+    """Return where a photo goes, by its hash or else its URL; ``""`` where it has neither.
+
+    Blanks around either are no part of it.
+    """
+    photo, url = photo.strip(), url.strip()
     if is_photo_hash(photo):
         return image_key(photo)
     return image_key(photo_hash(url)) if url else ""

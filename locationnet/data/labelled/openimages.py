@@ -145,11 +145,12 @@ def pick_classes(
 
 
 def _add(found: Builder, row: dict[str, str], boxes: list[tuple[str, Box]], *, crop: bool) -> None:
-    if not row["OriginalURL"]:
+    url = row["OriginalURL"].strip()
+    if not url:
         found.left_out[NO_URL] += len(boxes)
         return
     facts = {
-        "url": row["OriginalURL"],
+        "url": url,
         "uploader": row["AuthorProfileURL"] or row["Author"],
         "licence": row["License"],
         "attribution": f'"{row["Title"] or "Photo"}" by {row["Author"]}, '
