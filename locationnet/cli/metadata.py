@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.outputs import refuse_replacing, require_folder
+from locationnet.processors import processors
 
 if TYPE_CHECKING:
     from locationnet.data.metadata.build import Summary
@@ -55,7 +55,7 @@ def metadata(
     ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="Files read at a time.", show_default="all cores")
-    ] = len(os.sched_getaffinity(0)),
+    ] = processors(),
 ) -> None:
     """Read metadata of photos in any form into one table for partition, split and pack.
 

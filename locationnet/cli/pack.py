@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from locationnet.cli.progress import progress_bar
+from locationnet.processors import processors
 
 if TYPE_CHECKING:
     from locationnet.data.pack import Pack
@@ -44,7 +44,7 @@ def pack(
     ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="Photos decoded at a time.", show_default="all cores")
-    ] = len(os.sched_getaffinity(0)),
+    ] = processors(),
     shard_photos: Annotated[int, typer.Option(min=1, help="Rows for each shard.")] = 4096,
 ) -> None:
     """Pack photos, shrunk to a short side of 256 pixels, into RecordIO shards.

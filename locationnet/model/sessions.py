@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from functools import cache
@@ -15,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from locationnet.errors import BundleError, MissingExtraError
+from locationnet.processors import processors
 
 # Without these instructions int8 products may overflow (AVX2 adds pairs in 16 bits) and bfloat16
 # is slower than float32; what was measured at the export would not hold.
@@ -112,7 +112,7 @@ class OpenVinoSession:
         except ModuleNotFoundError as error:
             raise MissingExtraError("running networks with OpenVINO", "openvino") from error
         # Inferences at a time are streams here: with one, threads that call `run` take turns.
-        streams = max(1, len(os.sched_getaffinity(0)) // threads)
+        streams = max(1, processors() // threads)
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": streams * threads,

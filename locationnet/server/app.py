@@ -244,13 +244,15 @@ class _reloading_on_hangup:  # noqa: N801 - a context manager reads like a funct
     def __init__(self, service: Service) -> None:
         self._service = service
         self._tasks: set[asyncio.Task[None]] = set()
+        main = threading.current_thread() is threading.main_thread()
+        self._has_signals = main and hasattr(signal, "SIGHUP")
 
     def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if self._has_signals:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
 
     def __exit__(self, *_: object) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if self._has_signals:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
 
     def _reload(self) -> None:

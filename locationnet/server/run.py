@@ -60,7 +60,7 @@ def run(settings: Settings) -> None:
         The bundle cannot be loaded.
     """
     logs.configure()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heeded
+    _ignore_hangups()
     # To be told to stop is no failure; uvicorn raises the signal once more when it is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Workers that cannot start would be started again and again: a reason shows here.
@@ -97,8 +97,14 @@ def run(settings: Settings) -> None:
 def worker_app() -> object:
     """Return the application of one of several processes."""
     logs.configure()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heeded
+    _ignore_hangups()
     return app_from_environment()
+
+
+def _ignore_hangups() -> None:
+    """Ignore SIGHUP, where there is such a signal, until a bundle can be reloaded."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 class _Workers(Multiprocess):

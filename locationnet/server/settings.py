@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from locationnet.errors import InputError
 from locationnet.model.prediction import MAX_COARSE_KM
 from locationnet.model.region import Region
+from locationnet.processors import processors
 from locationnet.remote import FetchPolicy
 from locationnet.server.options import region
 from locationnet.urls import exempt_pair, host_rule, tile_template
@@ -34,10 +35,6 @@ _MIB = 1024 * 1024
 # NoDecode: lists are written a.example,b.example and not as JSON.
 _Texts = Annotated[tuple[str, ...], NoDecode]
 _Numbers = Annotated[tuple[float, ...], NoDecode]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 class Settings(BaseSettings):
@@ -99,7 +96,7 @@ class Settings(BaseSettings):
         default=1, ge=1, description="Processes; each loads the model and shares nothing."
     )
     threads: int = Field(
-        default_factory=_cores,
+        default_factory=processors,
         ge=1,
         description="Threads of one process: they decode photos, run the network, write answers.",
     )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from locationnet.errors import LocationNetError, MissingExtraError
-from locationnet.training.processors import cores
+from locationnet.processors import cores
 
 if TYPE_CHECKING:
     import mxnet as mx

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from locationnet.errors import LocationNetError
+from locationnet.processors import cores
 from locationnet.training.preparation import EngineError
-from locationnet.training.processors import cores
 
 # A worker that ends with this code has said in its last line what is wrong; trying again is idle.
 REFUSED = 4

@@ -6,7 +6,6 @@ Knows records and how they read; nothing of how the numbers came about.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -134,5 +133,7 @@ def line(record: Record) -> str:
 
 def memory_mb() -> float:
     """Return the most memory that this process has held, MB."""
+    import resource  # which not every system has
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 if sys.platform != "darwin" else 1024**2)

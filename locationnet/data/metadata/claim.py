@@ -5,7 +5,6 @@ Knows what the folder was begun for; nothing of the parts in it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -65,6 +64,8 @@ def _thrown(parts: Path) -> Path:
 
 def _lock(out: Path, parts: Path) -> IO[str]:
     """Return the file that keeps other calls away while it is open."""
+    import fcntl  # which not every system has
+
     lock = parts / _LOCK
     try:
         parts.mkdir(exist_ok=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
@@ -24,6 +23,7 @@ from locationnet.data.metadata.rows import schema, wanted_rows
 from locationnet.data.metadata.shards import GarbledError, Shard, UnsureError
 from locationnet.errors import LocationNetError
 from locationnet.files import write_text
+from locationnet.processors import processors
 
 # Bytes and rows read in all processes, in shared memory.
 _totals: Any = None
@@ -86,7 +86,7 @@ def read_shards(jobs: Sequence[Job], filters: Filters, processes: int, report: R
     before_bytes = sum(job.shard.size for job in jobs if job.done)
     before_rows = sum(_rows(job) for job in jobs if job.done)
     processes = max(1, min(processes, len(missing)))
-    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    threads = max(1, processors() // processes)
     context = multiprocessing.get_context("spawn")
     totals = context.Array("q", 2)
 

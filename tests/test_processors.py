@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from locationnet.training.processors import cores
+from locationnet.processors import cores
 
 
 def test_a_process_has_at_least_one_core_and_no_more_than_its_processors() -> None:
