@@ -4,7 +4,7 @@ UV := .venv/bin/uv
 # Every extra that can be installed together; gpu excludes train, and gmaps excludes notebook.
 EXTRAS := --extra data --extra train --extra openvino --extra aws --extra dask --extra notebook
 
-.PHONY: demo test serve lint bench docs
+.PHONY: demo test test-newest serve lint bench docs
 
 $(UV):
 	$(PYTHON) -m venv .venv
@@ -28,6 +28,21 @@ test: .venv/.dev
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest -n auto --dist loadfile
+
+# The wheel alone, in a bare environment of the newest Python at hand, beside today's NumPy: what
+# training needs holds nobody else back.
+NEWEST ?= $(shell for python in python3.14 python3.13 \
+    $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[34]*/bin/python3 2>/dev/null | sort -rV) \
+    $(PYTHON); do $$python -c "" 2>/dev/null && echo $$python && break; done)
+
+test-newest: $(UV)
+	rm -rf build/newest && $(UV) build --quiet --wheel --out-dir build/newest
+	UV_PROJECT_ENVIRONMENT=.venv-newest $(UV) sync --quiet --locked --python $(NEWEST) \
+	    --no-install-project --extra notebook --extra openvino --group dev --group newest
+	VIRTUAL_ENV=.venv-newest $(UV) pip install --quiet --no-deps --reinstall build/newest/*.whl
+	.venv-newest/bin/python -c "import sys, numpy; print('Python', sys.version.split()[0], 'NumPy', numpy.__version__)"
+	.venv-newest/bin/pytest -n auto --dist loadfile \
+	    tests/geo tests/model tests/server tests/viz tests/tables tests/cli/test_locate.py
 
 lint: .venv/.dev
 	.venv/bin/ruff check --fix .
