@@ -57,3 +57,26 @@ def test_values_that_do_not_fit_are_refused(bad: list[float]) -> None:
 
 def test_photos_whose_photographer_is_not_known_are_not_one_cluster() -> None:
     assert Bootstrap.of(["a", "", "a", "", None], 5).count == 4
+
+
+@pytest.mark.parametrize(("photos", "sigma"), [(400, 1.0), (2500, 30.0)])
+def test_the_interval_of_a_median_is_as_wide_as_the_theory_says(photos: int, sigma: float) -> None:
+    """The median of n normal values varies by sqrt(pi / 2) times the error of their mean."""
+    widths = []
+    for seed in range(20):
+        values = np.random.default_rng(seed).normal(7, sigma, photos)
+        value, low, high = Bootstrap.of(None, photos).median(values)
+        assert value == np.median(values)
+        assert low <= value <= high
+        widths.append(high - low)
+    theory = 2 * 1.96 * sigma * np.sqrt(np.pi / 2 / photos)
+    assert np.mean(widths) == pytest.approx(theory, rel=0.15)
+
+
+def test_the_interval_of_a_median_covers_the_truth_about_as_often_as_it_says() -> None:
+    random = np.random.default_rng(4)
+    covered = 0
+    for _ in range(200):
+        _, low, high = Bootstrap(np.arange(101), resamples=200).median(random.exponential(1, 101))
+        covered += low <= np.log(2) <= high
+    assert 0.88 <= covered / 200 <= 0.99

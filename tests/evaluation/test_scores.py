@@ -110,3 +110,9 @@ def test_two_models_are_compared_photo_by_photo() -> None:
     assert paired(better, better, Rule(), ALONE)["geoscore"] == (0, 0, 0)
     with pytest.raises(ValueError, match="different photos"):
         paired(better, _answers(id=["a", "b", "c", "x"]), Rule(), ALONE)
+
+
+def test_the_first_five_are_ranks_0_to_4() -> None:
+    found = model_scores(_answers(rank=[0, 4, 5, 6]), Rule(), ALONE)
+    assert found["top1"].value == 0.25
+    assert found["top5_accuracy"].value == 0.5

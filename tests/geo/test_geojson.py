@@ -118,3 +118,14 @@ def test_a_feature_carries_its_cell_and_properties() -> None:
     assert geometry["coordinates"] == [[ring] for ring in geojson.rings(ids[:1])[0]]
     bare: NDArray[np.uint64] = ids[:0]
     assert geojson.feature_collection(bare) == {"type": "FeatureCollection", "features": []}
+
+
+@pytest.mark.parametrize("level", [0, 1, 5, 10, 13, 20, 24, 30])
+def test_decimals_draw_a_cell_to_a_hundredth_of_its_width(level: int) -> None:
+    ids = s2.parent_ids(s2.leaf_ids(np.array([48.8]), np.array([2.3])), level)
+    decimals = geojson.enough_decimals(ids)
+    width = 90 / 2**level
+    if decimals < 8:  # a centimetre, which is enough for any cell
+        assert 0.5 * 10.0**-decimals <= width / 100 / 2
+    if decimals > 2:  # and no more than that
+        assert 10.0 ** -(decimals - 1) > width / 100

@@ -257,3 +257,15 @@ def test_the_grid_of_the_repository_is_whole() -> None:
     assert (grid.ids[1:] > grid.ids[:-1]).all()
     assert grid.assign(grid.lat, grid.lng).tolist() == list(range(len(grid)))
     assert grid.sha256 == hashlib.sha256((ROOT / "grids.txt").read_bytes()).hexdigest()
+
+
+def test_a_leaf_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    leaf = s2.leaf_ids(np.array([48.8584]), np.array([2.2945]))
+    lat, lng = s2.centers(leaf)
+    text = f"{s2.tokens(leaf)[0]}\t{lat[0]:.12g}\t{lng[0]:.12g}\n"
+    path = tmp_path / "grids.txt"
+    path.write_text(text)
+    assert Grid.read(path).levels.tolist() == [30]
+    path.write_text(text * 2)
+    with pytest.raises(GridError, match=r"grids\.txt:2: the cell \w+ stands in line 1 already"):
+        Grid.read(path)

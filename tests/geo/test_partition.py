@@ -272,6 +272,26 @@ def test_a_mean_outside_the_cell_gives_way_to_the_nearest_photo() -> None:
     assert (made.grid.lat[row], made.grid.lng[row]) == beyond[int(np.argmin(distances))]
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 7])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_nearest_photo_is_that_of_all_chunks(chunk: int, *, backwards: bool) -> None:
+    beyond = [(36.0, 46.0), (46.0, 1.0), (46.0, 1.0), (36.0, 45.0)]
+    photos = [*beyond, *[(70.0, -100.0)] * 3]
+    photos = photos[::-1] if backwards else photos
+    lat, lng = np.array(photos).T
+    starts = range(0, len(photos), chunk)
+    made = partition(
+        lambda: iter([(lat[at : at + chunk], lng[at : at + chunk]) for at in starts]),
+        max_photos=5,
+        min_photos=2,
+    )
+    (parent,) = np.unique(s2.parent_ids(s2.leaf_ids(*np.array(beyond).T), 1)).tolist()
+    row = made.grid.ids.tolist().index(parent)
+    mean = np.mean(beyond, axis=0)
+    distances = sphere.great_circle_km(*mean, *np.array(beyond).T)
+    assert (made.grid.lat[row], made.grid.lng[row]) == beyond[int(np.argmin(distances))]
+
+
 def test_a_spot_whose_rounding_leaves_its_cell_gives_way_to_the_cells_centre() -> None:
     # Just west of a leaf's edge, where twelve digits round to the other side.
     lats, lngs = np.full(1000, 0.3), 123.4567 + np.arange(1000) * 1e-7

@@ -18,7 +18,7 @@ from locationnet.data.download.agenda import Agenda, Photo, Task
 from locationnet.data.download.checks import Placeholders, check_answer, check_pixels
 from locationnet.data.download.concurrency import Concurrency
 from locationnet.data.download.journal import Entry, Journal
-from locationnet.data.download.problems import ProblemError
+from locationnet.data.download.problems import THROTTLED, UNREACHABLE, ProblemError
 from locationnet.data.download.source import Source
 from locationnet.data.download.statuses import of_status, retry_after_s
 from locationnet.data.download.turns import Turns
@@ -290,3 +290,27 @@ def test_tries_belong_to_the_reason() -> None:
         for reason in ("no longer there", "truncated or corrupt", "the server is too slow")
     }
     assert list(tries.values()) == [1, 2, 5]
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    agenda = Agenda(_photos(["a", "a"]), lambda photo: photo.url, 0.0)
+    assert agenda.due(0.0) is not None
+    agenda.pause("a", 10.0)
+    agenda.pause("a", 5.0)
+    assert [at for at, _ in _all(agenda)] == [10.0]
+    agenda = Agenda(_photos(["a", "a"]), lambda photo: photo.url, 0.0)
+    assert agenda.due(0.0) is not None
+    agenda.pause("a", 5.0)
+    agenda.pause("a", 10.0)
+    assert [at for at, _ in _all(agenda)] == [10.0]
+
+
+@pytest.mark.parametrize(
+    ("header", "reason", "wait_s"),
+    [("", UNREACHABLE, None), ("soon", UNREACHABLE, None), ("7", THROTTLED, 7.0)],
+)
+def test_a_503_throttles_only_where_it_says_for_how_long(
+    header: str, reason: str, wait_s: float | None
+) -> None:
+    found = of_status(RemoteStatusError(503, header))
+    assert (found.reason, found.wait_s) == (reason, wait_s)
