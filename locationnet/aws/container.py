@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from locationnet.aws.child import Child
 from locationnet.aws.options import as_words
+from locationnet.child import Child, locationnet_command
 from locationnet.errors import InputError, LocationNetError
 from locationnet.files import write_text
 from locationnet.training import checkpoints
@@ -97,7 +97,9 @@ def _words(root: Path, run: Path) -> list[str]:
 
 def _follow(words: list[str], root: Path, interrupts: Interrupts) -> int:
     """Run a command to its end; what it said last becomes the reason of a failure."""
-    child = Child(words, lambda line: sys.stderr.write(f"{line}\n"), os.environ)
+    child = Child(
+        locationnet_command(*words), lambda line: sys.stderr.write(f"{line}\n"), os.environ
+    )
     try:
         while (code := child.wait(_TICK_S)) is None:
             if interrupts.received is not None:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from locationnet.aws import s3 as folders
-from locationnet.aws.child import Child
 from locationnet.aws.clients import AWSError, clear_errors, client
 from locationnet.aws.job import LAUNCH_TAG, Job
 from locationnet.aws.metadata import Metadata
 from locationnet.aws.options import as_words
 from locationnet.aws.transfer import Location
 from locationnet.aws.wishes import Asked, Wishes
+from locationnet.child import Child, locationnet_command
 from locationnet.errors import LocationNetError
 from locationnet.training import checkpoints
 from locationnet.training.interrupts import Interrupts
@@ -98,7 +98,9 @@ class _Worker:
             self._tell_the_others()
             return 128 + signal.SIGTERM
         self._log.say(f"locationnet train {' '.join(words)}")
-        child = Child(["train", *words], self._log.say, {**os.environ, **variables})
+        child = Child(
+            locationnet_command("train", *words), self._log.say, {**os.environ, **variables}
+        )
         try:
             code, why = self._watch(child)
         finally:

@@ -10,17 +10,16 @@ import contextlib
 import importlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from locationnet.child import Child, python
 from locationnet.errors import LocationNetError
 from locationnet.processors import cores
 from locationnet.training.preparation import EngineError
@@ -30,7 +29,6 @@ REFUSED = 4
 # 1 for the worker that leads and 0 for the others: which of them is rank 0 is the parameter
 # server's choice, and the run's folder is on the leading machine. Without it rank 0 leads.
 LEADS = "LOCATIONNET_LEADS"
-_LAST_LINES = 20
 _SERVE = "from locationnet.training.crew import serve; serve()"
 _WORK = "from locationnet.training.distributed import work; work()"
 
@@ -107,66 +105,73 @@ class Crew:
             logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LocationNetError(f"{logs}: cannot be written ({error.strerror})") from error
-        self._workers: list[_Process] = []
-        self._helpers: list[_Process] = []
+        # By name.
+        self._workers: dict[str, Child] = {}
+        self._helpers: dict[str, Child] = {}
+
+        def start(name: str, command: list[str], variables: dict[str, str]) -> Child:
+            return Child(command, _noting(logs / f"{name}.log"), {**os.environ, **variables})
+
         try:
             for role in ["scheduler"] * leads + ["server"]:
-                command = [sys.executable, "-c", _SERVE]
-                self._helpers.append(_Process(role, command, address.variables(role), logs))
+                self._helpers[role] = start(role, python(_SERVE), address.variables(role))
             # The workers of a machine share its cores.
             threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // workers))
             variables = {**address.variables("worker"), "OMP_NUM_THREADS": threads}
             for number in range(workers):
-                command = [sys.executable, "-c", _WORK, job]
                 variables[LEADS] = str(int(leads and number == 0))
-                self._workers.append(_Process(f"worker-{number}", command, variables, logs))
+                name = f"worker-{number}"
+                self._workers[name] = start(name, python(_WORK, job), variables)
         except OSError as error:
             self.kill()
             raise LocationNetError(f"a worker cannot be started ({error.strerror})") from error
 
     def poll(self) -> Ending | None:
         """Return how it ended, or None while all is well."""
-        codes = {process: process.code() for process in (*self._workers, *self._helpers)}
-        wrong = [process for process, code in codes.items() if code not in (None, 0)]
+        codes = {name: process.poll() for name, process in self._all.items()}
+        wrong = [name for name, code in codes.items() if code not in (None, 0)]
         # Whoever was refused or killed knows more than those whom it took along.
-        wrong.sort(key=lambda process: codes[process] != REFUSED)
+        wrong.sort(key=lambda name: codes[name] != REFUSED)
         if wrong:
             return self._ending(wrong[0], int(codes[wrong[0]] or 0))
-        if all(codes[process] == 0 for process in self._workers):
+        if all(codes[name] == 0 for name in self._workers):
             return Ending("done")
-        helper = next((process for process in self._helpers if codes[process] == 0), None)
         # A server leaves when the workers do, and they may need a moment longer.
-        if helper is not None and time.monotonic() - helper.ended > 20:
-            return Ending("died", f"the {helper.name} left before the workers", helper.lines())
+        for name, helper in self._helpers.items():
+            if codes[name] == 0 and helper.ended_s > 20:
+                return Ending("died", f"the {name} left before the workers", helper.last_lines)
         return None
+
+    @property
+    def _all(self) -> dict[str, Child]:
+        return {**self._workers, **self._helpers}
 
     def stop(self) -> None:
         """Ask the workers to write a checkpoint and to stop."""
-        for process in self._workers:
-            process.send(signal.SIGTERM)
+        for process in self._workers.values():
+            process.stop()
 
     def kill(self) -> None:
         """End everything at once."""
-        for process in (*self._workers, *self._helpers):
-            process.send(signal.SIGKILL)
-        for process in (*self._workers, *self._helpers):
-            process.wait()
+        for process in self._all.values():
+            process.kill()
 
     def finish(self, seconds: float = 10) -> None:
         """Let schedulers and servers leave by themselves, then end what is left."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until and any(p.code() is None for p in self._helpers):
+        while time.monotonic() < until and any(p.poll() is None for p in self._helpers.values()):
             time.sleep(0.1)
         self.kill()
 
-    def _ending(self, process: _Process, code: int) -> Ending:
-        lines = process.lines()
+    def _ending(self, name: str, code: int) -> Ending:
+        process = self._all[name]
+        lines = process.last_lines
         if code == REFUSED:
             return Ending("refused", lines[-1] if lines else "", lines)
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
             return Ending("stopped", lines[-1] if lines else "", lines)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return Ending("died", f"{process.name} (process {process.pid}) {how}", lines)
+        return Ending("died", f"{name} (process {process.pid}) {how}", lines)
 
 
 def serve() -> None:
@@ -201,66 +206,13 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-class _Process:
-    """A child whose words are passed on, kept in a file, and remembered at the end."""
+def _noting(log: Path) -> Callable[[str], None]:
+    """Return what passes a process's lines on, and keeps them in a file."""
 
-    def __init__(
-        self, name: str, command: Sequence[str], variables: Mapping[str, str], logs: Path
-    ) -> None:
-        self.name = name
-        self.ended = 0.0
-        self._lines: deque[str] = deque(maxlen=_LAST_LINES)
-        # A session of its own: Ctrl-C reaches the launcher alone, which then asks politely.
-        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and code
-            command,
-            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        self.pid = self._child.pid
-        self._log = logs / f"{name}.log"
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
-    def code(self) -> int | None:
-        """Return the exit code, negative for a signal; None while it runs."""
-        code = self._child.poll()
-        if code is not None and not self.ended:
-            self.ended = time.monotonic()
-        return code
-
-    def lines(self) -> tuple[str, ...]:
-        """Return the last lines that it said."""
-        if self._child.poll() is not None:
-            self._listener.join(timeout=2)
-        return tuple(self._lines)
-
-    def send(self, number: int) -> None:
-        """Send a signal to it and to what it started."""
-        if self._child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                if number == signal.SIGKILL:
-                    os.killpg(self.pid, number)
-                else:
-                    self._child.send_signal(number)
-
-    def wait(self) -> None:
-        """Wait until it is gone."""
-        self._child.wait()
-        self._listener.join(timeout=2)
-        if self._child.stdout is not None and not self._listener.is_alive():
-            self._child.stdout.close()
-
-    def _listen(self) -> None:
-        stream: Any = self._child.stdout
-        with contextlib.suppress(ValueError, OSError), self._log.open("a", encoding="utf-8") as log:
-            for line in stream:
-                self._lines.append(line.rstrip("\n"))
-                log.write(line)
-                log.flush()
-                sys.stderr.write(line)
-                sys.stderr.flush()
+    return say
