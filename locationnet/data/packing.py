@@ -27,7 +27,7 @@ from locationnet.data.shards import (
     write_shard,
 )
 from locationnet.errors import ImageError, ImageTooLargeError, InputError, LocationNetError
-from locationnet.model.preprocess import open_image
+from locationnet.images import open_image
 
 NO_FILE = "cannot be opened"
 TOO_LARGE = "too many pixels"

@@ -36,6 +36,9 @@ NO_LABEL = "its label is none of the classes"
 # Columns that say whose a photo is and what may be done with it; kept beside the pack.
 CREDITS = ("licence", "license", "attribution", "url", "page")
 BOX_NAMES = ("x_min", "y_min", "x_max", "y_max")
+# Which pixels a box is a share of: the photo's as stored, or those of the upright photo.
+BOX_PIXELS = "box_pixels"
+STORED, UPRIGHT = "stored", "upright"
 
 _NOT_IN_CLASS, _NO_PLACE = -1, -2
 _TEXTS = ("id", "uploader", "url", "hash", "path")
@@ -74,6 +77,8 @@ class Rows:
     boxes
         Left, top, right and bottom of the part that is packed, as shares of width and height;
         None where photos are packed whole.
+    boxes_of_stored
+        Whether each box is of the pixels as stored; else it is of the upright photo.
     credits
         Columns of `CREDITS` that the table has.
     """
@@ -87,6 +92,7 @@ class Rows:
     lng: Floats
     classes: NDArray[np.int64]
     boxes: list[Box] | None
+    boxes_of_stored: list[bool]
     credits: dict[str, list[str]]
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ from locationnet.data.rows import COLUMNS, Box, Rows
 from locationnet.data.tables import write_table
 from locationnet.errors import InputError
 from locationnet.files import write_text
-from locationnet.model.preprocess import cropped, shrunk
+from locationnet.images import cropped, shrunk
 
 SHORT_SIDE = 256
 SHARD_PHOTOS = 4096
@@ -60,7 +60,9 @@ def shrink(image: Image.Image, box: Box | None = None) -> Packed:
     ImageError
         Its pixels cannot be decoded.
     """
-    image = shrunk(image if box is None else cropped(image, box), SHORT_SIDE)
+    if box is not None:
+        image = cropped(image, box, SHORT_SIDE)
+    image = shrunk(image, SHORT_SIDE)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
     return Packed(buffer.getvalue(), difference_hash(image))

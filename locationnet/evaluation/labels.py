@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from locationnet.data.rows import NO_LABEL, Columns, Rows, read_rows
 from locationnet.errors import ImageError, InputError
 from locationnet.evaluation.metrics import expected_calibration_error
-from locationnet.model.preprocess import cropped, open_image
+from locationnet.images import cropped, open_image
 
 if TYPE_CHECKING:
     from rich.console import Console

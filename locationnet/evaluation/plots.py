@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from locationnet.errors import ImageError, MissingExtraError
 from locationnet.evaluation.confidence import Reliability, RiskCoverage
-from locationnet.model.preprocess import open_image
+from locationnet.images import open_image
 from locationnet.viz import shapes
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from locationnet.errors import ImageError, ImageTooLargeError
-from locationnet.model.preprocess import MEAN_2017, Preprocessing, open_image, recipe_2017, tensor
+from locationnet.images import open_image
+from locationnet.model.preprocess import MEAN_2017, Preprocessing, recipe_2017, tensor
 
 PLAIN = Preprocessing("pillow", 4, 4, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 Maker = Callable[..., bytes]

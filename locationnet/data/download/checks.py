@@ -22,7 +22,7 @@ from locationnet.data.download.problems import (
     ProblemError,
 )
 from locationnet.errors import ImageError, ImageTooLargeError, InputError
-from locationnet.model.preprocess import open_image, shrunk
+from locationnet.images import open_image, shrunk
 
 # So many different photos with the same bytes are none of them.
 ALIKE = 5

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from locationnet.data.labelled.table import Builder, Labelled
 from locationnet.data.rows import Box
 from locationnet.errors import ImageError, InputError
-from locationnet.model.preprocess import open_image
+from locationnet.images import open_image
 
 LISTS = "*set*.relpaths.txt"
 NO_LOGO = "no-logo"
