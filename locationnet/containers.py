@@ -16,6 +16,7 @@ from locationnet import heif
 
 Kind = Literal["JPEG", "PNG", "WEBP", "AVIF", "HEIF"]
 
+JPEG_COMMENT = 0xFE
 # An orientation stands in a few hundred bytes; what is longer is something else beside it.
 _MAX_METADATA = 1 << 20
 # Start of frame, by how it is coded.
@@ -86,7 +87,7 @@ def jpeg_segments(data: bytes) -> Iterator[Segment]:
 
 
 def jpeg_has_one_scan(data: bytes) -> bool:
-    """Tell whether the first scan holds all that there is, so that decoders keep no coefficients."""
+    """Tell whether a JPEG's first scan is its only one, so that no coefficients are kept."""
     colours = 0
     for segment in jpeg_segments(data):
         if segment.marker in _PROGRESSIVE:
@@ -102,7 +103,7 @@ def _jpeg(data: bytes) -> bytes:
     parts, seen, end = [data[:2]], set[bytes](), 2
     for marker, body, start, after in jpeg_segments(data):
         end = after
-        if 0xE0 <= marker <= 0xEF or marker == 0xFE:
+        if 0xE0 <= marker <= 0xEF or marker == JPEG_COMMENT:
             name = _jpeg_metadata(marker, body)
             if name is None or name in seen:
                 continue

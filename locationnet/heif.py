@@ -48,15 +48,14 @@ def kind_of(data: bytes) -> Literal["AVIF", "HEIF"] | None:
 
 
 def still(data: bytes, kind: str) -> bytes:
-    """Return a file without moving pictures, EXIF, XMP and large colour profiles.
+    """Return a file that stands for one image, without EXIF, XMP and large colour profiles.
 
     Which way up such an image is stands in properties of it, and EXIF is not to be asked. Boxes are
-    renamed to ``free`` and items to ``skip``, which nobody reads, so that all else keeps its place.
+    renamed to ``free`` and items to ``skip``, which nobody reads, so that all else keeps its place;
+    an animation's first brand would have its frames read instead of its still image.
     """
     out = bytearray(data)
     out[8:12] = b"avif" if kind == "AVIF" else b"heic"
-    for moov in _top(out, b"moov"):
-        out[moov.at : moov.at + 4] = b"free"
     with suppress(ValueError, IndexError):  # decoding will say what is wrong
         for meta in _top(out, b"meta"):
             _without_metadata(out, meta)
@@ -73,9 +72,11 @@ def av1_pixels(data: bytes) -> int:
     ValueError
         Its boxes or its pictures are broken.
     """
-    pixels = 0
+    pixels, metas = 0, _top(data, b"meta")
+    if not metas:
+        raise ValueError("no still image")
     try:
-        for meta in _top(data, b"meta"):
+        for meta in metas:
             inside = {box.kind: box for box in _boxes(data, meta.start + 4, meta.end)}
             stored = _stored(data, inside[b"iloc"], inside.get(b"idat"))
             for item in _items(data, inside[b"iinf"]):

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import PurePath
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -21,11 +22,15 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from locationnet.containers import jpeg_has_one_scan, kind_of, without_metadata
+from locationnet.containers import Kind, jpeg_has_one_scan, kind_of, without_metadata
 from locationnet.errors import ImageError, ImageTooLargeError, MissingCodecError
 from locationnet.heif import av1_pixels
 
 READ = "JPEG, PNG, WebP, AVIF or HEIC"
+MEDIA_TYPES: dict[Kind, str] = {
+    "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF": "image/avif",
+    "HEIF": "image/heic",
+}  # fmt: skip
 # What photos of these formats are called.
 SUFFIXES = frozenset(
     {
@@ -34,14 +39,17 @@ SUFFIXES = frozenset(
     }
 )  # fmt: skip
 
-# What decoding one JPEG may take, bytes: the pixels, at the scale that they are decoded at, and the
-# coefficients that libjpeg keeps of a file in several scans, at full size whatever the scale.
-MAX_JPEG_BYTES = 320 << 20
-# The other formats decode at full size only. Measured with these limits, an image takes at most 390
-# MiB: 4 bytes a pixel for PNG, 17 for WebP, 11 to 16 for AVIF, 8 for HEIC as phones write it and up
-# to 16 for HEIC with more colour.
-_MAX_PIXELS = {"PNG": 40_000_000, "WEBP": 16_000_000, "AVIF": 24_000_000, "HEIF": 50_000_000}
+# Of a JPEG the pixels count that are decoded, at a reduced scale where that is enough; the others
+# decode at full size only. Measured with these limits, an image takes at most 390 MiB: 4 bytes a
+# pixel for JPEG and PNG, 17 for WebP, 11 to 16 for AVIF, 8 for HEIC as phones write it, and up to
+# 16 for HEIC with more colour.
+_MAX_PIXELS: dict[Kind, int] = {
+    "JPEG": 50_000_000, "PNG": 40_000_000, "WEBP": 16_000_000, "AVIF": 24_000_000,
+    "HEIF": 50_000_000,
+}  # fmt: skip
 _MAX_PIXELS_HEIC_COLOURFUL = 24_000_000
+# Beside its pixels libjpeg keeps all coefficients of a JPEG in several scans, at any scale.
+_MAX_JPEG_BYTES = 320 << 20
 _COEFFICIENTS = "bytes of coefficients"
 _SCALES = (1, 2, 4, 8)
 
@@ -85,7 +93,7 @@ def open_image(data: bytes) -> Image.Image:
         They are HEIC, and the part that reads it is not installed.
     ImageTooLargeError
         Decoding would take too much memory: a PNG has more than 40 megapixels, a WebP 16, an AVIF
-        24, a HEIC 50; or a JPEG takes more than 320 MiB even at the smallest scale.
+        24, a HEIC 50; or a JPEG, even at an eighth of its size, more than 50 or 320 MiB in all.
     """
     kind = kind_of(data)
     if kind is None:
@@ -101,10 +109,10 @@ def open_image(data: bytes) -> Image.Image:
         raise ImageError(f"not a {READ} image") from error
     if isinstance(image, JpegImageFile):
         image.info[_COEFFICIENTS] = 0 if jpeg_has_one_scan(slim) else _coefficients(image)
-        if _bytes_at(image, _SCALES[-1]) > MAX_JPEG_BYTES:
+        if not _fits(image, _SCALES[-1]):
             raise ImageTooLargeError(
-                f"the image has {image.width} x {image.height} pixels, which take more than"
-                f" {MAX_JPEG_BYTES >> 20} MiB to decode"
+                f"the image has {image.width} x {image.height} pixels, which take more memory than"
+                f" the limit even at 1/{_SCALES[-1]} of the size"
             )
         return image
     most = _MAX_PIXELS[kind]
@@ -118,6 +126,18 @@ def open_image(data: bytes) -> Image.Image:
     if kind == "AVIF" and _coded_pixels(slim) > 2 * most:  # twice, for what is transparent
         raise ImageTooLargeError("the image has more pixels than its header says")
     return image
+
+
+def is_photo_name(name: PurePath) -> bool:
+    """Tell whether a file is called as photos are; what it holds is seen when it is opened."""
+    return name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
+
+
+def kind_of_name(name: PurePath) -> str:
+    """Return what people call files such as one that is no photo by its name."""
+    if name.name.startswith("."):
+        return "hidden"
+    return name.suffix.lower() or "without a suffix"
 
 
 @cache
@@ -173,8 +193,8 @@ def load(image: Image.Image, at_least: int | None = None) -> None:
     image
         From `open_image`.
     at_least
-        What the short side may be reduced to, pixels. A JPEG that does not fit into
-        `MAX_JPEG_BYTES` is reduced further, as far as it must.
+        What the short side may be reduced to, pixels. A JPEG that is beyond the limits of memory is
+        reduced further, as far as it must.
 
     Raises
     ------
@@ -185,7 +205,7 @@ def load(image: Image.Image, at_least: int | None = None) -> None:
         if isinstance(image, JpegImageFile) and not image.decoderconfig:
             enough = 1 if at_least is None else max(1, min(image.size) // at_least)
             scale = max(scale for scale in _SCALES if scale <= enough)
-            while _bytes_at(image, scale) > MAX_JPEG_BYTES and scale < _SCALES[-1]:
+            while not _fits(image, scale) and scale < _SCALES[-1]:
                 scale *= 2
             image.draft("RGB", (max(1, image.width // scale), max(1, image.height // scale)))
         image.load()
@@ -313,7 +333,9 @@ def _coefficients(image: JpegImageFile) -> int:
     return 128 * units * sum(h * v for _, h, v, _ in image.layer)
 
 
-def _bytes_at(image: JpegImageFile, scale: int) -> int:
+def _fits(image: JpegImageFile, scale: int) -> bool:
+    """Tell whether decoding at a scale keeps within the limits."""
     pixels = -(-image.width // scale) * -(-image.height // scale)
+    each = 1 if image.mode == "L" else 4
     held: int = image.info.get(_COEFFICIENTS, 0)
-    return held + pixels * (1 if image.mode == "L" else 4)
+    return pixels <= _MAX_PIXELS["JPEG"] and held + each * pixels <= _MAX_JPEG_BYTES

@@ -124,6 +124,8 @@ class PhotoTable:
         See `Rows`.
     boxes
         float64 ``(n, 4)``, see `Rows`; None where photos are packed whole.
+    boxes_of_stored
+        bool ``(n,)``, see `Rows`.
     remote
         Whether paths are those in the bucket, not those of files.
     """
@@ -135,6 +137,7 @@ class PhotoTable:
     lng: Floats
     classes: NDArray[np.int64]
     boxes: Floats | None
+    boxes_of_stored: NDArray[np.bool_]
     remote: bool
 
     def __len__(self) -> int:
@@ -168,6 +171,7 @@ class PhotoTable:
             lng=self.lng[part],
             classes=self.classes[part],
             boxes=None if sides is None else [(a, b, c, d) for a, b, c, d in sides],
+            boxes_of_stored=self.boxes_of_stored[part].tolist(),
             credits={name: texts(table, name) for name in CREDITS if name in table.column_names},
         )
 
@@ -245,6 +249,7 @@ def read_rows(
         lng=lng,
         classes=of_rows,
         boxes=boxes,
+        boxes_of_stored=_boxes_of_stored(file, table),
         remote=remote,
     )
 
@@ -282,3 +287,15 @@ def _boxes(file: Path, table: pa.Table) -> Floats | None:
         row = int(np.flatnonzero(~good)[0])
         raise InputError(f"{file}: row {row + 1}: {', '.join(BOX_NAMES)} are no box within 0 to 1")
     return sides
+
+
+def _boxes_of_stored(file: Path, table: pa.Table) -> NDArray[np.bool_]:
+    if BOX_PIXELS not in table.column_names:
+        return np.zeros(table.num_rows, bool)
+    named = [text.strip() for text in texts(in_text(file, table.select([BOX_PIXELS])), BOX_PIXELS)]
+    for row, text in enumerate(named, 1):
+        if text not in ("", STORED, UPRIGHT):
+            raise InputError(
+                f"{file}: row {row}: {BOX_PIXELS} is {STORED} or {UPRIGHT}, not {text!r}"
+            )
+    return np.array([text == STORED for text in named], bool)

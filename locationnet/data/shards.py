@@ -52,8 +52,10 @@ class Packed:
     phash: int
 
 
-def shrink(image: Image.Image, box: Box | None = None) -> Packed:
+def shrink(image: Image.Image, box: Box | None = None, *, of_stored: bool = False) -> Packed:
     """Return a photo that `open_image` opened, or the part of it in a box, as it is packed.
+
+    See `locationnet.images.cropped` for `of_stored`.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def shrink(image: Image.Image, box: Box | None = None) -> Packed:
         Its pixels cannot be decoded.
     """
     if box is not None:
-        image = cropped(image, box, SHORT_SIDE)
+        image = cropped(image, box, SHORT_SIDE, of_stored=of_stored)
     image = shrunk(image, SHORT_SIDE)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 
 from locationnet.geo import geojson
 from locationnet.geo.grid import Grid
+from locationnet.images import MEDIA_TYPES, can_read_heic
 from locationnet.server.settings import Settings
 from locationnet.urls import tile_origin
 from locationnet.viz import assets
@@ -165,7 +166,10 @@ def _files() -> dict[str, _Document]:
 
 
 def _page(settings: Settings, cells: int) -> _Document:
+    # What a phone may send as it is: one that finds no HEIC here turns its photos into JPEG.
+    accept = [kind for kind in MEDIA_TYPES.values() if kind != "image/heic" or can_read_heic()]
     values = {
+        "accept": ",".join(accept),
         "max_bytes": str(settings.max_upload_bytes),
         "cells": str(cells),
         "tile_url": settings.tile_url,

@@ -123,7 +123,7 @@ def test_unreadable_photos_are_reported_and_the_rest_goes_on(
     assert len(answer.stdout.splitlines()) == 1
     errors = answer.stderr.splitlines()
     assert len(errors) == 3
-    assert errors[0].endswith("notes.txt: not a JPEG, PNG or WebP image")
+    assert errors[0].endswith("notes.txt: not a JPEG, PNG, WebP, AVIF or HEIC image")
     assert "broken.jpg: the image is truncated" in errors[1]
     assert "missing.jpg: cannot read the file (No such file or directory)" in errors[2]
 
@@ -137,7 +137,10 @@ def test_a_document_is_whole_even_where_every_photo_failed(run: Run, tmp_path: P
 def test_a_folder_without_images_is_an_error(run: Run, tmp_path: Path) -> None:
     answer = run(tmp_path)
     assert answer.exit_code == 1
-    assert answer.stderr == f"error: {tmp_path}: no JPEG, PNG or WebP image below this folder\n"
+    assert (
+        answer.stderr
+        == f"error: {tmp_path}: no JPEG, PNG, WebP, AVIF or HEIC image below this folder\n"
+    )
 
 
 def test_a_folder_without_images_does_not_stop_the_others(

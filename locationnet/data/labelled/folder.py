@@ -10,10 +10,9 @@ from pathlib import Path
 
 from locationnet.data.labelled.table import Builder, Labelled
 from locationnet.errors import InputError
+from locationnet.images import is_photo_name, kind_of_name
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-
-OTHER_SUFFIX = "neither JPEG, PNG nor WebP by its name"
+NO_PHOTO = "no photo by its name"
 
 
 def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
@@ -35,10 +34,10 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
         if names and path.name not in names:
             continue
         for photo in sorted(path.rglob("*")):
-            if not photo.is_file() or photo.name.startswith("."):
+            if not photo.is_file():
                 continue
-            if photo.suffix.lower() not in SUFFIXES:
-                found.left_out[OTHER_SUFFIX] += 1
+            if not is_photo_name(photo):
+                found.left_out[f"{NO_PHOTO} ({kind_of_name(photo)})"] += 1
                 continue
             name = photo.relative_to(folder).as_posix()
             try:
