@@ -40,12 +40,12 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 
 # Of a JPEG the pixels count that are decoded, at a reduced scale where that is enough; the others
-# decode at full size only. Measured with these limits, an image takes at most 390 MiB: 4 bytes a
+# decode at full size only. Measured with these limits, an image takes at most 400 MiB: 4 bytes a
 # pixel for JPEG and PNG, 17 for WebP, 11 to 16 for AVIF, 8 for HEIC as phones write it, and up to
 # 16 for HEIC with more colour.
 _MAX_PIXELS: dict[Kind, int] = {
-    "JPEG": 50_000_000, "PNG": 40_000_000, "WEBP": 16_000_000, "AVIF": 24_000_000,
-    "HEIF": 50_000_000,
+    "JPEG": 52_000_000, "PNG": 40_000_000, "WEBP": 16_000_000, "AVIF": 24_000_000,
+    "HEIF": 52_000_000,
 }  # fmt: skip
 _MAX_PIXELS_HEIC_COLOURFUL = 24_000_000
 # Beside its pixels libjpeg keeps all coefficients of a JPEG in several scans, at any scale.
@@ -93,7 +93,7 @@ def open_image(data: bytes) -> Image.Image:
         They are HEIC, and the part that reads it is not installed.
     ImageTooLargeError
         Decoding would take too much memory: a PNG has more than 40 megapixels, a WebP 16, an AVIF
-        24, a HEIC 50; or a JPEG, even at an eighth of its size, more than 50 or 320 MiB in all.
+        24, a HEIC 52; or a JPEG, even at an eighth of its size, more than 52 or 320 MiB in all.
     """
     kind = kind_of(data)
     if kind is None:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def _layout(image: Image.Image) -> str:
 UPRIGHT = "rgrb"
 
 
-def _saved(image: Image.Image, form: str, **options: object) -> bytes:
+def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
     if form == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()
     buffer = io.BytesIO()
@@ -193,14 +194,14 @@ def test_an_animated_png_shows_its_first_frame() -> None:
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_every_orientation_of_every_format_is_put_upright_once(form: str, turn: int) -> None:
     back = upright(_corners(96, 64), {6: 8, 8: 6}.get(turn, turn))
-    image = shrunk(open_image(_saved(back, form, exif=_exif(turn))), 32)
+    image = shrunk(open_image(_saved(back, form, exif=_exif(turn).tobytes())), 32)
     assert image.size == (48, 32)
     assert _layout(image) == UPRIGHT
 
 
 def test_exif_is_not_asked_where_a_heic_says_which_way_up_it_is() -> None:
     """As iPhones write it: the property turns, and EXIF says the same again."""
-    data = _saved(upright(_corners(96, 64), 8), "HEIF", exif=_exif(TURNED))
+    data = _saved(upright(_corners(96, 64), 8), "HEIF", exif=_exif(TURNED).tobytes())
     image = open_image(data)
     assert image.size == (96, 64)
     assert orientation(image) == 1
@@ -249,7 +250,7 @@ def test_a_small_part_of_a_large_photo_keeps_its_pixels() -> None:
 
 # How much is decoded.
 
-HEADERS = {
+HEADERS: dict[str, tuple[int, int, dict[str, Any], tuple[int, int]]] = {
     # Width, height, options: what the smallest scale that is enough is.
     "48 megapixels of a phone": (8064, 6048, {}, (1008, 756)),
     "108 megapixels": (12_000, 9_000, {}, (1500, 1125)),
@@ -264,7 +265,7 @@ HEADERS = {
 }
 
 
-def _claiming(width: int, height: int, **options: object) -> bytes:
+def _claiming(width: int, height: int, **options: Any) -> bytes:
     """A small JPEG whose frame header claims to be large; decoders fill up with grey."""
     data = bytearray(_saved(_corners(512, 512), "JPEG", **options))
     frame = data.index(b"\xff\xc2" if options.get("progressive") else b"\xff\xc0")
@@ -410,7 +411,7 @@ def _sized(data: bytes, now: tuple[int, int], claimed: tuple[int, int]) -> bytes
     return data.replace(before, after)
 
 
-@pytest.mark.parametrize(("form", "most"), [("AVIF", "24"), ("HEIF", "50")])
+@pytest.mark.parametrize(("form", "most"), [("AVIF", "24"), ("HEIF", "52")])
 def test_a_size_beyond_the_limit_is_refused_by_the_header(form: str, most: str) -> None:
     data = _sized(_saved(_corners(320, 240), form), (320, 240), (9_000, 9_000))
     with pytest.raises(ImageTooLargeError, match=f"9000 x 9000 pixels; the limit is {most} mega"):
@@ -452,7 +453,7 @@ def test_without_the_extra_a_heic_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['pillow_heif'] = None\n"
         "from locationnet.cli import main\n"
-        "main(['locate', sys.argv[1]])"
+        "sys.argv[1:1] = ['locate']; main()"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
