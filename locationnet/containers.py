@@ -1,6 +1,6 @@
-"""What the pixels of an image file need, without its metadata.
+"""Image files by their names and bytes: which are read, and what of one its pixels need.
 
-Knows how JPEG, PNG, WebP, AVIF and HEIC files are laid out; decodes nothing. Of the metadata only
+Knows how JPEG, PNG, WebP, AVIF and HEIC files are laid out; decodes nothing, and is quick to import. Of the metadata only
 what may hold the orientation is kept, so that no profile, comment or thumbnail, however large or
 broken, stops an image that decodes.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Literal, NamedTuple
 
 from locationnet import heif
@@ -17,6 +18,19 @@ from locationnet import heif
 Kind = Literal["JPEG", "PNG", "WEBP", "AVIF", "HEIF"]
 
 JPEG_COMMENT = 0xFE
+READ = "JPEG, PNG, WebP, AVIF or HEIC"
+MEDIA_TYPES: dict[Kind, str] = {
+    "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF": "image/avif",
+    "HEIF": "image/heic",
+}  # fmt: skip
+# What photos of these formats are called.
+SUFFIXES = frozenset(
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo",
+        ".png", ".apng", ".webp", ".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif",
+    }
+)  # fmt: skip
+
 # An orientation stands in a few hundred bytes; what is longer is something else beside it.
 _MAX_METADATA = 1 << 20
 # Start of frame, by how it is coded.
@@ -31,6 +45,18 @@ class Segment(NamedTuple):
     body: bytes
     start: int
     end: int
+
+
+def is_photo_name(name: PurePath) -> bool:
+    """Tell whether a file is called as photos are; what it holds is seen when it is opened."""
+    return name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
+
+
+def kind_of_name(name: PurePath) -> str:
+    """Return what people call files such as one that is no photo by its name."""
+    if name.name.startswith("."):
+        return "hidden"
+    return name.suffix.lower() or "without a suffix"
 
 
 def kind_of(data: bytes) -> Kind | None:

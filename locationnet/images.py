@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import PurePath
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -22,22 +21,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from locationnet.containers import Kind, jpeg_has_one_scan, kind_of, without_metadata
+from locationnet.containers import READ, Kind, jpeg_has_one_scan, kind_of, without_metadata
 from locationnet.errors import ImageError, ImageTooLargeError, MissingCodecError
 from locationnet.heif import av1_pixels
-
-READ = "JPEG, PNG, WebP, AVIF or HEIC"
-MEDIA_TYPES: dict[Kind, str] = {
-    "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF": "image/avif",
-    "HEIF": "image/heic",
-}  # fmt: skip
-# What photos of these formats are called.
-SUFFIXES = frozenset(
-    {
-        ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo",
-        ".png", ".apng", ".webp", ".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif",
-    }
-)  # fmt: skip
 
 # Of a JPEG the pixels count that are decoded, at a reduced scale where that is enough; the others
 # decode at full size only. Measured with these limits, an image takes at most 400 MiB: 4 bytes a
@@ -126,18 +112,6 @@ def open_image(data: bytes) -> Image.Image:
     if kind == "AVIF" and _coded_pixels(slim) > 2 * most:  # twice, for what is transparent
         raise ImageTooLargeError("the image has more pixels than its header says")
     return image
-
-
-def is_photo_name(name: PurePath) -> bool:
-    """Tell whether a file is called as photos are; what it holds is seen when it is opened."""
-    return name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
-
-
-def kind_of_name(name: PurePath) -> str:
-    """Return what people call files such as one that is no photo by its name."""
-    if name.name.startswith("."):
-        return "hidden"
-    return name.suffix.lower() or "without a suffix"
 
 
 @cache

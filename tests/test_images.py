@@ -19,12 +19,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from locationnet.containers import is_photo_name, kind_of_name
 from locationnet.errors import ImageError, ImageTooLargeError
 from locationnet.heif import av1_pixels
 from locationnet.images import (
     cropped,
-    is_photo_name,
-    kind_of_name,
     open_image,
     orientation,
     shrunk,

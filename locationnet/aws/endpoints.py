@@ -21,9 +21,8 @@ from locationnet.aws.clients import AWSError, clear_errors, client
 from locationnet.aws.job import RUN_TAG
 from locationnet.aws.recipe import SageMakerRecipe
 from locationnet.aws.transfer import upload
-from locationnet.containers import kind_of
+from locationnet.containers import MEDIA_TYPES, kind_of
 from locationnet.errors import InputError, LocationNetError
-from locationnet.images import MEDIA_TYPES
 from locationnet.model.bundle import Bundle
 
 POLL_S = 10.0

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import typer
 
+from locationnet.containers import READ, is_photo_name, kind_of_name
 from locationnet.errors import InputError
-from locationnet.images import READ, is_photo_name, kind_of_name
 
 # No photo that we decode is larger; a device or an archive by mistake may be.
 MAX_BYTES = 256 << 20
@@ -98,5 +98,6 @@ def _below(name: str) -> list[Source]:
 def _say_left_out(folder: str, files: list[Path]) -> None:
     if files:
         kinds = Counter(map(kind_of_name, files))
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+        order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
+        counts = ", ".join(f"{kinds[kind]:,} {kind}" for kind in order)
         typer.echo(f"{folder}: {len(files):,} other files are not read: {counts}", err=True)

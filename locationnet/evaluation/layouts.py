@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from locationnet.containers import JPEG_COMMENT, jpeg_segments
+from locationnet.containers import JPEG_COMMENT, is_photo_name, jpeg_segments
 from locationnet.data.commons import image_key
 from locationnet.data.metadata.layouts import PLACING_2016_START, YFCC_25
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Benchmark, Rule, degrees, from_table
 from locationnet.geo.sphere import great_circle_km
-from locationnet.images import is_photo_name
 
 # Photos of IM2GPS3k whose authors' table gives no place.
 IM2GPS3K_WITHOUT_TRUTH = frozenset(

@@ -20,9 +20,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from locationnet.containers import MEDIA_TYPES
 from locationnet.geo import geojson
 from locationnet.geo.grid import Grid
-from locationnet.images import MEDIA_TYPES, can_read_heic
+from locationnet.images import can_read_heic
 from locationnet.server.settings import Settings
 from locationnet.urls import tile_origin
 from locationnet.viz import assets

@@ -65,6 +65,25 @@ def test_a_folder_stands_for_the_images_below_it(run: Run, photos: Path) -> None
     assert names == ["bright.jpg", "dark.PNG", "red.webp"]
 
 
+def test_a_folder_of_every_kind_is_read_and_the_rest_counted(
+    run: Run, photos: Path, make_photo: Maker
+) -> None:
+    register = pytest.importorskip("pillow_heif").register_heif_opener
+    register()
+    forms = {"a.jfif": "JPEG", "b.jpe": "JPEG", "c.avif": "AVIF", "d.HEIC": "HEIF", "e.hif": "HEIF"}
+    for name, form in forms.items():
+        (photos / name).write_bytes(make_photo((5, 5, 5), form=form))
+    for name in ("clip.MOV", "more.mov", "._bright.jpg", "LICENCE"):
+        (photos / name).write_bytes(b"no photo")
+    answer = run(photos, "--format", "jsonl")
+    assert answer.exit_code == 0
+    names = [Path(json.loads(line)["photo"]).name for line in answer.stdout.splitlines()]
+    assert sorted(names) == sorted([*forms, "bright.jpg", "dark.PNG", "red.webp"])
+    assert answer.stderr == (
+        f"{photos}: 5 other files are not read: 2 .mov, 1 .txt, 1 hidden, 1 without a suffix\n"
+    )
+
+
 def test_a_pattern_stands_for_its_matches(run: Run, photos: Path) -> None:
     answer = run(photos / "*.jpg", "--format", "jsonl")
     assert len(answer.stdout.splitlines()) == 1

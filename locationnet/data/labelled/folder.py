@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from locationnet.containers import is_photo_name, kind_of_name
 from locationnet.data.labelled.table import Builder, Labelled
 from locationnet.errors import InputError
-from locationnet.images import is_photo_name, kind_of_name
 
 NO_PHOTO = "no photo by its name"
+NO_LABEL = "in no folder of a label"
 
 
 def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
@@ -24,6 +25,7 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
         There are no photos, or none of a label that was asked for, or a name cannot be used.
     """
     found = Builder(folder)
+    found.left_out[NO_LABEL] += sum(path.is_file() for path in folder.iterdir())
     labels = sorted(
         path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )

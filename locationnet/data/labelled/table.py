@@ -78,4 +78,4 @@ class Builder:
             name: pa.array([row.get(name) for row in self.rows], kinds.get(name, pa.string()))
             for name in there
         }
-        return Labelled(pa.table(columns), dict(sorted(self.left_out.items())))
+        return Labelled(pa.table(columns), dict(sorted((+self.left_out).items())))
