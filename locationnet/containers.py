@@ -1,8 +1,8 @@
 """Image files by their names and bytes: which are read, and what of one its pixels need.
 
-Knows how JPEG, PNG, WebP, AVIF and HEIC files are laid out; decodes nothing, and is quick to import. Of the metadata only
-what may hold the orientation is kept, so that no profile, comment or thumbnail, however large or
-broken, stops an image that decodes.
+Knows how JPEG, PNG, WebP, AVIF and HEIC files are laid out; decodes nothing, and is quick to
+import. Of the metadata only what may hold the orientation is kept, so that no profile, comment or
+thumbnail, however large or broken, stops an image that decodes.
 """
 
 from __future__ import annotations

@@ -245,7 +245,7 @@ def cropped(
 
 
 def averaged(image: Image.Image, box: tuple[int, int, int, int], factor: int) -> Image.Image:
-    """Return a part of a decoded image, opaque RGB, each block of `factor`² pixels as one.
+    """Return a part of a decoded image, opaque RGB, each square of `factor` pixels a side as one.
 
     It is converted band by band, so that no second whole photo is ever held.
     """
