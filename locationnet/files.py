@@ -1,4 +1,4 @@
-"""Writing files whole or not at all; knows nothing of what is in them."""
+"""Writing files whole or not at all, and over no other; knows nothing of what is in them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import tempfile
 from pathlib import Path
 
 from locationnet.errors import LocationNetError
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Tell whether two paths lead to one file, links included, or would."""
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there yet
+        return one.resolve() == other.resolve()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

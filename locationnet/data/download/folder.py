@@ -43,6 +43,7 @@ from locationnet.data.download.source import Source
 from locationnet.data.download.space import Space
 from locationnet.data.download.wanted import Batch, Wanted, with_paths
 from locationnet.errors import FullDiskError, InputError, LocationNetError
+from locationnet.files import same_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,7 +134,7 @@ def download_photos(
         Another run uses the folder, or it cannot be written.
     """
     wanted = Wanted(table)
-    if table.resolve() == (out / TABLE).resolve():
+    if any(same_file(table, out / name) for name in (TABLE, PROBLEMS, JOURNAL)):
         raise InputError(f"{table}: would be replaced; choose another --out")
     reader = source.open()
     try:

@@ -15,9 +15,9 @@ from locationnet.data.download.checks import ALIKE, Placeholders
 from locationnet.data.download.problems import (
     DUPLICATE,
     NEEDS_HEIC,
-    NO_ADDRESS,
     PLACEHOLDER,
     TEMPORARY,
+    UNSETTLED,
 )
 from locationnet.images import can_read_heic
 
@@ -108,8 +108,7 @@ class Journal:
             Tells for a reason who would be asked now: others may have the photo.
         """
         entry = self.entry(path)
-        # The table may know an address by now.
-        if entry is None or entry.reason in TEMPORARY or entry.reason == NO_ADDRESS:
+        if entry is None or entry.reason in UNSETTLED:
             return False
         if entry.reason == NEEDS_HEIC and can_read_heic():
             return False

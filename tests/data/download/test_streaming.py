@@ -255,6 +255,18 @@ def test_a_photo_that_a_table_lists_often_is_fetched_once_and_is_no_placeholder(
     ]  # fmt: skip
 
 
+def test_blanks_around_a_url_are_no_part_of_it(world: Any, grid: Path, tmp_path: Path) -> None:
+    names = world.names[:3]
+    table = parquet.read_table(world.write_table(names)).drop_columns("hash")
+    cells = pa.array([f" {world.url(names[0])}", f"{world.url(names[1])}\t\n", " "])
+    parquet.write_table(
+        table.set_column(table.schema.get_field_index("url"), "url", cells), world.table
+    )
+    job = Job(tmp_path / "pack", Source("urls", rate=1000, exempt=(world.host,)))
+    pack = stream_photos(world.table, Grid.read(grid), job)
+    assert (pack.records, pack.summary["skipped"]) == (2, {"no address": 1})
+
+
 def test_a_disk_too_full_for_a_spool_is_said(
     world: Any, grid: Path, tmp_path: Path, little_room: None
 ) -> None:
@@ -267,7 +279,7 @@ def test_a_column_that_holds_no_text_is_named(grid: Path, tmp_path: Path) -> Non
     table, out = tmp_path / "photos.parquet", tmp_path / "pack"
     columns = {"url": ["http://h.example/1"], "hash": [["x"]], "lat": [1.0], "lng": [2.0]}
     parquet.write_table(pa.table(columns), table)
-    with pytest.raises(InputError, match=r"photos\.parquet: column 'hash' holds no text"):
+    with pytest.raises(InputError, match=r"photos\.parquet: column 'hash' holds list.*, not texts"):
         stream_photos(table, Grid.read(grid), Job(out, Source()))
     assert not out.exists()
 
