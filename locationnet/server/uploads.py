@@ -77,7 +77,7 @@ async def read_photo(
         raise Problem(
             415,
             "send application/json with a url, multipart/form-data with a file, or a body of "
-            "type image/jpeg, image/png or image/webp",
+            "type image/jpeg, image/png, image/webp, image/avif or image/heic",
         )
     check_photo(photos[0], max_bytes)
     return Submission(options, photos=photos)
