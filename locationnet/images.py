@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
@@ -61,6 +65,16 @@ _DECODER_ERRORS = (
 )  # fmt: skip
 
 Box = tuple[float, float, float, float]
+
+
+class Readable(Protocol):
+    """A photo that is fetched when its turn comes."""
+
+    def read(self) -> bytes | Image.Image:
+        """Return it."""
+
+
+Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8] | Readable
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -313,3 +327,28 @@ def _fits(image: JpegImageFile, scale: int) -> bool:
     each = 1 if image.mode == "L" else 4
     held: int = image.info.get(_COEFFICIENTS, 0)
     return pixels <= _MAX_PIXELS["JPEG"] and held + each * pixels <= _MAX_JPEG_BYTES
+
+
+def as_image(photo: Photo) -> Image.Image:
+    """Open a photo that is given in any form; see `Photo`.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read.
+    OSError
+        The file cannot be opened.
+    """
+    if isinstance(photo, bytes):
+        return open_image(photo)
+    if isinstance(photo, Image.Image):
+        return photo.copy()  # decoding at a reduced scale would change the caller's image
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+            raise ImageError(
+                f"expected a uint8 array (height, width, 3), not {photo.dtype} {photo.shape}"
+            )
+        return Image.fromarray(photo)
+    if isinstance(photo, (str, os.PathLike)):
+        return open_image(Path(photo).read_bytes())
+    return as_image(photo.read())

@@ -6,18 +6,21 @@ What a `Locator` is to places, this is to everything else; knows nothing of the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.errors import LocationNetError
+from locationnet.images import Photo
 from locationnet.labels import LabelSet
 from locationnet.model.bundle import Bundle
-from locationnet.model.network import Network, Photo, Wanted, check_count
+from locationnet.model.network import Network, Wanted
 from locationnet.model.prediction import top_classes
+from locationnet.model.stream import AnyPhoto, OnError, answer_photos, check_count
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,28 @@ class Classifier:
     def classify_many(
         self, photos: Iterable[Photo], *, top_k: int = 5, batch_size: int = 8
     ) -> list[Classification]:
-        """Label several photos in batches; see `classify`."""
-        batches = self._network.batches(photos, batch_size)
-        return [found for images in batches for found in self.predict(images, top_k=top_k)]
+        """Label several photos at once; see `stream`."""
+        answers = self.stream(photos, top_k=top_k, batch_size=batch_size)
+        return [answer for _, answer in answers if isinstance(answer, Classification)]
+
+    def stream(
+        self,
+        photos: Iterable[AnyPhoto],
+        *,
+        top_k: int = 5,
+        threads: int | None = None,
+        on_error: OnError = "raise",
+        batch_size: int = 8,
+    ) -> Iterator[tuple[AnyPhoto, Classification | LocationNetError | OSError]]:
+        """Label photos as they come, on several threads; see `locationnet.Locator.stream`."""
+        return answer_photos(
+            photos,
+            self.prepare,
+            partial(self.predict, top_k=top_k),
+            threads=threads,
+            on_error=on_error,
+            batch_size=batch_size,
+        )
 
     def prepare(self, photo: Photo) -> NDArray[np.float32]:
         """Decode a photo into the network's input, float32 ``(3, size, size)``."""

@@ -6,17 +6,20 @@ Knows nothing of URLs, of the command line or of the server.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.errors import BundleError
+from locationnet.errors import BundleError, LocationNetError
 from locationnet.geo.grid import Grid
+from locationnet.images import Photo
 from locationnet.model.bundle import DEFAULT, Bundle
 from locationnet.model.cells import CellLayer
-from locationnet.model.network import Network, Outputs, Photo, Wanted, check_count
+from locationnet.model.network import Network, Outputs, Wanted
 from locationnet.model.prediction import Evidence, Prediction
+from locationnet.model.stream import AnyPhoto, OnError, answer_photos, check_count
 
 _EVIDENCE = ("evidence_class", "evidence_probability", "evidence_bits")
 
@@ -126,9 +129,55 @@ class Locator:
     def locate_many(
         self, photos: Iterable[Photo], *, top_k: int = 5, batch_size: int = 8
     ) -> list[Prediction]:
-        """Locate several photos in batches; see `locate`."""
-        batches = self._network.batches(photos, batch_size)
-        return [found for images in batches for found in self.predict(images, top_k=top_k)]
+        """Locate several photos at once; see `stream`, which also goes on after one it cannot read.
+
+        Raises
+        ------
+        ImageError, OSError
+            A photo cannot be read; the message names it.
+        """
+        answers = self.stream(photos, top_k=top_k, batch_size=batch_size)
+        return [answer for _, answer in answers if isinstance(answer, Prediction)]
+
+    def stream(
+        self,
+        photos: Iterable[AnyPhoto],
+        *,
+        top_k: int = 5,
+        threads: int | None = None,
+        on_error: OnError = "raise",
+        batch_size: int = 8,
+    ) -> Iterator[tuple[AnyPhoto, Prediction | LocationNetError | OSError]]:
+        """Locate photos as they come, on several threads, and yield each with its prediction.
+
+        Parameters
+        ----------
+        photos
+            As `locate` takes them, or anything with a method ``read`` that returns one; read a few
+            batches ahead.
+        top_k
+            How many places each prediction lists; at least 1.
+        threads
+            Photos that are worked on at a time; as many as there are processors by default.
+        on_error
+            ``"raise"`` ends at the first photo that cannot be read; ``"return"`` yields its error,
+            which names it, and goes on.
+        batch_size
+            Photos that go through the network together.
+
+        Yields
+        ------
+        photo, Prediction or error
+            In the order of the photos.
+        """
+        return answer_photos(
+            photos,
+            self.prepare,
+            partial(self.predict, top_k=top_k),
+            threads=threads,
+            on_error=on_error,
+            batch_size=batch_size,
+        )
 
     def prepare(self, photo: Photo) -> NDArray[np.float32]:
         """Decode a photo into the network's input, float32 ``(3, size, size)``; see `locate`."""

@@ -5,25 +5,19 @@ Knows preprocessing, precision and calibration; not what the classes mean.
 
 from __future__ import annotations
 
-import operator
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from locationnet.errors import BundleError, ImageError
-from locationnet.images import open_image
+from locationnet.errors import BundleError
+from locationnet.images import Photo, as_image
 from locationnet.model.bundle import Bundle
 from locationnet.model.preprocess import tensor
 from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
 
 Wanted = Literal["auto", "f32", "bf16", "int8"]
-Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.generic]]
 
 
@@ -72,14 +66,7 @@ class Network:
         OSError
             The file cannot be opened.
         """
-        return tensor(_image(photo), self._preprocessing)
-
-    def batches(self, photos: Iterable[Photo], size: int) -> Iterator[NDArray[np.float32]]:
-        """Yield photos as `prepare` makes them, up to `size` at a time; see there."""
-        check_count("batch_size", size)
-        waiting = iter(photos)
-        while batch := list(islice(waiting, size)):
-            yield np.stack([self.prepare(photo) for photo in batch])
+        return tensor(as_image(photo), self._preprocessing)
 
     def run(self, images: NDArray[np.float32]) -> Outputs:
         """Return all outputs for prepared photos ``(n, 3, size, size)``, by name."""
@@ -108,12 +95,6 @@ class Network:
             raise BundleError(f"{path}: {outputs} outputs for the {classes} {what}")
 
 
-def check_count(name: str, value: int) -> None:
-    """Refuse a number below 1."""
-    if operator.index(value) < 1:
-        raise ValueError(f"{name} is at least 1, not {value}")
-
-
 def _open_session(bundle: Bundle, wanted: Wanted, threads: int) -> tuple[str, Session]:
     """Open the network in the wanted precision; return the one it got."""
     for name, offer in bundle.manifest.precisions.items():
@@ -131,17 +112,3 @@ def _open_session(bundle: Bundle, wanted: Wanted, threads: int) -> tuple[str, Se
     if wanted in ("auto", "f32"):
         return "f32", OnnxSession(bundle.path / "model.onnx", threads=threads)
     raise BundleError(f"{bundle.path}: the bundle does not offer {wanted}")
-
-
-def _image(photo: Photo) -> Image.Image:
-    if isinstance(photo, bytes):
-        return open_image(photo)
-    if isinstance(photo, Image.Image):
-        return photo.copy()  # decoding at a reduced scale would change the caller's image
-    if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-            raise ImageError(
-                f"expected a uint8 array (height, width, 3), not {photo.dtype} {photo.shape}"
-            )
-        return Image.fromarray(photo)
-    return open_image(Path(photo).read_bytes())

@@ -11,11 +11,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
 from locationnet.errors import LocationNetError, MissingExtraError
-from locationnet.images import open_image, shrunk
+from locationnet.images import Photo, as_image, shrunk
 from locationnet.model.prediction import Prediction
 from locationnet.viz import shapes, worldmap
 from locationnet.viz.shapes import LatLng
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from locationnet.model.network import Photo
 
 _WIDTH = 11.0  # inches
 _LISTED = 6
@@ -162,14 +158,6 @@ def _draw_list(axes: Axes, prediction: Prediction, left: float) -> None:
 
 def _draw_photo(axes: Axes, photo: Photo) -> None:
     inset = axes.inset_axes((0.0, 0.0, 0.23, 1.0))
-    inset.imshow(shrunk(_opened(photo), _PHOTO_PIXELS))
+    inset.imshow(shrunk(as_image(photo), _PHOTO_PIXELS))
     inset.set_anchor("W")
     inset.set_axis_off()
-
-
-def _opened(photo: Photo) -> Image.Image:
-    if isinstance(photo, Image.Image):
-        return photo.copy()
-    if isinstance(photo, np.ndarray):
-        return Image.fromarray(photo)
-    return open_image(photo if isinstance(photo, bytes) else Path(photo).read_bytes())

@@ -1,0 +1,124 @@
+"""Many photos through a network: decoded and computed on several threads, answered in their order.
+
+Knows threads, batches and errors; neither networks nor what an answer is.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locationnet.errors import LocationNetError
+from locationnet.images import Photo
+from locationnet.processors import processors
+
+OnError = Literal["raise", "return"]
+
+AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
+_Answer = TypeVar("_Answer")
+_Tensor = NDArray[np.float32]
+_Prepared = _Tensor | LocationNetError | OSError
+
+
+def answer_photos(
+    photos: Iterable[AnyPhoto],
+    prepare: Callable[[AnyPhoto], _Tensor],
+    compute: Callable[[_Tensor], Sequence[_Answer]],
+    *,
+    threads: int | None = None,
+    on_error: OnError = "raise",
+    batch_size: int = 8,
+) -> Iterator[tuple[AnyPhoto, _Answer | LocationNetError | OSError]]:
+    """Yield each photo with its answer, in the order of the photos and no sooner than needed.
+
+    Parameters
+    ----------
+    photos
+        Read a few batches ahead.
+    prepare
+        Makes the network's input of a photo, float32 ``(3, size, size)``.
+    compute
+        Makes the answers of a batch, ``(n, 3, size, size)``.
+    threads
+        Photos and batches that are worked on at a time; as many as there are processors by default.
+    on_error
+        Whether a photo that cannot be read ends it all, or has its error in the place of an answer.
+    batch_size
+        Photos that go through the network together.
+
+    Raises
+    ------
+    LocationNetError, OSError
+        A photo cannot be read; the message names it. Only with ``on_error="raise"``.
+    """
+    check_count("batch_size", batch_size)
+    threads = processors() if threads is None else threads
+    check_count("threads", threads)
+    numbered = enumerate(photos, 1)
+
+    def prepared(number: int, photo: AnyPhoto) -> _Prepared:
+        try:
+            return prepare(photo)
+        except (LocationNetError, OSError) as error:
+            return _named(error, photo, number)
+
+    def answers(
+        batch: list[tuple[AnyPhoto, _Prepared]],
+    ) -> list[tuple[AnyPhoto, _Answer | LocationNetError | OSError]]:
+        ready = [image for _, image in batch if isinstance(image, np.ndarray)]
+        found = iter(compute(np.stack(ready)) if ready else ())
+        return [
+            (photo, next(found) if isinstance(image, np.ndarray) else image)
+            for photo, image in batch
+        ]
+
+    pool = ThreadPoolExecutor(threads)
+    decoding: deque[tuple[AnyPhoto, Future[_Prepared]]] = deque()
+    answering: deque[Future[list[tuple[AnyPhoto, _Answer | LocationNetError | OSError]]]] = deque()
+    try:
+        while True:
+            ahead = batch_size + threads - len(decoding)
+            for number, photo in islice(numbered, ahead):
+                decoding.append((photo, pool.submit(prepared, number, photo)))
+            batch = [decoding.popleft() for _ in range(min(batch_size, len(decoding)))]
+            if batch:
+                images = [(photo, waiting.result()) for photo, waiting in batch]
+                answering.append(pool.submit(answers, images))
+            while len(answering) > (threads if batch else 0):
+                for source, answer in answering.popleft().result():
+                    if on_error == "raise" and isinstance(answer, (LocationNetError, OSError)):
+                        raise answer
+                    yield source, answer
+            if not batch:
+                return
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def check_count(name: str, value: int) -> None:
+    """Refuse a number below 1."""
+    if operator.index(value) < 1:
+        raise ValueError(f"{name} is at least 1, not {value}")
+
+
+def _named(
+    error: LocationNetError | OSError, photo: Photo, number: int
+) -> LocationNetError | OSError:
+    """Return an error that says which photo it is about."""
+    name = photo if isinstance(photo, (str, os.PathLike)) else getattr(photo, "name", None)
+    shown = f"photo {number}" if name is None else os.fspath(name)
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError):
+        return type(error)(f"{shown}: {why}")
+    named = copy.copy(error)
+    named.args = (f"{shown}: {why}",)
+    return named
