@@ -30,6 +30,7 @@ from locationnet.cli import (
     split,
     train,
 )
+from locationnet.cli.terminal import escape_what_cannot_be_shown, say
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -58,6 +59,7 @@ def options(
     ] = False,
 ) -> None:
     """Find where on Earth a photo was probably taken."""
+    escape_what_cannot_be_shown()
 
 
 # The service's settings are its options, and say themselves how they are written.
@@ -91,10 +93,10 @@ def main() -> None:
     try:
         app()
     except LocationNetError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", error=True)
         sys.exit(1)
     except (OSError, UnicodeError) as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", error=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

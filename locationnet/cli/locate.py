@@ -13,6 +13,7 @@ import typer
 from locationnet.cli.formats import Answer, Format, Writer
 from locationnet.cli.outputs import require_folder
 from locationnet.cli.sources import Source, expand
+from locationnet.cli.terminal import say
 from locationnet.errors import LocationNetError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def locate(
 
         items = [MapItem(answer.photo, answer.prediction) for answer in kept]
         write_map(html, items, prior=prior if locator.bundle.manifest.demo else None)
-        typer.echo(f"map: {html}", err=True)
+        say(f"map: {html}", error=True)
     if located < len(sources):
         raise typer.Exit(1)
 
@@ -101,7 +102,7 @@ def _prepared(source: Source, locator: Locator) -> NDArray[np.float32] | None:
     try:
         return locator.prepare(source.read())
     except LocationNetError as error:
-        typer.echo(f"error: {source.name}: {error}", err=True)
+        say(f"error: {source.name}: {error}", error=True)
         return None
 
 

@@ -1,0 +1,107 @@
+"""What verbs write to standard output and error, so that every terminal, file and program takes it.
+
+Knows nothing of what is written. Whatever a name holds, and whatever the terminal can show, nothing
+here fails: people read an escape in place of a character, programs read UTF-8.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from locationnet.names import UNSEEN, printable, valid_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+# Control characters of ASCII are escaped in all JSON.
+_UNSEEN = re.compile(f"[{UNSEEN}]")
+
+
+def escape_what_cannot_be_shown() -> None:
+    """Have characters that a terminal's encoding lacks escaped, for all that this process writes.
+
+    Python would stop at them, or write the bytes of a name that is not UTF-8 as they are.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def data_output() -> TextIO:
+    """Return standard output for programs: UTF-8 in a file or a pipe, whatever terminals speak."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+    return sys.stdout
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print one line for people, whose names of files may hold anything."""
+    file = sys.stderr if error else sys.stdout
+    file.write(f"{printable(text)}\n")
+    file.flush()
+
+
+def json_text(value: object, file: TextIO, *, indent: int | None = None) -> str:
+    """Return JSON that reads back the same and that a terminal only shows.
+
+    Parameters
+    ----------
+    value
+        Plain values.
+    file
+        Where it goes: what does not speak Unicode gets ASCII, for which JSON has its own escapes.
+    indent
+        As for `json.dumps`.
+    """
+    unicode = (file.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(value, indent=indent, ensure_ascii=not unicode)
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def csv_writer(file: TextIO) -> Any:
+    """Return a writer of CSV whose lines end with a line feed."""
+
+    class Lines:
+        # Python 3.11 quotes of line ends only those that it writes itself, and readers end a row
+        # at either: so it is told to end rows with both.
+        def write(self, row: str) -> int:
+            return file.write(row.removesuffix("\r\n") + "\n")
+
+    return csv.writer(Lines(), lineterminator="\r\n")
+
+
+def csv_name(name: str, file: TextIO) -> str:
+    """Return a file's name for CSV, which has no escapes: only people get those of `printable`."""
+    return printable(name) if file.isatty() else valid_text(name)
+
+
+def people_console() -> Console:
+    """Return a console that prints text as it is: no markup in it, no line broken."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def table_width(console: Console, table: Table) -> int:
+    """Return how wide a table is where nothing in it is broken."""
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table as wide as what is in it; a terminal that is narrower wraps whole rows."""
+    table.width = table_width(console, table)
+    console.print(table)
+
+
+def showable(text: str, console: Console) -> str:
+    """Return a cell of a table as wide as the terminal will show it: what it lacks as ``?``."""
+    known = printable(text).encode(console.encoding, "replace")
+    return known.decode(console.encoding)
