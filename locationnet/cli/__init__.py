@@ -30,7 +30,7 @@ from locationnet.cli import (
     split,
     train,
 )
-from locationnet.cli.terminal import escape_what_cannot_be_shown, say
+from locationnet.cli.terminal import begin_output, end_output, say
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -59,7 +59,7 @@ def options(
     ] = False,
 ) -> None:
     """Find where on Earth a photo was probably taken."""
-    escape_what_cannot_be_shown()
+    begin_output()
 
 
 # The service's settings are its options, and say themselves how they are written.
@@ -101,3 +101,5 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(130)
+    finally:
+        end_output()

@@ -7,10 +7,13 @@ here fails: people read an escape in place of a character, programs read UTF-8.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from locationnet.names import UNSEEN, printable, valid_text
@@ -23,14 +26,29 @@ if TYPE_CHECKING:
 _UNSEEN = re.compile(f"[{UNSEEN}]")
 
 
-def escape_what_cannot_be_shown() -> None:
+def begin_output() -> None:
     """Have characters that a terminal's encoding lacks escaped, for all that this process writes.
 
     Python would stop at them, or write the bytes of a name that is not UTF-8 as they are.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # whoever started us has closed it
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def end_output() -> None:
+    """Write out what is still held back; a reader that has left, as ``head`` does, is no error."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python tries again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            say(f"error: standard output: {error.strerror}", error=True)
+        sys.exit(1)
 
 
 def data_output() -> TextIO:
