@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 
 from locationnet.errors import LocationNetError
+from locationnet.names import valid_text
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text under a temporary name in the same folder, then rename it.
+
+    Names of files in the text that are not UTF-8 are written as by `locationnet.names.valid_text`.
 
     Raises
     ------
@@ -29,7 +32,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
             delete=False,
         ) as file:
             temporary = Path(file.name)
-            file.write(text)
+            file.write(valid_text(text))
         # Temporary files are private; what the user asked for has the usual permissions.
         umask = os.umask(0)
         os.umask(umask)

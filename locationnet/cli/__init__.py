@@ -51,7 +51,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  # its callback has ended the process by then
         bool,
         typer.Option(
             "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
@@ -94,6 +94,10 @@ def main() -> None:
         app()
     except LocationNetError as error:
         say(f"error: {error}", error=True)
+        sys.exit(1)
+    except UnicodeEncodeError as error:
+        # Arrow, for one, takes no path that is not UTF-8.
+        say(f"error: {error.object}: holds characters that are not UTF-8", error=True)
         sys.exit(1)
     except (OSError, UnicodeError) as error:
         say(f"error: {error}", error=True)

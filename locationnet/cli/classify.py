@@ -17,7 +17,6 @@ from locationnet.cli.terminal import (
     data_output,
     json_text,
     people_console,
-    print_table,
     say,
     showable,
 )
@@ -137,4 +136,4 @@ def _print(photo: str, answer: Classification) -> None:
     table.add_column("label")
     for item in answer.labels:
         table.add_row(str(item.rank), f"{item.probability:.1%}", showable(item.label, console))
-    print_table(console, table)
+    console.print(table)

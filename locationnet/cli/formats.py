@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
+from rich.measure import Measurement
 from rich.table import Table
 
 from locationnet.cli.terminal import (
@@ -17,9 +18,8 @@ from locationnet.cli.terminal import (
     data_output,
     json_text,
     people_console,
-    print_table,
     showable,
-    table_width,
+    terminal_width,
 )
 from locationnet.names import printable, valid_text
 
@@ -156,7 +156,7 @@ class Writer:
                 row += [_shown(other), f"{other.probability:.2%}"]
             table.add_row(*(showable(cell, console) for cell in row))
         self._shorten_names(table)
-        print_table(console, table)
+        console.print(table)
         for line in self._remarks(prediction):
             console.print(printable(line))
         console.print()
@@ -167,14 +167,12 @@ class Writer:
         ids = [
             len(cell) for column in names for cell in map(str, column.cells) if cell.startswith(_ID)
         ]
-        width, least = _WIDEST_NAME, max([_NARROWEST_NAME, *ids])
-        while True:
+        room = min(terminal_width(), _WIDEST_TABLE)
+        for width in range(_WIDEST_NAME, max([_NARROWEST_NAME, *ids]) - 1, -1):
             for column in names:
                 column.max_width = width
-            room = min(self._console.width, _WIDEST_TABLE)
-            if width <= least or table_width(self._console, table) <= room:
+            if Measurement.get(self._console, self._console.options, table).maximum <= room:
                 return
-            width -= 1
 
     def _remarks(self, prediction: Prediction) -> list[str]:
         best, manifest = prediction.best, self._bundle.manifest

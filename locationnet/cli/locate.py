@@ -15,6 +15,7 @@ from locationnet.cli.outputs import require_folder
 from locationnet.cli.sources import Source, expand
 from locationnet.cli.terminal import say
 from locationnet.errors import LocationNetError
+from locationnet.names import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +75,7 @@ def locate(
     if html is not None and kept:
         from locationnet.viz.html import MapItem, write_map
 
-        items = [MapItem(answer.photo, answer.prediction) for answer in kept]
+        items = [MapItem(printable(answer.photo), answer.prediction) for answer in kept]
         write_map(html, items, prior=prior if locator.bundle.manifest.demo else None)
         say(f"map: {html}", error=True)
     if located < len(sources):

@@ -10,6 +10,8 @@ import typer
 
 from locationnet.cli.outputs import require_folder
 from locationnet.cli.progress import progress_bar
+from locationnet.cli.terminal import say
+from locationnet.names import printable
 
 if TYPE_CHECKING:
     from locationnet.data.coordinates import CoordinateFiles
@@ -54,7 +56,9 @@ def partition(
         raise typer.BadParameter(f"--min-photos {min_photos} is above --max-photos {max_photos}")
     require_folder(out, geojson)
     if out.resolve() in {file.resolve() for file in (*files, *(check or ()), geojson or Path())}:
-        raise typer.BadParameter(f"{out}: would replace a file that is also named elsewhere")
+        raise typer.BadParameter(
+            f"{printable(out)}: would replace a file that is also named elsewhere"
+        )
     photos = CoordinateFiles(files, lat_column, lng_column)
     checked = CoordinateFiles(check, lat_column, lng_column) if check else photos
     with _Passes() as passes:
@@ -73,8 +77,8 @@ def partition(
         _write_geojson(geojson, made)
     bad_checked = dict(checked.bad) if check else {}
     for line in _summary(made, bad, ceiling, bad_checked):
-        typer.echo(line)
-    typer.echo(f"wrote {out}")
+        say(line)
+    say(f"wrote {out}")
 
 
 class _Passes:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from locationnet.cli.terminal import say
+
 
 def split(
     table: Annotated[
@@ -46,5 +48,5 @@ def split(
     for name in SETS:
         write_table(out / f"{name}{table.suffix}", parts.tables[name])
     for line in balance(parts):
-        typer.echo(line)
-    typer.echo(f"wrote {', '.join(f'{name}{table.suffix}' for name in SETS)} to {out}")
+        say(line)
+    say(f"wrote {', '.join(f'{name}{table.suffix}' for name in SETS)} to {out}")

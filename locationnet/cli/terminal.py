@@ -20,10 +20,10 @@ from locationnet.names import UNSEEN, printable, valid_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 # Control characters of ASCII are escaped in all JSON.
 _UNSEEN = re.compile(f"[{UNSEEN}]")
+_UNBOUNDED = 10_000
 
 
 def begin_output() -> None:
@@ -34,7 +34,7 @@ def begin_output() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # whoever started us has closed it
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
@@ -100,23 +100,20 @@ def csv_name(name: str, file: TextIO) -> str:
 
 
 def people_console() -> Console:
-    """Return a console that prints text as it is: no markup in it, no line broken."""
+    """Return a console that prints text as it is: no markup in it, and nothing broken or cut.
+
+    A terminal that is narrower than a table wraps whole rows, so that names can be copied.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(width=_UNBOUNDED, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def table_width(console: Console, table: Table) -> int:
-    """Return how wide a table is where nothing in it is broken."""
-    from rich.measure import Measurement
+def terminal_width() -> int:
+    """Return how many characters a line of the terminal holds, 80 where there is none."""
+    from rich.console import Console
 
-    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-
-
-def print_table(console: Console, table: Table) -> None:
-    """Print a table as wide as what is in it; a terminal that is narrower wraps whole rows."""
-    table.width = table_width(console, table)
-    console.print(table)
+    return Console().width
 
 
 def showable(text: str, console: Console) -> str:

@@ -69,10 +69,12 @@ def write_table(path: Path, table: pa.Table) -> None:
 
     part = path.with_name(f".{path.name}.part")
     try:
-        if is_parquet(path):
-            parquet.write_table(table, part)
-        else:
-            csv.write_csv(table, part, csv.WriteOptions(quoting_style="needed"))
+        # Opened here: Arrow takes no path that is not UTF-8.
+        with part.open("wb") as file:
+            if is_parquet(path):
+                parquet.write_table(table, file)
+            else:
+                csv.write_csv(table, file, csv.WriteOptions(quoting_style="needed"))
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

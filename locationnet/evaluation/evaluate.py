@@ -153,7 +153,8 @@ def _difference(table: Any, against: Path, benchmark: Benchmark, bootstrap: Boot
     from pyarrow import ArrowInvalid, parquet
 
     try:
-        other = parquet.read_table(against)
+        with against.open("rb") as file:
+            other = parquet.read_table(file)
         return paired(table, other, benchmark.rule, bootstrap)
     except (OSError, ArrowInvalid, KeyError) as error:
         raise InputError(f"{against}: holds no predictions ({error})") from error

@@ -42,7 +42,8 @@ def leaks(benchmark: Benchmark, training: Path) -> tuple[str, ...]:
     from pyarrow import parquet
 
     pack = Pack.open(training)
-    table = parquet.read_table(pack.path / PHOTOS, columns=["uploader", "phash"])
+    with (pack.path / PHOTOS).open("rb") as file:
+        table = parquet.read_table(file, columns=["uploader", "phash"])
     found = []
     if benchmark.uploaders is not None:
         seen = set(table["uploader"].to_pylist()) - {None, ""}

@@ -260,16 +260,20 @@ class _Run:
         reasons: Counter[str] = Counter()
         photos, writer = 0, None
         try:
-            with parts[1].open("w", encoding="utf-8", newline="") as file:
+            # The table is opened here too: Arrow takes no path that is not UTF-8.
+            with (
+                parts[0].open("wb") as content,
+                parts[1].open("w", encoding="utf-8", newline="") as file,
+            ):
                 lines = csv.writer(file, lineterminator="\n")
                 lines.writerow(("row", "id", "path", "url", "reason", "detail"))
                 for batch in self._wanted.batches():
                     kept = self._kept(batch, lines, reasons)
-                    writer = writer or parquet.ParquetWriter(parts[0], kept.schema)
+                    writer = writer or parquet.ParquetWriter(content, kept.schema)
                     writer.write_table(kept)
                     photos += kept.num_rows
-            if writer is not None:
-                writer.close()
+                if writer is not None:
+                    writer.close()
             for path, part in zip((table, problems), parts, strict=True):
                 part.replace(path)
         except OSError as error:

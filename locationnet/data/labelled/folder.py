@@ -10,9 +10,11 @@ from pathlib import Path
 
 from locationnet.data.labelled.table import Builder, Labelled
 from locationnet.errors import InputError
+from locationnet.names import valid_text
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
+NOT_UTF8 = "a name that is not UTF-8"
 OTHER_SUFFIX = "neither JPEG, PNG nor WebP by its name"
 
 
@@ -41,11 +43,11 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
                 found.left_out[OTHER_SUFFIX] += 1
                 continue
             name = photo.relative_to(folder).as_posix()
-            try:
-                name.encode()
-            except UnicodeEncodeError as error:
-                raise InputError(f"{folder}: the name {name!r} is not UTF-8") from error
+            if name != valid_text(name):  # a table could not say where the photo lies
+                found.left_out[NOT_UTF8] += 1
+                continue
             found.add(path.name, {"id": name, "path": name})
     if not found.rows:
-        raise InputError(f"{folder}: holds no photos in folders named after their labels")
+        left_out = "".join(f"; {count} left out: {why}" for why, count in found.left_out.items())
+        raise InputError(f"{folder}: holds no photos in folders named after their labels{left_out}")
     return found.labelled()
