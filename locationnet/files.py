@@ -1,10 +1,12 @@
-"""Writing files whole or not at all; knows nothing of what is in them."""
+"""Writing files whole or not at all, and rows of CSV; knows nothing of what is in them."""
 
 from __future__ import annotations
 
+import csv
 import os
 import tempfile
 from pathlib import Path
+from typing import Any, TextIO
 
 from locationnet.errors import LocationNetError
 from locationnet.names import valid_text
@@ -42,3 +44,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise LocationNetError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def csv_writer(file: TextIO) -> Any:
+    """Return a `csv.writer` whose rows end with a line feed.
+
+    Readers end a row at a carriage return as well, and Python 3.11 quotes of the two only what it
+    ends rows with itself: so it is told to end them with both.
+    """
+
+    class Rows:
+        def write(self, row: str) -> int:
+            return file.write(row.removesuffix("\r\n") + "\n")
+
+    return csv.writer(Rows(), lineterminator="\r\n")

@@ -91,7 +91,10 @@ def main() -> None:
     # Pillow remarks on broken metadata, with paths of the installation; nobody can act on it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        app()
+        try:
+            app()
+        finally:
+            end_output()
     except LocationNetError as error:
         say(f"error: {error}", error=True)
         sys.exit(1)
@@ -105,5 +108,3 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(130)
-    finally:
-        end_output()

@@ -13,7 +13,6 @@ from locationnet.cli.locate import progress
 from locationnet.cli.sources import Source, expand
 from locationnet.cli.terminal import (
     csv_name,
-    csv_writer,
     data_output,
     json_text,
     people_console,
@@ -21,6 +20,7 @@ from locationnet.cli.terminal import (
     showable,
 )
 from locationnet.errors import LocationNetError
+from locationnet.files import csv_writer
 from locationnet.names import printable, valid_text
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from rich.table import Table
 
 from locationnet.cli.terminal import (
     csv_name,
-    csv_writer,
     data_output,
     json_text,
     people_console,
     showable,
     terminal_width,
 )
+from locationnet.files import csv_writer
 from locationnet.names import printable, valid_text
 
 if TYPE_CHECKING:  # the command line reads this module before it knows that it needs NumPy

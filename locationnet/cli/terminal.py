@@ -6,7 +6,6 @@ here fails: people read an escape in place of a character, programs read UTF-8.
 
 from __future__ import annotations
 
-import csv
 import errno
 import io
 import json
@@ -14,7 +13,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from locationnet.names import UNSEEN, printable, valid_text
 
@@ -40,15 +39,21 @@ def begin_output() -> None:
 
 
 def end_output() -> None:
-    """Write out what is still held back; a reader that has left, as ``head`` does, is no error."""
+    """Write out what is still held back; end quietly where the reader has left, as ``head`` does.
+
+    Raises
+    ------
+    OSError
+        It cannot be written for another reason.
+    """
     try:
         sys.stdout.flush()
     except OSError as error:
         # Python tries again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:
-            say(f"error: standard output: {error.strerror}", error=True)
-        sys.exit(1)
+        if error.errno == errno.EPIPE:
+            sys.exit(1)
+        raise
 
 
 def data_output() -> TextIO:
@@ -80,18 +85,6 @@ def json_text(value: object, file: TextIO, *, indent: int | None = None) -> str:
     unicode = (file.encoding or "utf-8").lower().startswith("utf")
     text = json.dumps(value, indent=indent, ensure_ascii=not unicode)
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def csv_writer(file: TextIO) -> Any:
-    """Return a writer of CSV whose lines end with a line feed."""
-
-    class Lines:
-        # Python 3.11 quotes of line ends only those that it writes itself, and readers end a row
-        # at either: so it is told to end rows with both.
-        def write(self, row: str) -> int:
-            return file.write(row.removesuffix("\r\n") + "\n")
-
-    return csv.writer(Lines(), lineterminator="\r\n")
 
 
 def csv_name(name: str, file: TextIO) -> str:

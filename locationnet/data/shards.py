@@ -7,7 +7,6 @@ made anew, and the same rows and photos always give the same bytes.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import shutil
@@ -26,7 +25,7 @@ from locationnet.data.records import ShardWriter
 from locationnet.data.rows import COLUMNS, Box, Rows
 from locationnet.data.tables import write_table
 from locationnet.errors import InputError
-from locationnet.files import write_text
+from locationnet.files import csv_writer, write_text
 from locationnet.model.preprocess import cropped, shrunk
 
 SHORT_SIDE = 256
@@ -241,7 +240,7 @@ def finish(
         write_table(out / ATTRIBUTION, joined(".credits.parquet"))
     reasons = Counter[str]()
     listing = io.StringIO()
-    writer = csv.writer(listing, lineterminator="\n")
+    writer = csv_writer(listing)
     writer.writerow(("path", "reason"))
     for shard in range(shards):
         skipped = json.loads(_skipped_of(out, shard).read_text(encoding="utf-8"))

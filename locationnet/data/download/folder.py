@@ -14,7 +14,6 @@ nothing and asks for nothing twice.
 
 from __future__ import annotations
 
-import csv
 import errno
 import os
 from collections import Counter
@@ -43,6 +42,7 @@ from locationnet.data.download.source import Source
 from locationnet.data.download.space import Space
 from locationnet.data.download.wanted import Batch, Wanted, with_paths
 from locationnet.errors import FullDiskError, InputError, LocationNetError
+from locationnet.files import csv_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -265,7 +265,7 @@ class _Run:
                 parts[0].open("wb") as content,
                 parts[1].open("w", encoding="utf-8", newline="") as file,
             ):
-                lines = csv.writer(file, lineterminator="\n")
+                lines = csv_writer(file)
                 lines.writerow(("row", "id", "path", "url", "reason", "detail"))
                 for batch in self._wanted.batches():
                     kept = self._kept(batch, lines, reasons)
