@@ -38,7 +38,7 @@ def labels(
     The layout is recognised by its files. With boxes there is a row for each, and `pack` crops.
     """
     from locationnet.data.labelled.layouts import read_labelled
-    from locationnet.data.tables import write_table
+    from locationnet.tables.read import write_table
 
     require_folder(out)
     found = read_labelled(folder, part=part, names=label or [], crop=crop)

@@ -70,10 +70,10 @@ def metadata(
     """
     from locationnet.data.metadata.build import build_table
     from locationnet.data.metadata.filters import Filters, licence_key, read_opt_out
-    from locationnet.data.streams import is_parquet
+    from locationnet.tables.read import named_parquet
 
     require_folder(out)
-    if not is_parquet(out):
+    if not named_parquet(out):
         raise typer.BadParameter(f"{printable(out)}: must be named .parquet")
     filters = Filters(
         min_accuracy=min_accuracy,

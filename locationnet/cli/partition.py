@@ -14,9 +14,9 @@ from locationnet.cli.terminal import say
 from locationnet.names import printable
 
 if TYPE_CHECKING:
-    from locationnet.data.coordinates import CoordinateFiles
     from locationnet.geo.grid import Grid
     from locationnet.geo.partition import Ceiling, Chunks, Partition
+    from locationnet.tables.coordinates import CoordinateFiles
 
 
 def partition(
@@ -48,9 +48,9 @@ def partition(
 
     Example: locationnet partition photos.csv -o grids.txt --max-photos 5000 --min-photos 500
     """
-    from locationnet.data.coordinates import CoordinateFiles
     from locationnet.geo.partition import Ceiling
     from locationnet.geo.partition import partition as make_partition
+    from locationnet.tables.coordinates import CoordinateFiles
 
     if min_photos > max_photos:
         raise typer.BadParameter(f"--min-photos {min_photos} is above --max-photos {max_photos}")

@@ -37,7 +37,7 @@ def split(
     Without a column of photographers each row counts as one.
     """
     from locationnet.data.split import SETS, balance, split_table
-    from locationnet.data.tables import write_table
+    from locationnet.tables.read import write_table
 
     if val + test >= 1:
         raise typer.BadParameter(f"--val {val} and --test {test} leave nothing to train on")

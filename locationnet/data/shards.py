@@ -23,10 +23,10 @@ from locationnet.classes import ClassSet, classes_file, sha256_key
 from locationnet.data.pack import ATTRIBUTION, FORMAT, PHOTOS, SKIPPED, SUMMARY, Pack, shard_name
 from locationnet.data.records import ShardWriter
 from locationnet.data.rows import COLUMNS, Box, Rows
-from locationnet.data.tables import write_table
 from locationnet.errors import InputError
 from locationnet.files import csv_writer, write_text
 from locationnet.model.preprocess import cropped, shrunk
+from locationnet.tables.read import write_table
 
 SHORT_SIDE = 256
 SHARD_PHOTOS = 4096

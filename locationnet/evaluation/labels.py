@@ -162,7 +162,7 @@ def evaluate_labels(
     """
     import pyarrow as pa
 
-    from locationnet.data.tables import write_table
+    from locationnet.tables.read import write_table
 
     rows = read_rows(table, classifier.labels, Columns(label=label_column))[:]
     known = np.flatnonzero(rows.classes >= 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ import numpy as np
 from locationnet.data.commons import image_key
 from locationnet.data.metadata.layouts import PLACING_2016_START, YFCC_25
 from locationnet.errors import InputError
-from locationnet.evaluation.benchmarks import Benchmark, Rule, degrees, from_table
+from locationnet.evaluation.benchmarks import Benchmark, Floats, Rule, from_table
 from locationnet.geo.sphere import great_circle_km
+from locationnet.tables.read import as_floats
 
 # Photos of IM2GPS3k whose authors' table gives no place.
 IM2GPS3K_WITHOUT_TRUTH = frozenset(
@@ -258,6 +259,23 @@ def _tab_rows(path: Path, columns: int | None) -> list[tuple[int, list[str]]]:
             expected = columns or "5 or more"
             raise InputError(f"{path}: row {number}: {len(row)} columns, expected {expected}")
     return rows
+
+
+def degrees(path: Path, values: Sequence[str], most: float, what: str) -> Floats:
+    """Return texts as float64 ``(n,)`` degrees.
+
+    Raises
+    ------
+    InputError
+        One is not a number between −most and most; the message names its row, from 1.
+    """
+    import pyarrow as pa
+
+    found = as_floats(pa.array(values, pa.string()), str(path))[0]
+    bad = np.flatnonzero(~(np.abs(found) <= most))
+    if len(bad):
+        raise InputError(f"{path}: row {bad[0] + 1}: {values[bad[0]]!r} is not a valid {what}")
+    return found
 
 
 def _place(path: Path, what: str, lat: str, lng: str) -> tuple[float, float]:

@@ -27,7 +27,6 @@ from hypothesis import strategies as st
 from synthetic_commons import make_commons, photo_url
 
 from locationnet.data.commons import image_key, photo_hash
-from locationnet.data.coordinates import MISSING, NO_NUMBER, OUT_OF_RANGE, WRONG_COLUMNS
 from locationnet.data.metadata import rows
 from locationnet.data.metadata.build import Summary, build_table
 from locationnet.data.metadata.filters import Box, Filters, licence_name
@@ -35,6 +34,8 @@ from locationnet.data.metadata.layouts import YFCC_23, YFCC_25
 from locationnet.data.metadata.lines import CONTROL, CUT_OFF
 from locationnet.data.metadata.settle import DUPLICATE, OVER_CAP
 from locationnet.errors import InputError, LocationNetError
+from locationnet.tables.coordinates import MISSING, NO_NUMBER, NULL_ISLAND, OUT_OF_RANGE
+from locationnet.tables.stream import WRONG_COLUMNS
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'data'")
 
@@ -104,7 +105,7 @@ class Slow:
         if abs(lat) > 90 or abs(lng) > 180:
             return OUT_OF_RANGE
         if lat == 0 and lng == 0:
-            return rows.NULL_ISLAND
+            return NULL_ISLAND
         self.rows[row["photoid"]].append(self.made(row, lat, lng))
         return ""
 
@@ -510,7 +511,7 @@ def test_ids_that_are_floats_are_whole_numbers_or_refused(tmp_path: Path) -> Non
         ("a.bz2", bz2.compress(b"x" * 99)[:20], r"a\.bz2: .*before the first row"),
         ("a.tsv", b"", r"no photo is left of 0 rows \(all empty\)"),
         ("a.tsv", line(marker="1"), r"no photo is left of 1 rows \(1 video\)"),
-        ("a.dat", b"PAR1xxxx", r"a\.dat: a Parquet file must be named \.parquet"),
+        ("a.dat", b"PAR1xxxx", r"a\.dat: corrupt Parquet"),
         ("a.parquet", b"PAR1xxxx", r"a\.parquet: "),
     ],
 )  # fmt: skip

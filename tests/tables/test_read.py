@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from locationnet.data.download.wanted import Wanted
-from locationnet.data.tables import read_table
 from locationnet.errors import InputError
+from locationnet.tables.read import read_table
 
 
 @pytest.mark.parametrize("name", ["photos.csv", "photos.parquet"])
