@@ -158,11 +158,12 @@ class Pack:
             from pyarrow import parquet
         except ImportError as error:
             raise MissingExtraError("reading packs", "data") from error
-        file = self.path / PHOTOS
+        path = self.path / PHOTOS
         try:
-            table = parquet.read_table(file, columns=["class", "lat", "lng"])
+            with path.open("rb") as file:
+                table = parquet.read_table(file, columns=["class", "lat", "lng"])
         except (OSError, ValueError) as error:
-            raise InputError(f"{file}: not the table of a pack") from error
+            raise InputError(f"{path}: not the table of a pack") from error
         return {name: table[name].to_numpy() for name in table.column_names}
 
 
@@ -175,7 +176,8 @@ class PackedJpegs:
     def __init__(self, pack: Pack) -> None:
         from pyarrow import parquet
 
-        table = parquet.read_table(pack.path / PHOTOS, columns=["shard", "record"])
+        with (pack.path / PHOTOS).open("rb") as file:
+            table = parquet.read_table(file, columns=["shard", "record"])
         self._shards, self._numbers = (table[name].to_numpy() for name in ("shard", "record"))
         self._paths = pack.shards
         self._offsets: dict[int, NDArray[np.int64]] = {}

@@ -229,8 +229,11 @@ def finish(
     from pyarrow import parquet
 
     def joined(suffix: str) -> pa.Table:
-        parts = (part_path(out, shard, suffix) for shard in range(shards))
-        return pa.concat_tables([parquet.read_table(part) for part in parts])
+        tables = []
+        for shard in range(shards):
+            with part_path(out, shard, suffix).open("rb") as part:
+                tables.append(parquet.read_table(part))
+        return pa.concat_tables(tables)
 
     photos = joined(".parquet")
     if not photos.num_rows:

@@ -114,7 +114,7 @@ class Wanted:
             for start in range(0, self._count, _BATCH_ROWS):
                 yield self._table.slice(start, _BATCH_ROWS)
             return
-        with parquet.ParquetFile(self.file) as file:
+        with self.file.open("rb") as raw, parquet.ParquetFile(raw) as file:
             for batch in file.iter_batches(_BATCH_ROWS):
                 yield pa.Table.from_batches([batch])
 
