@@ -74,6 +74,14 @@ class RemoteStatusError(RemoteFailedError):
         self.retry_after = retry_after
 
 
+class RemoteLastingError(RemoteFailedError):
+    """The remote server is set up in a way that asking it again will not mend."""
+
+
+class RemoteRedirectError(RemoteLastingError):
+    """The remote server redirects in circles, or to what is no URL."""
+
+
 class RemoteTimeoutError(FetchError):
     """The remote server took longer than the total deadline."""
 

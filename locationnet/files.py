@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and rows of CSV; knows nothing of what is in them."""
+"""Writing files whole or not at all, and over no other; knows nothing of what is in them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from typing import Any, TextIO
 
 from locationnet.errors import LocationNetError
 from locationnet.names import valid_text
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Tell whether two paths lead to one file, links included, or would."""
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there yet
+        return one.resolve() == other.resolve()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

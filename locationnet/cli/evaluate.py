@@ -127,7 +127,6 @@ def evaluate(
 def _evaluate_labels(
     table: Path, images: Path | None, out: Path, model: str, label_column: str | None
 ) -> None:
-
     from locationnet.evaluation.labels import as_json, evaluate_labels, print_labels
     from locationnet.files import write_text
     from locationnet.model.classifier import load_classifier

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.terminal import say
 
 
@@ -38,9 +38,11 @@ def labels(
     The layout is recognised by its files. With boxes there is a row for each, and `pack` crops.
     """
     from locationnet.data.labelled.layouts import read_labelled
-    from locationnet.tables.read import write_table
+    from locationnet.tables.read import check_table_name, write_table
 
     require_folder(out)
+    check_table_name(out)
+    refuse_replacing(folder.rglob("*"), out)
     found = read_labelled(folder, part=part, names=label or [], crop=crop)
     write_table(out, found.table)
     counts = found.table["label"].value_counts().to_pylist()

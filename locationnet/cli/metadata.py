@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.terminal import say
 from locationnet.names import printable
 
@@ -63,8 +63,8 @@ def metadata(
 
     Example: locationnet metadata yfcc100m_dataset-*.bz2 -o photos.parquet --min-accuracy 12
 
-    Reads YFCC100M (25 or 23 columns, plain, .gz, .bz2 or .zst, and the SQLite edition), the
-    Placing task's files, and CSV or Parquet tables. Videos, rows without a place and the same
+    Reads YFCC100M (25 or 23 columns, plain, .gz, .bz2, .xz or .zst, and the SQLite edition),
+    the Placing task's files, and CSV or Parquet tables. Videos, rows without a place and the same
     photo again are dropped and counted. Run the same command again after an interruption:
     finished files are kept.
     """
@@ -75,6 +75,7 @@ def metadata(
     require_folder(out)
     if not named_parquet(out):
         raise typer.BadParameter(f"{printable(out)}: must be named .parquet")
+    refuse_replacing([opt_out], out)
     filters = Filters(
         min_accuracy=min_accuracy,
         licences=frozenset(map(licence_key, licence or ())),

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.progress import progress_bar
 from locationnet.cli.terminal import say
-from locationnet.names import printable
 
 if TYPE_CHECKING:
     from locationnet.geo.grid import Grid
@@ -55,10 +54,9 @@ def partition(
     if min_photos > max_photos:
         raise typer.BadParameter(f"--min-photos {min_photos} is above --max-photos {max_photos}")
     require_folder(out, geojson)
-    if out.resolve() in {file.resolve() for file in (*files, *(check or ()), geojson or Path())}:
-        raise typer.BadParameter(
-            f"{printable(out)}: would replace a file that is also named elsewhere"
-        )
+    read = [*files, *(check or ())]
+    refuse_replacing(read, out, geojson)
+    refuse_replacing([geojson], out)
     photos = CoordinateFiles(files, lat_column, lng_column)
     checked = CoordinateFiles(check, lat_column, lng_column) if check else photos
     with _Passes() as passes:

@@ -26,7 +26,7 @@ class Source:
     @property
     def is_url(self) -> bool:
         """Whether `name` is to be fetched."""
-        return self.name.lower().startswith(("http://", "https://"))
+        return self.name.strip().lower().startswith(("http://", "https://"))
 
     def read(self) -> bytes:
         """Return the photo's bytes.

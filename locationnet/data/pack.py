@@ -28,6 +28,7 @@ from locationnet.classes import ClassSet, read_classes, sha256_key
 from locationnet.data.records import read_offsets, read_record
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.geo.grid import Grid
+from locationnet.tables.source import arrow_file
 
 SUMMARY = "pack.json"
 PHOTOS = "photos.parquet"
@@ -160,7 +161,7 @@ class Pack:
             raise MissingExtraError("reading packs", "data") from error
         path = self.path / PHOTOS
         try:
-            with path.open("rb") as file:
+            with arrow_file(path) as file:
                 table = parquet.read_table(file, columns=["class", "lat", "lng"])
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not the table of a pack") from error
@@ -176,7 +177,7 @@ class PackedJpegs:
     def __init__(self, pack: Pack) -> None:
         from pyarrow import parquet
 
-        with (pack.path / PHOTOS).open("rb") as file:
+        with arrow_file(pack.path / PHOTOS) as file:
             table = parquet.read_table(file, columns=["shard", "record"])
         self._shards, self._numbers = (table[name].to_numpy() for name in ("shard", "record"))
         self._paths = pack.shards

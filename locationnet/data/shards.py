@@ -27,6 +27,7 @@ from locationnet.errors import InputError
 from locationnet.files import csv_writer, write_text
 from locationnet.model.preprocess import cropped, shrunk
 from locationnet.tables.read import write_table
+from locationnet.tables.source import arrow_file
 
 SHORT_SIDE = 256
 SHARD_PHOTOS = 4096
@@ -231,7 +232,7 @@ def finish(
     def joined(suffix: str) -> pa.Table:
         tables = []
         for shard in range(shards):
-            with part_path(out, shard, suffix).open("rb") as part:
+            with arrow_file(part_path(out, shard, suffix)) as part:
                 tables.append(parquet.read_table(part))
         return pa.concat_tables(tables)
 

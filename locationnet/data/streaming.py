@@ -253,7 +253,8 @@ class _Making:
             making.waiting = len(wanted)
             for path, alike in wanted.items():
                 self._of[number] = making, alike
-                yield Photo(number, path, next(filter(None, (rows.urls[row] for row in alike)), ""))
+                urls = (rows.urls[row].strip() for row in alike)
+                yield Photo(number, path, next(filter(None, urls), ""))
                 number += 1
             self._finish(making)
 

@@ -20,6 +20,7 @@ from locationnet.evaluation.confidence import INFORMATION_KM
 from locationnet.files import write_text
 from locationnet.geo.sphere import antipode, great_circle_km
 from locationnet.names import valid_text
+from locationnet.tables.source import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +96,7 @@ def answer(
         if not path.is_file():
             rows = _rows(locator, benchmark, classes, range(start, stop))
             _write(path, pa.Table.from_pylist(rows, _schema()))
-        with path.open("rb") as file:
+        with arrow_file(path) as file:
             tables.append(parquet.read_table(file))
         if advance is not None:
             advance(stop, len(benchmark))
@@ -109,8 +110,7 @@ def _write(path: Path, table: pa.Table) -> None:
     from pyarrow import parquet
 
     part = path.with_name(f".{path.name}")
-    # Opened here: Arrow takes no path that is not UTF-8.
-    with part.open("wb") as file:
+    with arrow_file(part, "wb") as file:
         parquet.write_table(table, file)
     part.replace(path)
 

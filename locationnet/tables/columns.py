@@ -78,13 +78,19 @@ def find_column(
     for alias in ALIASES[field]:
         found = by_name.get(alias, [])
         if len(found) > 1:
-            raise InputError(
-                f"{file}: columns {' and '.join(map(repr, found))} have one name; rename or remove"
-                " one"
-            )
+            raise same_name(file, found)
         if found:
             return found[0]
     return None
+
+
+def same_name(file: Path | str, names: Sequence[str]) -> InputError:
+    """Return what to raise where several columns have one name, but for case and blanks."""
+    if len(set(names)) > 1:
+        what = f"columns {' and '.join(map(repr, names))} have one name"
+    else:
+        what = f"two columns are named {names[0]!r}" if names[0] else "two columns have no name"
+    return InputError(f"{file}: {what}; rename or remove one")
 
 
 def need_column(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from locationnet.errors import InputError, LocationNetError
 from locationnet.tables.source import (
     PARQUET_MAGIC,
     TableFile,
+    arrow_file,
     damaged_parquet,
     first_line,
     open_table,
@@ -57,7 +58,7 @@ def read_table(path: Path) -> pa.Table:
 
     if table.form == "parquet":
         try:
-            with opened(path) as file:
+            with arrow_file(path) as file:
                 rows = parquet.read_table(file)
         except (pa.ArrowException, OSError) as error:
             raise damaged_parquet(path, error) from error
@@ -71,23 +72,34 @@ def read_table(path: Path) -> pa.Table:
 def _read_text(table: TableFile) -> pa.Table:
     import pyarrow as pa
 
+    schema = pa.schema([(name, pa.string()) for name in table.names])
+    return pa.Table.from_batches(stream_texts(table, table.names), schema)
+
+
+def stream_texts(table: TableFile, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of delimited text, every row of it.
+
+    Raises
+    ------
+    InputError
+        A row has too few or too many columns or is not UTF-8; the message names it.
+    """
+    import pyarrow as pa
+
     def refuse(row: BadRow) -> None:
         raise InputError(f"{table.path}: {row}")
 
-    batches = []
     count = 0
-    for batch, _ in stream_rows(table, table.names, refuse):
+    for batch, _ in stream_rows(table, names, refuse):
         columns = []
-        for name, column in zip(table.names, batch.columns, strict=True):
+        for name, column in zip(names, batch.columns, strict=True):
             texts, bad = as_utf8(column)
             if bad.any():
                 row = count + int(bad.argmax()) + 1
                 raise InputError(f"{table.path}: row {row}: column {name!r} is not UTF-8")
             columns.append(texts)
         count += batch.num_rows
-        batches.append(pa.RecordBatch.from_arrays(columns, names=list(table.names)))
-    schema = pa.schema([(name, pa.string()) for name in table.names])
-    return pa.Table.from_batches(batches, schema)
+        yield pa.RecordBatch.from_arrays(columns, names=list(names))
 
 
 def is_parquet(path: Path) -> bool:
@@ -157,7 +169,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         if (form := _text_form(path)) is None:
-            with part.open("wb") as file:
+            with arrow_file(part, "wb") as file:
                 parquet.write_table(table, file)
         else:
             delimiter, compression = form

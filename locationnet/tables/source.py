@@ -11,6 +11,7 @@ import codecs
 import csv
 import gzip
 import lzma
+import os
 import re
 import zipfile
 import zlib
@@ -19,15 +20,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from locationnet.errors import InputError, MissingExtraError
-from locationnet.tables.columns import known_columns
+from locationnet.tables.columns import known_columns, same_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PARQUET_MAGIC = b"PAR1"
 SQLITE_MAGIC = b"SQLite format 3\0"
 
-_GZIP, _XZ, _ZSTD, _ZIP = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
+_GZIP, _XZ, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _BZ2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
@@ -44,8 +49,9 @@ _TAR = b"ustar"
 _DELIMITERS = (",", "\t", ";", "|")
 # A first line by which spreadsheets tell each other the delimiter.
 _SEP_LINE = re.compile(r"sep=(.)")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # What text never holds; a form feed or a tab it may.
-_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SAMPLE_BYTES = 1 << 16
 
 # What a decompressor says to bytes that it cannot use.
@@ -96,7 +102,7 @@ def open_table(path: Path) -> TableFile:
         start = raw.read(len(PARQUET_MAGIC))
     if start == PARQUET_MAGIC:
         try:
-            with opened(path) as raw:  # Arrow takes no path that is not UTF-8
+            with arrow_file(path) as raw:
                 names = tuple(parquet.read_schema(raw).names)
         except (pa.ArrowInvalid, OSError) as error:
             raise damaged_parquet(path, error) from error
@@ -106,8 +112,7 @@ def open_table(path: Path) -> TableFile:
             table = header_of(path, text.read(_SAMPLE_BYTES))
     twice = [name for name, count in Counter(table.names).items() if count > 1]
     if twice:
-        what = f"named {twice[0]!r}" if twice[0] else "without a name"
-        raise InputError(f"{path}: two columns are {what}; rename or remove one")
+        raise same_name(path, twice[:1])
     return table
 
 
@@ -126,8 +131,6 @@ def header_of(path: Path, sample: bytes) -> TableFile:
     InputError
         It is empty or no text, or its header is damaged.
     """
-    if _BINARY.search(sample):
-        raise InputError(f"{path}: not a table of text (it holds control bytes)")
     try:
         # The sample may end within a character.
         text = codecs.getincrementaldecoder("utf-8")().decode(sample)
@@ -137,22 +140,29 @@ def header_of(path: Path, sample: bytes) -> TableFile:
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
     if first is None:
         raise InputError(f"{path}: empty; expected a header and rows")
+    if _BINARY.search(lines[first]):
+        raise InputError(f"{path}: not a table of text (it holds control bytes)")
     candidates: Sequence[str] = _DELIMITERS
-    said = _SEP_LINE.fullmatch(lines[first].strip())
+    said = _SEP_LINE.fullmatch(lines[first].strip(" \r"))
     if said is not None:
         candidates, first = said.group(1), first + 1
     found = [_header(lines[first:], delimiter) for delimiter in candidates]
-    if not any(found):
-        raise InputError(f"{path}: line {first + 1}: a quote in the header is never closed")
     best = max(
         range(len(found)), key=lambda one: (known_columns(found[one][0]), len(found[one][0]))
     )
     names, count = found[best]
+    if not all(names for names, _ in found) and not known_columns(names):
+        raise InputError(f"{path}: line {first + 1}: a quote in the header is never closed")
     try:
         "".join(names).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{path}: its header is not UTF-8; save the table as UTF-8") from error
     names = [name.strip() for name in names]
+    number = next(filter(_NUMBER.fullmatch, names), None)
+    if number is not None and not known_columns(names):
+        raise InputError(
+            f"{path}: line {first + 1}: {number!r} is not the name of a column; expected a header"
+        )
     return TableFile(path, "csv", tuple(names), candidates[best], first + count)
 
 
@@ -185,6 +195,19 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"{path}: cannot be read ({why})") from error
     with file:
         yield file
+
+
+def arrow_file(path: Path, mode: Literal["rb", "wb"] = "rb") -> pa.NativeFile:
+    """Open a file for Arrow, which by itself takes no path that is not UTF-8.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(path), mode)
 
 
 @contextmanager
@@ -274,7 +297,7 @@ def is_utf8_text(start: bytes) -> bool:
     """Tell by its first bytes whether a decompressed file can be read as lines of UTF-8."""
     return not (
         b"\0" in start[:4]
-        or start.startswith((PARQUET_MAGIC, _ZIP, *_UTF16, *_OTHERS))
+        or start.startswith((PARQUET_MAGIC, *_ZIP, *_UTF16, *_OTHERS))
         or start[257:262] == _TAR
     )
 

@@ -4,8 +4,8 @@ Knows rows and their columns; not what stands in them. Every row is either yield
 refused: a quote that is never closed ends the reading with an error, because nothing tells where
 its row ends.
 
-A block of delimited text without quotes is split by Arrow; one with quotes by the standard
-library's parser, which says where a quote goes wrong.
+A block of delimited text whose quotes are beyond doubt is split by Arrow; any other by the standard
+library's parser, which is slower and says where a quote goes wrong.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from locationnet.errors import InputError
-from locationnet.tables.source import TableFile, Text, damaged_parquet, open_text, opened
+from locationnet.tables.source import TableFile, Text, arrow_file, damaged_parquet, open_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +95,7 @@ def _parquet_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[pa.RecordB
     size = path.stat().st_size
     # By default whole columns are read ahead.
     with (
-        opened(path) as raw,
+        arrow_file(path) as raw,
         parquet.ParquetFile(raw, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file,
     ):
         rows = max(1, file.metadata.num_rows)
@@ -133,7 +135,7 @@ class _Splitter:
         """Yield the rows below the header."""
         blocks = self._blocks()
         for block in blocks:
-            if b'"' in block or b"\0" in block:
+            if b"\0" in block or not _has_plain_quotes(block, self._table.delimiter):
                 yield self._parse_quoted(block, blocks)
             else:
                 yield from self._split(block)
@@ -163,7 +165,7 @@ class _Splitter:
             yield bytes(tail if tail.endswith(b"\n") else tail + b"\n")
 
     def _split(self, block: bytes) -> Iterator[pa.RecordBatch]:
-        """Split lines without quotes."""
+        """Split lines with plain quotes."""
         import pyarrow as pa
 
         lines = block.count(b"\n")
@@ -189,8 +191,8 @@ class _Splitter:
             ),
             arrow_csv.ParseOptions(
                 delimiter=self._table.delimiter,
-                quote_char=False,
-                double_quote=False,
+                quote_char='"',
+                double_quote=True,
                 escape_char=False,
                 newlines_in_values=False,
             ),
@@ -265,6 +267,25 @@ class _Splitter:
             return
         closes = f"a quote opens here and closes {self._line - line} lines below, {problem}"
         raise InputError(f"{self._table.path}: {BadRow(self._row, line, closes)}")
+
+
+def _has_plain_quotes(block: bytes, delimiter: str) -> bool:
+    """Tell whether all quotes of a block stand around values of one line, or are doubled there."""
+    if b'"' not in block:
+        return True
+    text = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(text == ord('"'))
+    if len(quotes) % 2:
+        return False
+    opening, closing = quotes[0::2], quotes[1::2]
+    # A doubled quote closes and opens at once.
+    ends = np.frombuffer(f'{delimiter}\n"'.encode(), np.uint8)
+    breaks = np.flatnonzero(text == ord("\n"))
+    return bool(
+        np.isin(text[opening[opening > 0] - 1], ends).all()
+        and np.isin(text[closing + 1], ends).all()
+        and (np.searchsorted(breaks, opening) == np.searchsorted(breaks, closing)).all()
+    )
 
 
 class _Lines:

@@ -205,10 +205,12 @@ def photo_server(photos: Path) -> Iterator[str]:
 
 
 def test_a_url_into_the_users_own_network_is_refused(run: Run, photo_server: str) -> None:
-    answer = run(photo_server)
-    assert answer.exit_code == 1
-    assert answer.stdout == ""
-    assert len(answer.stderr.splitlines()) == 1
+    for url in (photo_server, f" {photo_server}\t"):
+        answer = run(url)
+        assert answer.exit_code == 1
+        assert answer.stdout == ""
+        assert len(answer.stderr.splitlines()) == 1
+        assert "only port 80 for http" in answer.stderr
 
 
 def test_models_lists_shows_and_verifies(tiny_bundle: Path) -> None:

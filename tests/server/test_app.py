@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import logging
@@ -187,6 +188,30 @@ def test_only_the_exempt_port_of_a_host_is_exempt(client: Any) -> None:
 def test_a_redirect_to_the_metadata_address_is_403(client: Any, photo_server: Any) -> None:
     url = photo_server.put("/bounce", b"http://169.254.169.254/latest/", 302)
     assert client.url(url).status == 403
+
+
+def test_a_url_is_followed_as_browsers_follow_it(
+    client: Any, photo_server: Any, make_photo: Make
+) -> None:
+    photo = make_photo(DARK)
+    photo_server.put("/my%20photo%20%C3%BC.png", gzip.compress(photo))
+    url = photo_server.put("/moved", "/my photo ü.png#top".encode(), 302)
+    assert without_timing(client.url(f" {url}\n")) == without_timing(client.raw(photo))
+    batch = client.ask(
+        "POST",
+        "/locate/batch",
+        json.dumps({"urls": [f"\t{url} "]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    assert [result["status"] for result in batch.json["results"]] == [200]
+
+
+def test_a_remote_photo_that_inflates_beyond_the_limit_is_413(
+    client: Any, photo_server: Any
+) -> None:
+    reply = client.url(photo_server.put("/bomb.png", gzip.compress(bytes(10_000_000))))
+    assert reply.status == 413
+    assert "200000 bytes" in reply.problem
 
 
 def test_a_failing_remote_server_is_502(client: Any, photo_server: Any) -> None:

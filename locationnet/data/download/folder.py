@@ -42,7 +42,8 @@ from locationnet.data.download.source import Source
 from locationnet.data.download.space import Space
 from locationnet.data.download.wanted import Batch, Wanted, with_paths
 from locationnet.errors import FullDiskError, InputError, LocationNetError
-from locationnet.files import csv_writer
+from locationnet.files import csv_writer, same_file
+from locationnet.tables.source import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,7 +134,7 @@ def download_photos(
         Another run uses the folder, or it cannot be written.
     """
     wanted = Wanted(table)
-    if table.resolve() == (out / TABLE).resolve():
+    if any(same_file(table, out / name) for name in (TABLE, PROBLEMS, JOURNAL)):
         raise InputError(f"{table}: would be replaced; choose another --out")
     reader = source.open()
     try:
@@ -260,9 +261,8 @@ class _Run:
         reasons: Counter[str] = Counter()
         photos, writer = 0, None
         try:
-            # The table is opened here too: Arrow takes no path that is not UTF-8.
             with (
-                parts[0].open("wb") as content,
+                arrow_file(parts[0], "wb") as content,
                 parts[1].open("w", encoding="utf-8", newline="") as file,
             ):
                 lines = csv_writer(file)

@@ -21,10 +21,14 @@ DAMAGED = "truncated or corrupt"
 TOO_LARGE = "too large"
 THROTTLED = "the server asks to slow down"
 UNREACHABLE = "the server cannot be reached or fails"
+FAULTY = "the server is set up wrongly"
 SLOW = "the server is too slow"
 
 # Another day may be better; and reasons to ask for fewer at a time.
 TEMPORARY = frozenset({THROTTLED, UNREACHABLE, SLOW})
+# Others can change too: a table may know an address by now, a host its mind. Nobody is told to try
+# again, but who does gets a new answer.
+UNSETTLED = TEMPORARY | {NO_ADDRESS, FORBIDDEN, FAULTY}
 
 # How often a photo is asked for in one run.
 _TRIES = 5

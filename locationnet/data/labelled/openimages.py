@@ -21,10 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from locationnet.data.labelled.table import Builder, Labelled
 from locationnet.data.rows import Box
-from locationnet.errors import InputError, MissingExtraError
+from locationnet.errors import InputError
+from locationnet.tables.columns import require_column
+from locationnet.tables.read import stream_texts
+from locationnet.tables.source import open_table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 DESCRIPTIONS = "*class-descriptions*.csv"
 HIERARCHY = "*hierarchy*.json"
@@ -34,7 +37,6 @@ NO_BOX = "a box without an area"
 TURNED = "its photo is stored turned"
 NO_URL = "its photo has no URL"
 
-_BLOCK_BYTES = 8 << 20
 _BOX_COLUMNS = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax", "IsGroupOf")
 _PHOTO_COLUMNS = (
     "ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author",
@@ -143,11 +145,12 @@ def pick_classes(
 
 
 def _add(found: Builder, row: dict[str, str], boxes: list[tuple[str, Box]], *, crop: bool) -> None:
-    if not row["OriginalURL"]:
+    url = row["OriginalURL"].strip()
+    if not url:
         found.left_out[NO_URL] += len(boxes)
         return
     facts = {
-        "url": row["OriginalURL"],
+        "url": url,
         "uploader": row["AuthorProfileURL"] or row["Author"],
         "licence": row["License"],
         "attribution": f'"{row["Title"] or "Photo"}" by {row["Author"]}, '
@@ -217,33 +220,14 @@ def _is_class(node: Any) -> bool:
 
 def _rows(path: Path, columns: Sequence[str], keys: set[str]) -> Iterator[dict[str, str]]:
     """Yield the rows of a large CSV whose class, or else whose photo, is among the keys."""
-    try:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-    except ImportError as error:
-        raise MissingExtraError("reading tables", "data") from error
+    table = open_table(path)
+    for name in columns:
+        require_column(path, table.names, name)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     key = "LabelName" if "LabelName" in columns else "ImageID"
     wanted = pa.array(sorted(keys), pa.string())
-    for batch in _batches(path, columns):
+    for batch in stream_texts(table, columns):
         chosen = batch.filter(pc.is_in(batch.column(key), value_set=wanted))
         yield from chosen.to_pylist()
-
-
-def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    try:
-        yield from arrow_csv.open_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=list(columns),
-                include_missing_columns=False,
-                column_types=dict.fromkeys(columns, pa.string()),
-                strings_can_be_null=False,
-            ),
-        )
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from error

@@ -40,6 +40,7 @@ _OWN_COLUMNS = {
     "licensename": "licence", "attribution": "attribution",
 }  # fmt: skip
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\ufffd]")
 _SHOWN = 120
 
 
@@ -111,6 +112,8 @@ def tab_layout(place: str, lines: Sequence[str]) -> Layout:
             votes[found] = votes.get(found, 0) + 1
     if not votes:
         first = lines[0]
+        if _CONTROL.search(first):
+            raise InputError(f"{place}: not a table of text (it holds control bytes)")
         shown = first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
         raise InputError(
             f"{place}: unknown layout; row 1 has {first.count(chr(9)) + 1} tab-separated columns:"

@@ -54,6 +54,8 @@ def detect(shard: Shard) -> Layout | None:
         if found is None:
             raise missing_columns(shard.name, names, "lat", "lng")
         return found
+    if b"\n" not in sample:
+        sample = sample.replace(b"\r", b"\n")
     text = sample.decode("utf-8-sig", errors="replace")
     *lines, last = (line.removesuffix("\r") for line in text.split("\n"))
     if damage or len(sample) >= _SAMPLE_BYTES:

@@ -80,6 +80,8 @@ def wanted_rows(
     InputError
         A column of a Parquet file has a type that makes no sense there.
     """
+    import pyarrow.compute as pc
+
     rows = _Rows(raw, dropped)
     _make_texts(rows, place, encoded=layout.encoded)
     _check(rows, layout, filters, place)
@@ -87,6 +89,9 @@ def wanted_rows(
         for field in _ENCODED:
             if rows.has(field):
                 rows.put(field, decoded(rows.text(field)))
+    for field in ("downloadurl", "hash"):
+        if rows.has(field):
+            rows.put(field, pc.utf8_trim_whitespace(rows.text(field)))
     _name_licences(rows)
     rows.drop({LICENCE: ~_each_once(rows.text("licence"), filters.wants_licence)})
     rows.put("hash", _hashes(rows))

@@ -255,6 +255,18 @@ def test_a_photo_that_a_table_lists_often_is_fetched_once_and_is_no_placeholder(
     ]  # fmt: skip
 
 
+def test_blanks_around_a_url_are_no_part_of_it(world: Any, grid: Path, tmp_path: Path) -> None:
+    names = world.names[:3]
+    table = parquet.read_table(world.write_table(names)).drop_columns("hash")
+    cells = pa.array([f" {world.url(names[0])}", f"{world.url(names[1])}\t\n", " "])
+    parquet.write_table(
+        table.set_column(table.schema.get_field_index("url"), "url", cells), world.table
+    )
+    job = Job(tmp_path / "pack", Source("urls", rate=1000, exempt=(world.host,)))
+    pack = stream_photos(world.table, Grid.read(grid), job)
+    assert (pack.records, pack.summary["skipped"]) == (2, {"no address": 1})
+
+
 def test_a_disk_too_full_for_a_spool_is_said(
     world: Any, grid: Path, tmp_path: Path, little_room: None
 ) -> None:

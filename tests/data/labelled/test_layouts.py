@@ -175,7 +175,7 @@ def open_images(tmp_path: Path) -> Path:
         "ImageID,Subset,OriginalURL,OriginalLandingURL,License,AuthorProfileURL,Author,Title,"
         "OriginalSize,OriginalMD5,Thumbnail300KURL,Rotation\n"
         + "".join(
-            f"{image},train,http://example.org/{image}.jpg,http://example.org/page/{image},"
+            f"{image},train, http://example.org/{image}.jpg\t,http://example.org/page/{image},"
             f"https://creativecommons.org/licenses/by/2.0/,http://example.org/by/{image},Ann,"
             f'"One, two",10,x,,{rotation}\n'
             for image, rotation in (("aa", "0.0"), ("bb", ""), ("cc", "90.0"), ("zz", "0.0"))

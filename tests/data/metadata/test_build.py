@@ -310,6 +310,17 @@ def test_hashes_of_the_list_are_joined_to_23_columns(content: bytes, listed: set
         assert made.bad_hashes == 3
 
 
+def test_blanks_around_a_url_or_hash_are_no_part_of_it(tmp_path: Path) -> None:
+    url, known = "http://h.example/a.jpg", "ab" * 10
+    (tmp_path / "own.csv").write_text(
+        f"id,lat,lng,url,hash\n1,1,1, {url}\t,\n2,2,2,\u00a0{url} , {known} \n3,3,3,  ,\n",
+        encoding="utf-8",
+    )
+    build_table([str(tmp_path / "own.csv")], tmp_path / "out.parquet")
+    found = [(row["url"], row["hash"]) for row in read(tmp_path / "out.parquet")]
+    assert found == [(url, photo_hash(url)), (url, known), (None, None)]
+
+
 def test_a_damaged_list_of_hashes_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(line(YFCC_23, photoid="1") + b"\n" + line(YFCC_23, photoid="2"))
     packed = gzip.compress(b"1\t" + b"ab" * 10 + b"\n" + os.urandom(5000))
