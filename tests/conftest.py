@@ -57,6 +57,12 @@ def chromium() -> Path:
 
 
 @pytest.fixture(scope="session")
+def browser_environment() -> dict[str, str | float | bool]:
+    """What Chromium is started with: it ends at once where its socket's path has over 107 bytes."""
+    return {**os.environ, "TMPDIR": "/tmp"}
+
+
+@pytest.fixture(scope="session")
 def rocket() -> Path:
     """The launch photo that ships inside scikit-image."""
     found = find_spec("skimage")

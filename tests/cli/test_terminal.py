@@ -195,6 +195,33 @@ def test_a_model_and_photos_in_a_folder_that_is_not_utf_8_are_used(
         assert not set(done.stderr) & (set(range(32)) - {10})
 
 
+def test_tables_and_packs_in_a_folder_that_is_not_utf_8_are_written_and_read(
+    tmp_path: Path, make_photo: Maker
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/t\xe4fel"))
+    for label in ("cat", "dog"):
+        (folder / "photos" / label).mkdir(parents=True)
+        for number in range(3):
+            photo = make_photo((number * 50, 90, 90))
+            (folder / "photos" / label / f"{number} [b].jpg").write_bytes(photo)
+    shown = rf"wrote {tmp_path}/t\xe4fel/"
+    for suffix in ("csv", "parquet"):
+        table = folder / f"l\udce9.{suffix}"
+        done = _run("labels", folder / "photos", "-o", table)
+        assert done.stdout.decode().splitlines()[-1] == shown + rf"l\xe9.{suffix}"
+        out = folder / f"pack {suffix}"
+        words = ["pack", table, "--images", folder / "photos", "--label-column", "label", "-o", out]
+        done = _run(*words)
+        assert done.returncode == 0, done.stderr
+        assert b"photos packed             6 in 1 shards" in done.stdout
+        assert done.stdout.decode().splitlines()[-1] == shown + f"pack {suffix}"
+        done = _run("split", table, "-o", folder / f"sets {suffix}")
+        assert done.returncode == 0, done.stderr
+        assert sorted(path.stem for path in (folder / f"sets {suffix}").iterdir()) == [
+            "test", "train", "val",
+        ]  # fmt: skip
+
+
 def test_im2gps_is_measured_whatever_its_files_are_called(
     tmp_path: Path, tiny_bundle: Path, make_photo: Maker
 ) -> None:
