@@ -46,6 +46,8 @@ def end_output() -> None:
     OSError
         It cannot be written for another reason.
     """
+    if sys.stdout is None:  # closed, and nothing was written
+        return
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -59,7 +61,7 @@ def end_output() -> None:
 def data_output() -> TextIO:
     """Return standard output for programs: UTF-8 in a file or a pipe, whatever terminals speak."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        sys.stdout.reconfigure(encoding="utf-8")
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     return sys.stdout
 
 
