@@ -25,7 +25,7 @@ from locationnet.data.records import ShardWriter
 from locationnet.data.rows import COLUMNS, Box, Rows
 from locationnet.errors import InputError
 from locationnet.files import csv_writer, write_text
-from locationnet.model.preprocess import cropped, shrunk
+from locationnet.images import cropped, shrunk
 from locationnet.tables.read import write_table
 from locationnet.tables.source import arrow_file
 
@@ -52,15 +52,19 @@ class Packed:
     phash: int
 
 
-def shrink(image: Image.Image, box: Box | None = None) -> Packed:
+def shrink(image: Image.Image, box: Box | None = None, *, of_stored: bool = False) -> Packed:
     """Return a photo that `open_image` opened, or the part of it in a box, as it is packed.
+
+    See `locationnet.images.cropped` for `of_stored`.
 
     Raises
     ------
     ImageError
         Its pixels cannot be decoded.
     """
-    image = shrunk(image if box is None else cropped(image, box), SHORT_SIDE)
+    if box is not None:
+        image = cropped(image, box, SHORT_SIDE, of_stored=of_stored)
+    image = shrunk(image, SHORT_SIDE)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
     return Packed(buffer.getvalue(), difference_hash(image))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from locationnet.data.rows import NO_LABEL, Columns, Rows, read_rows
 from locationnet.errors import ImageError, InputError
 from locationnet.evaluation.metrics import expected_calibration_error
-from locationnet.model.preprocess import cropped, open_image
+from locationnet.images import cropped, open_image
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -280,11 +280,14 @@ def _prepared(
     known: NDArray[np.int64],
     problems: dict[int, str],
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    how = classifier.bundle.preprocessing
+    needed = None if how.recipe == "2017" else how.short_side
     for place, row in enumerate(known.tolist()):
         try:
             image = open_image((images / rows.paths[row]).read_bytes())
             if rows.boxes is not None:
-                image = cropped(image, rows.boxes[row])
+                box, of_stored = rows.boxes[row], rows.boxes_of_stored[row]
+                image = cropped(image, box, needed, of_stored=of_stored)
             yield place, classifier.prepare(image)
         except OSError:
             problems[place] = NO_FILE

@@ -14,7 +14,7 @@ from locationnet.data.pack import PHOTOS, Pack
 from locationnet.data.shards import SHORT_SIDE, difference_hash
 from locationnet.errors import ImageError
 from locationnet.evaluation.benchmarks import Benchmark
-from locationnet.model.preprocess import open_image, shrunk
+from locationnet.images import open_image, shrunk
 from locationnet.tables.source import arrow_file
 
 # Of 64 bits, as many may differ in two versions of one photo; unrelated ones differ in about 32.

@@ -74,7 +74,7 @@ _PROBLEMS = {
     403: "The URL leads where this server does not go, or a page of another site asks.",
     408: "The request did not arrive in time.",
     413: "The photo is too large.",
-    415: "Not an image that is read: JPEG, PNG and WebP are.",
+    415: "Not an image that is read: JPEG, PNG, WebP, AVIF and perhaps HEIC are.",
     422: "A number is out of range, or a region holds no cell.",
     **_BUSY,
     502: "The URL's server failed.",

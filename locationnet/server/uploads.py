@@ -84,7 +84,7 @@ async def read_photo(
         raise Problem(
             415,
             "send application/json with a url, multipart/form-data with a file, or a body of "
-            f"type image/jpeg, image/png, image/webp or {BYTES}",
+            f"type image/jpeg, image/png, image/webp, image/avif, image/heic or {BYTES}",
         )
     check_photo(photos[0], max_bytes)
     return Submission(options, photos=photos)

@@ -39,6 +39,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "y_min": ("y_min", "ymin"),
     "x_max": ("x_max", "xmax"),
     "y_max": ("y_max", "ymax"),
+    "box_pixels": ("box_pixels",),
 }  # fmt: skip
 
 # What messages call a field that cannot be found.

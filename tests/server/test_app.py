@@ -351,6 +351,23 @@ def test_what_is_no_photo_is_415_in_every_form(client: Any, photo_server: Any, n
         assert reply.problem
 
 
+@pytest.mark.parametrize(
+    ("form", "kind"), [("AVIF", "image/avif"), ("HEIF", "image/heic"), ("HEIF", "image/heif")]
+)
+def test_what_phones_write_today_is_located(
+    client: Any, photo_server: Any, form: str, kind: str
+) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    content = _saved(form)
+    for reply in (
+        client.raw(content, kind),
+        client.raw(content, "image/jpeg"),  # the bytes say what it is
+        client.form(content, filename="IMG_0001.HEIC"),
+        client.url(photo_server.put("/photo.heic", content)),
+    ):
+        assert reply.status == 200
+
+
 def test_an_image_of_too_many_pixels_is_413(client: Any) -> None:
     assert client.raw(_png(13_000, 13_000)).status == 413
     assert client.raw(_png(2**31 - 1, 2**31 - 1)).status in (413, 415)

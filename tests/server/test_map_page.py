@@ -231,6 +231,18 @@ def test_what_is_no_photo_is_not_even_sent(visit: Callable[..., Visit]) -> None:
     visited.assert_quiet()
 
 
+@pytest.mark.parametrize("form", ["AVIF", "HEIF"])
+def test_what_phones_write_today_is_sent(
+    visit: Callable[..., Visit], make_photo: Callable[..., bytes], form: str
+) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    visited = visit()
+    visited.choose(make_photo((250, 250, 250), form=form))
+    expect(visited.page.locator(".places .place-name").first).to_be_visible()
+    expect(visited.page.locator("#limits")).to_contain_text("JPEG, PNG, WebP, AVIF or HEIC")
+    assert [url for url in visited.requests if "/locate" in url]
+
+
 def test_what_the_server_refuses_is_said_in_its_words(
     visit: Callable[..., Visit], photo_server: Any, photo: bytes
 ) -> None:
