@@ -49,6 +49,7 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
                 continue
             found.add(path.name, {"id": name, "path": name})
     if not found.rows:
-        left_out = "".join(f"; {count} left out: {why}" for why, count in found.left_out.items())
+        counts = found.left_out.items()
+        left_out = "".join(f"; {count} left out: {why}" for why, count in counts if count)
         raise InputError(f"{folder}: holds no photos in folders named after their labels{left_out}")
     return found.labelled()
