@@ -245,6 +245,8 @@ class Text:
         encoding = _encoding(path, self._before)
         self._decoder = codecs.getincrementaldecoder(encoding)() if encoding else None
         self._before = self._before.removeprefix(codecs.BOM_UTF8)
+        # Old Macs end lines with a return alone; elsewhere one may be part of a value.
+        self._returns = b"\n" not in self._before
         self._return = False
 
     def tell(self) -> int:
@@ -265,7 +267,9 @@ class Text:
             if self._return:
                 data = data[:-1]
             if b"\r" in data:
-                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+                data = data.replace(b"\r\n", b"\n")
+            if self._returns:
+                data = data.replace(b"\r", b"\n")
             if data or end:
                 return data
 

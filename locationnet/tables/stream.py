@@ -135,10 +135,10 @@ class _Splitter:
         """Yield the rows below the header."""
         blocks = self._blocks()
         for block in blocks:
-            if b"\0" in block or not _has_plain_quotes(block, self._table.delimiter):
-                yield self._parse_quoted(block, blocks)
-            else:
+            if _is_plain(block, self._table.delimiter):
                 yield from self._split(block)
+            else:
+                yield self._parse_quoted(block, blocks)
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield whole lines, many at a time, without those of the header."""
@@ -215,11 +215,18 @@ class _Splitter:
         indexes = [int(index) for index in self._wanted]
         while lines.pending:
             start, taken = self._line + 1, lines.taken
+            values: list[str] | None
             try:
                 values = next(reader)
             except csv.Error as error:
-                raise self._bad_quote(start, error) from error
+                if "new-line character" not in str(error):
+                    raise self._bad_quote(start, error) from error
+                values = None
             self._line += lines.taken - taken
+            if values is None:
+                self._row += 1
+                self._refuse(start, "a carriage return outside quotes")
+                continue
             if not values or (len(values) == 1 < self._columns and not values[0].strip()):
                 continue  # a blank line
             self._row += 1
@@ -269,8 +276,13 @@ class _Splitter:
         raise InputError(f"{self._table.path}: {BadRow(self._row, line, closes)}")
 
 
-def _has_plain_quotes(block: bytes, delimiter: str) -> bool:
-    """Tell whether all quotes of a block stand around values of one line, or are doubled there."""
+def _is_plain(block: bytes, delimiter: str) -> bool:
+    """Tell whether all quotes of a block stand around values of one line, or are doubled there.
+
+    Nor may it hold bytes by which Arrow would split it otherwise.
+    """
+    if b"\0" in block or b"\r" in block:
+        return False
     if b'"' not in block:
         return True
     text = np.frombuffer(block, np.uint8)
