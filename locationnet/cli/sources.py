@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
+from locationnet.cli.terminal import say
 from locationnet.containers import READ, is_photo_name, kind_of_name
 from locationnet.errors import InputError
 
@@ -100,4 +99,4 @@ def _say_left_out(folder: str, files: list[Path]) -> None:
         kinds = Counter(map(kind_of_name, files))
         order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
         counts = ", ".join(f"{kinds[kind]:,} {kind}" for kind in order)
-        typer.echo(f"{folder}: {len(files):,} other files are not read: {counts}", err=True)
+        say(f"{folder}: {len(files):,} other files are not read: {counts}", error=True)

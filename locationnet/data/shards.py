@@ -7,7 +7,6 @@ made anew, and the same rows and photos always give the same bytes.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import shutil
@@ -25,9 +24,10 @@ from locationnet.data.pack import ATTRIBUTION, FORMAT, PHOTOS, SKIPPED, SUMMARY,
 from locationnet.data.records import ShardWriter
 from locationnet.data.rows import COLUMNS, Box, Rows
 from locationnet.errors import InputError
-from locationnet.files import write_text
+from locationnet.files import csv_writer, write_text
 from locationnet.images import cropped, shrunk
 from locationnet.tables.read import write_table
+from locationnet.tables.source import arrow_file
 
 SHORT_SIDE = 256
 SHARD_PHOTOS = 4096
@@ -234,8 +234,11 @@ def finish(
     from pyarrow import parquet
 
     def joined(suffix: str) -> pa.Table:
-        parts = (part_path(out, shard, suffix) for shard in range(shards))
-        return pa.concat_tables([parquet.read_table(part) for part in parts])
+        tables = []
+        for shard in range(shards):
+            with arrow_file(part_path(out, shard, suffix)) as part:
+                tables.append(parquet.read_table(part))
+        return pa.concat_tables(tables)
 
     photos = joined(".parquet")
     if not photos.num_rows:
@@ -245,7 +248,7 @@ def finish(
         write_table(out / ATTRIBUTION, joined(".credits.parquet"))
     reasons = Counter[str]()
     listing = io.StringIO()
-    writer = csv.writer(listing, lineterminator="\n")
+    writer = csv_writer(listing)
     writer.writerow(("path", "reason"))
     for shard in range(shards):
         skipped = json.loads(_skipped_of(out, shard).read_text(encoding="utf-8"))

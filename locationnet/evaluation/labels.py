@@ -5,7 +5,6 @@ Knows truths and answers; nothing of places. Pure NumPy but for the table that i
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -297,10 +296,10 @@ def _prepared(
 
 
 def _write_confusion(path: Path, results: LabelResults) -> None:
-    from locationnet.files import write_text
+    from locationnet.files import csv_writer, write_text
 
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     writer.writerow(("label", *results.names, "no answer"))
     for name, counts, missed in zip(
         results.names, results.scores.confusion.tolist(), results.scores.missed, strict=True

@@ -79,7 +79,9 @@ def origin(serving: Any, locator: Locator, photo_server: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
+def browser(
+    chromium: Path, browser_environment: dict[str, str | float | bool]
+) -> Iterator[Browser]:
     arguments = [
         "--no-sandbox",
         "--disable-gpu",
@@ -87,7 +89,9 @@ def browser(chromium: Path) -> Iterator[Browser]:
         "--no-first-run",
     ]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium), args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=str(chromium), args=arguments, env=browser_environment
+        )
         yield browser
         browser.close()
 

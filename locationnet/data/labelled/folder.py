@@ -11,9 +11,11 @@ from pathlib import Path
 from locationnet.containers import is_photo_name, kind_of_name
 from locationnet.data.labelled.table import Builder, Labelled
 from locationnet.errors import InputError
+from locationnet.names import valid_text
 
 NO_PHOTO = "no photo by its name"
 NO_LABEL = "in no folder of a label"
+NOT_UTF8 = "a name that is not UTF-8"
 
 
 def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
@@ -42,11 +44,12 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
                 found.left_out[f"{NO_PHOTO} ({kind_of_name(photo)})"] += 1
                 continue
             name = photo.relative_to(folder).as_posix()
-            try:
-                name.encode()
-            except UnicodeEncodeError as error:
-                raise InputError(f"{folder}: the name {name!r} is not UTF-8") from error
+            if name != valid_text(name):  # a table could not say where the photo lies
+                found.left_out[NOT_UTF8] += 1
+                continue
             found.add(path.name, {"id": name, "path": name})
     if not found.rows:
-        raise InputError(f"{folder}: holds no photos in folders named after their labels")
+        counts = found.left_out.items()
+        left_out = "".join(f"; {count} left out: {why}" for why, count in counts if count)
+        raise InputError(f"{folder}: holds no photos in folders named after their labels{left_out}")
     return found.labelled()

@@ -262,13 +262,20 @@ def test_a_folder_whose_name_can_be_no_label_is_refused(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9/1.jpg", b"cafe/\xe9.jpg"])
-def test_a_name_that_is_not_utf_8_is_refused(name: bytes, tmp_path: Path) -> None:
-    _photo(tmp_path / os.fsdecode(name))
-    answer = CliRunner().invoke(app, ["labels", str(tmp_path), "-o", str(tmp_path / "out.csv")])
+def test_a_name_that_is_not_utf_8_is_left_out_and_counted(name: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    _photo(folder / os.fsdecode(name))
+    command = ["labels", str(folder), "-o", str(tmp_path / "out.csv")]
+    answer = CliRunner().invoke(app, command)
     assert answer.exit_code == 1
-    shown = repr(os.fsdecode(name))
-    assert str(answer.exception) == f"{tmp_path}: the name {shown} is not UTF-8"
+    assert str(answer.exception).endswith("labels; 1 left out: a name that is not UTF-8")
     assert not (tmp_path / "out.csv").exists()
+    _photo(folder / "cafe" / "tab\t, line\n and \r.jpg")
+    answer = CliRunner().invoke(app, command)
+    assert answer.exit_code == 0, answer.output
+    assert "  left out                1  a name that is not UTF-8" in answer.stdout
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["cafe/tab\t, line\n and \r.jpg"]
 
 
 def test_a_folder_of_labels_is_listed(tmp_path: Path) -> None:
