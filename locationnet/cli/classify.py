@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import islice
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from locationnet.cli.locate import progress
-from locationnet.cli.sources import Source, expand
+from locationnet.cli.options import Threads
+from locationnet.cli.sources import Source, answered, expand
 from locationnet.cli.terminal import (
     csv_name,
     data_output,
     json_text,
     people_console,
-    say,
     showable,
 )
-from locationnet.errors import LocationNetError
 from locationnet.files import csv_writer
 from locationnet.names import printable, valid_text
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from locationnet.model.classifier import Classification, Classifier
 
-_BATCH = 8
 _COLUMNS = ("photo", "rank", "probability", "label")
 
 Format = Literal["table", "json", "jsonl", "csv"]
@@ -45,6 +39,7 @@ def classify(
     form: Annotated[
         Format, typer.Option("--format", help="A table for people, the others for programs.")
     ] = "table",
+    threads: Threads = None,
 ) -> None:
     """Say what photos probably show, with a model trained on other labels than places.
 
@@ -56,37 +51,13 @@ def classify(
 
     sources = expand(photos)
     classifier = load_classifier(model)
-    answered = _write(form, _answers(sources, classifier, top_k), classifier)
-    if answered < len(sources):
+    stream = partial(classifier.stream, top_k=top_k, threads=threads, on_error="return")
+    if _write(form, answered(sources, stream, "classifying"), classifier) < len(sources):
         raise typer.Exit(1)
 
 
-def _answers(
-    sources: list[Source], classifier: Classifier, top_k: int
-) -> Iterator[tuple[str, Classification]]:
-    waiting = iter(progress(sources, "classifying"))
-    while batch := list(islice(waiting, _BATCH)):
-        prepared = [(source, _prepared(source, classifier)) for source in batch]
-        ready = [(source, image) for source, image in prepared if image is not None]
-        if not ready:
-            continue
-        import numpy as np
-
-        found = classifier.predict(np.stack([image for _, image in ready]), top_k=top_k)
-        for (source, _), answer in zip(ready, found, strict=True):
-            yield source.name, answer
-
-
-def _prepared(source: Source, classifier: Classifier) -> NDArray[np.float32] | None:
-    try:
-        return classifier.prepare(source.read())
-    except LocationNetError as error:
-        say(f"error: {source.name}: {error}", error=True)
-        return None
-
-
 def _write(
-    form: Format, answers: Iterator[tuple[str, Classification]], classifier: Classifier
+    form: Format, answers: Iterator[tuple[Source, Classification]], classifier: Classifier
 ) -> int:
     """Write answers to standard output as they come; return how many there were."""
     count = 0
@@ -95,7 +66,8 @@ def _write(
     table = csv_writer(file)
     if form == "csv":
         table.writerow(_COLUMNS)
-    for photo, answer in answers:
+    for source, answer in answers:
+        photo = source.name
         count += 1
         if form == "csv":
             name = csv_name(photo, file)

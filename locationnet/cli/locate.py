@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from locationnet.cli.formats import Answer, Format, Writer
+from locationnet.cli.options import Threads
 from locationnet.cli.outputs import require_folder
-from locationnet.cli.sources import Source, expand
+from locationnet.cli.sources import answered, expand
 from locationnet.cli.terminal import say
-from locationnet.errors import LocationNetError
 from locationnet.names import printable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from locationnet.model.locator import Locator
-
-_BATCH = 8
 
 
 def locate(
@@ -48,6 +38,7 @@ def locate(
         Path | None,
         typer.Option(metavar="FILE", help="Also write a map that opens in any browser, offline."),
     ] = None,
+    threads: Threads = None,
 ) -> None:
     """Say where photos were probably taken.
 
@@ -66,7 +57,10 @@ def locate(
     writer = Writer(form, locator.bundle, prior)
     kept: list[Answer] = []
     located = 0
-    for answer in _answers(sources, locator, top_k, coarse):
+    stream = partial(locator.stream, top_k=top_k, threads=threads, on_error="return")
+    for source, prediction in answered(sources, stream, "locating"):
+        shown = prediction if coarse is None else prediction.coarse(coarse)
+        answer = Answer(source.name, shown)
         writer.write(answer)
         located += 1
         if html is not None:
@@ -80,38 +74,3 @@ def locate(
         say(f"map: {html}", error=True)
     if located < len(sources):
         raise typer.Exit(1)
-
-
-def _answers(
-    sources: list[Source], locator: Locator, top_k: int, coarse: float | None
-) -> Iterator[Answer]:
-    waiting = iter(progress(sources, "locating"))
-    while batch := list(islice(waiting, _BATCH)):
-        ready = [
-            (source, image) for source in batch if (image := _prepared(source, locator)) is not None
-        ]
-        if not ready:
-            continue
-        import numpy as np
-
-        predictions = locator.predict(np.stack([image for _, image in ready]), top_k=top_k)
-        for (source, _), prediction in zip(ready, predictions, strict=True):
-            yield Answer(source.name, prediction if coarse is None else prediction.coarse(coarse))
-
-
-def _prepared(source: Source, locator: Locator) -> NDArray[np.float32] | None:
-    try:
-        return locator.prepare(source.read())
-    except LocationNetError as error:
-        say(f"error: {source.name}: {error}", error=True)
-        return None
-
-
-def progress(sources: list[Source], doing: str) -> Iterable[Source]:
-    """Show a bar for long work, unless the answers themselves scroll past on the terminal."""
-    if len(sources) <= _BATCH or sys.stdout.isatty() or not sys.stderr.isatty():
-        return sources
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(sources, doing, console=Console(stderr=True))

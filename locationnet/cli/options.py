@@ -1,12 +1,17 @@
-"""Options of ``locationnet train`` that stand in a recipe, checked before a machine costs money."""
+"""Options that several verbs share, and those of ``train`` that a recipe gives in its place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Photos worked on at a time.", show_default="all processors"),
+]
 
 # typer has no name of its own for what all wrong usage is.
 _UsageError: Any = typer.BadParameter.__bases__[0]

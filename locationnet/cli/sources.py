@@ -6,10 +6,12 @@ Knows nothing of what a photo shows; reading one is left to whoever iterates.
 from __future__ import annotations
 
 import glob
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from locationnet.cli.terminal import say
 from locationnet.containers import READ, is_photo_name, kind_of_name
@@ -17,6 +19,9 @@ from locationnet.errors import InputError
 
 # No photo that we decode is larger; a device or an archive by mistake may be.
 MAX_BYTES = 256 << 20
+# They are done before a bar is read.
+_FEW = 8
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -100,3 +105,36 @@ def _say_left_out(folder: str, files: list[Path]) -> None:
         order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
         counts = ", ".join(f"{kinds[kind]:,} {kind}" for kind in order)
         say(f"{folder}: {len(files):,} other files are not read: {counts}", error=True)
+
+
+def answered(
+    sources: list[Source],
+    stream: Callable[[Iterable[Source]], Iterable[tuple[Source, _Answer | Exception]]],
+    doing: str,
+) -> Iterator[tuple[Source, _Answer]]:
+    """Yield the photos that can be read with their answers; a line on standard error names others.
+
+    Parameters
+    ----------
+    sources
+        The photos.
+    stream
+        Answers them, or says why it cannot; see `locationnet.Locator.stream`.
+    doing
+        What the moving bar says.
+    """
+    for source, answer in stream(_progress(sources, doing)):
+        if isinstance(answer, Exception):
+            say(f"error: {answer}", error=True)
+        else:
+            yield source, answer
+
+
+def _progress(sources: list[Source], doing: str) -> Iterable[Source]:
+    """Show a bar for long work, unless the answers themselves scroll past on the terminal."""
+    if len(sources) <= _FEW or sys.stdout.isatty() or not sys.stderr.isatty():
+        return sources
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(sources, doing, console=Console(stderr=True))
