@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from locationnet.errors import LocationNetError
 from locationnet.images import Photo
@@ -81,6 +82,8 @@ def answer_photos(
             for photo, image in batch
         ]
 
+    # NumPy's own threads would take the processors from these, and spin while they wait.
+    alone = threadpool_limits(1, "blas") if threads > 1 else None
     pool = ThreadPoolExecutor(threads)
     decoding: deque[tuple[AnyPhoto, Future[_Prepared]]] = deque()
     answering: deque[Future[list[tuple[AnyPhoto, _Answer | LocationNetError | OSError]]]] = deque()
@@ -102,6 +105,8 @@ def answer_photos(
                 return
     finally:
         pool.shutdown(cancel_futures=True)
+        if alone is not None:
+            alone.restore_original_limits()
 
 
 def check_count(name: str, value: int) -> None:
