@@ -167,9 +167,14 @@ def test_placing_is_scored_by_its_own_rule(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "file", "text", "said"),
     [
-        ("im2gps3k", "im2gps3k_places365.csv", "IMG_ID,LAT,LON\na,1,2\n", "no column AUTHOR"),
+        ("im2gps3k", "im2gps3k_places365.csv", "IMG_ID,LAT,LON\na,1,2\n", "no column of uploaders"),
         ("im2gps3k", "im2gps3k_places365.csv", "IMG_ID,AUTHOR,LAT,LON\na,b,x,2\n", "row 1: 'x'"),
-        ("im2gps3k", "im2gps3k_places365.csv", "IMG_ID,AUTHOR,LAT,LON\na,b\n", "too few columns"),
+        (
+            "im2gps3k",
+            "im2gps3k_places365.csv",
+            "IMG_ID,AUTHOR,LAT,LON\na,b\n",
+            r"row 1 \(line 2\): 2 columns",
+        ),
         ("placing2016", "mediaeval2016_test", "\n", "holds no rows"),
         ("yfcc4k", "other.txt", "", "info.txt: cannot be read"),
         ("im2gps", "other.txt", "", "holds no photos"),
