@@ -159,10 +159,17 @@ def im2gps3k(folder: Path) -> Benchmark:
     if listing is None:
         raise InputError(f"{folder / IM2GPS3K}: no such file")
     paths = find_files(folder, listing.names)
+    notes = ["three photos without a known place are left out, as everybody does"]
     if not listing.places.proven:
-        listing = listing.checked(_comment_places(paths))
-    note = "three photos without a known place are left out, as everybody does"
-    return _of_listing("IM2GPS3k", listing, paths, note)
+        comments = _comment_places(paths)
+        listing = listing.checked(comments)
+        far = [one for one in comments if listing.kilometres(one, comments[one]) > DOUBT_KM]
+        if far:
+            notes.append(
+                f"{len(far):,} photos' comments and {listing.path.name} are more than"
+                f" {DOUBT_KM:g} km apart, {paths[far[0]].name} first"
+            )
+    return _of_listing("IM2GPS3k", listing, paths, *notes)
 
 
 def yfcc4k(folder: Path) -> Benchmark:
@@ -198,7 +205,7 @@ def yfcc26k(folder: Path) -> Benchmark:
     return _of_listing("YFCC26k", listing, find_files(folder, listing.names), _SEEN)
 
 
-def _of_listing(name: str, listing: Listing, paths: tuple[Path, ...], note: str) -> Benchmark:
+def _of_listing(name: str, listing: Listing, paths: tuple[Path, ...], *notes: str) -> Benchmark:
     return Benchmark(
         name,
         listing.ids,
@@ -206,7 +213,7 @@ def _of_listing(name: str, listing: Listing, paths: tuple[Path, ...], note: str)
         listing.places.lat,
         listing.places.lng,
         listing.authors,
-        notes=(note, *listing.places.notes),
+        notes=(*notes, *listing.places.notes),
     )
 
 
