@@ -153,7 +153,9 @@ def test_a_model_is_compared_with_any_table_of_answers(
     assert result.exit_code == 0, result.output
     facts = _facts(tmp_path / "out")
     assert facts["paired"]["within_1_km"][0] == pytest.approx(-2 / 7)
-    assert "of those compared with: 5 photos have no prediction and count as wrong" in facts["notes"]
+    assert (
+        "of those compared with: 5 photos have no prediction and count as wrong" in facts["notes"]
+    )
 
 
 def test_what_is_compared_with_is_not_written_over(
