@@ -55,7 +55,8 @@ class PredictionsFile:
     labels
         What each row is called in messages.
     ids
-        What each row calls its photo, by the columns that do.
+        What each row calls its photo, by the columns that do: paths before ids, which are often
+        mere numbers of rows.
     places, truth
         Which columns hold the answers and, where they are wanted, the truths; see
         `locationnet.tables.columns.ALIASES`.
@@ -114,7 +115,7 @@ def read_predictions(
     file = open_table(path)
     names = file.names
     places, truth = _fields(path, names, known is None)
-    photos = [find_column(path, names, field) for field in ("id", "path", "photo")]
+    photos = [find_column(path, names, field) for field in ("path", "photo", "id")]
     if not any(photos):
         raise missing_columns(path, names, "id", "path")
     degrees = {need_column(path, names, field): field for field in (*places, *(truth or ()))}
@@ -230,7 +231,8 @@ class _Rows:
         last = max(self._about_photos(), default=0)
         below = self.lines[self.lines > last].tolist()
         end = sorted({line for line in (*below, *faults, *self.blank) if line > last})
-        wrong = [line for line in faults if line <= last or len(end) > _END_LINES]
+        everything = not last or len(end) > _END_LINES
+        wrong = [line for line in faults if line <= last or everything]
         if wrong:
             raise InputError(f"{self.path}: {faults[min(wrong)]}")
         if not last:

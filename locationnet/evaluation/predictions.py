@@ -137,7 +137,7 @@ def answers_table(benchmark: Benchmark, predictions: Predictions) -> pa.Table:
 def _own_benchmark(file: PredictionsFile, folder: Path, cluster_column: str | None) -> Benchmark:
     """Return the photos of a file and their truths, a photo for each id."""
     places = file.known_places(file.truth or file.places)
-    [ids, *_] = file.ids.values()
+    ids = max(file.ids.values(), key=lambda names: all(names))
     first: dict[str, int] = {}
     for row, name in enumerate(ids):
         seen = first.setdefault(name, row)
@@ -200,24 +200,23 @@ def _matched(file: PredictionsFile, names: PhotoNames, benchmark: Benchmark) -> 
 def _photos(file: PredictionsFile, names: PhotoNames, benchmark: Benchmark) -> list[int | None]:
     """Return which photo each row is about, None for those of others.
 
-    Of several columns that may name photos, the first counts that names any of the benchmark.
+    Of several columns that may name photos, the one counts that names most of the benchmark.
     """
-    for ids in file.ids.values():
-        found = [names.find(name) if name else [] for name in ids]
-        if any(found):
-            break
-    else:
-        [ids, *_] = file.ids.values()
-        raise InputError(
-            f"{file.path}: none of its {len(ids):,} rows is about a photo of {benchmark.name}:"
-            f" {ids[0]!r}, expected such as {benchmark.ids[0]!r}"
-        )
+    ids, found = max(
+        ((ids, [names.find(name) if name else [] for name in ids]) for ids in file.ids.values()),
+        key=lambda column: sum(len(photos) == 1 for photos in column[1]),
+    )
     for row, photos in enumerate(found):
         if len(photos) > 1:
             shown = " and ".join(repr(benchmark.ids[photo]) for photo in photos[:2])
             raise InputError(
                 f"{file.path}: {file.labels[row]}: {ids[row]!r} may be {shown} of {benchmark.name}"
             )
+    if not any(found):
+        raise InputError(
+            f"{file.path}: none of its {len(ids):,} rows is about a photo of {benchmark.name}:"
+            f" {ids[0]!r}, expected such as {benchmark.ids[0]!r}"
+        )
     return [photos[0] if photos else None for photos in found]
 
 
