@@ -208,21 +208,30 @@ def known_places(
     named, other = valid_coordinates(lat, lng), valid_coordinates(lng, lat)
     if named.all():
         return places._replace(proven=not other.all())
-    first = int((~named).argmax())
-    shown = repr(table[names[0]][first].as_py())
-    different = {*zip(lat[~named].tolist(), lng[~named].tolist(), strict=True)}
-    if other.all() and len(different) >= proofs:
-        return places.swapped(names, f"{label(first)} has {shown} under {names[0]!r}")
-    what, hint = "latitude", ""
-    if abs(lat[first]) <= 90:
-        what, shown = "longitude", repr(table[names[1]][first].as_py())
-    elif other.all():
+
+    def value(row: int, column: int) -> str:
+        return repr(table[names[column]][row].as_py())
+
+    against, contrary = other & ~named, named & ~other
+    different = {*zip(lat[against].tolist(), lng[against].tolist(), strict=True)}
+    hint = ""
+    if len(different) >= proofs and not contrary.any():
+        row = int(against.argmax())
+        proof = f"{label(row)} has {value(row, 0)} under {names[0]!r}"
+        places, named = places.swapped(names, proof), other
+        names.reverse()
+        if named.all():
+            return places
+    row = int((~named).argmax())
+    column, what = (1, "longitude") if abs(places.lat[row]) <= 90 else (0, "latitude")
+    if against[row] and contrary.any():
+        first = int(contrary.argmax())
+        hint = (
+            f", and {label(first)} has {value(first, 1)} under {names[1]!r}, which is none either"
+        )
+    elif against[row]:
         hint = f"; if {names[0]!r} and {names[1]!r} are named the wrong way round, rename them"
-    elif other[first] and (named & ~other).any():
-        against = int((named & ~other).argmax())
-        value = table[names[1]][against].as_py()
-        hint = f", and {label(against)} has {value!r} under {names[1]!r}, which is none either"
-    raise InputError(f"{path}: {label(first)}: {shown} is not a valid {what}{hint}")
+    raise InputError(f"{path}: {label(row)}: {value(row, column)} is not a valid {what}{hint}")
 
 
 def without_null_island(benchmark: Benchmark) -> Benchmark:

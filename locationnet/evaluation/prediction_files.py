@@ -32,8 +32,9 @@ _END_LINES = 100
 _FEW = 20
 # How a line of statistics begins in a table whose ids have no suffix.
 _STATISTIC = re.compile(
-    r"[-+]?(\d*\.\d+|\d+\.\d*)(e[-+]?\d+)?|[-+]?[\d.]+\s*%|#.*"
-    r"|(mean|median|average|avg|std|min|max|sum|total|count|all|overall|acc|accuracy|summary)\b.*",
+    r"[-+]?(\d*\.\d+|\d+\.\d*)(e[-+]?\d+)?|[-+]?[\d.]+\s*(%|km\b).*|[#<>≤@].*"
+    r"|(mean|median|average|avg|std|min|max|sum|total|count|all|overall|acc|accuracy|summary"
+    r"|street|city|region|country|continent|within|error|distance|geoscore|metric|threshold)\b.*",
     re.IGNORECASE,
 )
 # Of a note, before it names the first and the last alone.

@@ -208,10 +208,11 @@ def _photos(file: PredictionsFile, names: PhotoNames, benchmark: Benchmark) -> l
     )
     for row, photos in enumerate(found):
         if len(photos) > 1:
-            shown = " and ".join(repr(benchmark.ids[photo]) for photo in photos[:2])
-            raise InputError(
-                f"{file.path}: {file.labels[row]}: {ids[row]!r} may be {shown} of {benchmark.name}"
-            )
+            one, other = (benchmark.ids[photo] for photo in photos[:2])
+            what = f"may be {one!r} and {other!r} of {benchmark.name}"
+            if one == other:
+                what = f"stands in {benchmark.name} twice"
+            raise InputError(f"{file.path}: {file.labels[row]}: {ids[row]!r} {what}")
     if not any(found):
         raise InputError(
             f"{file.path}: none of its {len(ids):,} rows is about a photo of {benchmark.name}:"

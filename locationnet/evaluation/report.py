@@ -84,8 +84,8 @@ _SHOWN = 10
 SHARES = {
     "top1": "true cell named first",
     "top5_accuracy": "true cell among the first five",
-    "country": "country of the first answer right",
-    "region": "region of the first answer right",
+    "country": "country of first answer right",
+    "region": "region of first answer right",
     "inside_50": "truth inside the 50 % radius",
     "inside_90": "truth inside the 90 % radius",
     "abstained": "abstained",

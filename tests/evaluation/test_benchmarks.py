@@ -146,8 +146,10 @@ def test_own_columns_named_the_wrong_way_round_are_swapped_by_two_places(tmp_pat
         ("a,48,2\nb,148.5,2\nc,148.5,2\n", "row 2: '148.5' is not a valid latitude; if"),
         ("a,48,-122\nb,91,2\n", "row 2: '91' is not a valid latitude, and row 1 has '-122'"),
         ("a,139,35\nb,151,-33\nc,37,-122\n", "row 1: '139' is not a valid latitude, and row 3 has"),
-        ("a,139,35\nb,151,-33\nc,200,1\n", "row 1: '139' is not a valid latitude"),
-        ("a,139,35\nb,151,-33\nc,,1\n", "row 1: '139' is not a valid latitude"),
+        # Turned round or not, a row is wrong.
+        ("a,139,35\nb,151,-33\nc,200,1\n", "row 3: '200' is not a valid longitude"),
+        ("a,139,35\nb,,-33\nc,151,-33\n", "row 2: '' is not a valid longitude"),
+        ("a,139,35\nb,151,-33\nc,1,\n", "row 3: '' is not a valid latitude"),
     ],
 )
 def test_what_is_not_proven_is_refused(tmp_path: Path, rows: str, said: str) -> None:

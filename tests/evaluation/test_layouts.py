@@ -248,7 +248,7 @@ def test_a_photo_without_truth_proves_nothing_and_keeps_rows_numbered(tmp_path: 
     notes = load_benchmark("im2gps3k", tmp_path).notes
     assert any("row 4 has '139.69' under 'LAT'" in note for note in notes)
     path.write_text(path.read_text() + "9.jpg,7@N00,200,1,2\n")
-    with pytest.raises(InputError, match=r"row 4: '139.69' is not a valid latitude"):
+    with pytest.raises(InputError, match=r"row 6: '200' is not a valid latitude$"):
         load_benchmark("im2gps3k", tmp_path)
 
 

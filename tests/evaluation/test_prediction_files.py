@@ -56,6 +56,7 @@ ends = pytest.mark.parametrize(
         ([",,,,,"], "line 5"),
         ([",,,,,4436.5"], "line 5"),
         (["# 9.7 % within 1 km"], "line 5"),
+        (["metric,,,,,km", "street (1 km),1,2,3,4,5", "25 km,1,2,3,4,5"], "lines 5, 6 and 7"),
         (["", "total: 3", "9.7%"], "lines 5, 6 and 7"),
         (["25%,1,2,3,4,5", "50%,1,2,3,4,5"], "lines 5 and 6"),
         (['"mean, of all\n three",,,,,1'], "line 5"),

@@ -94,7 +94,7 @@ def test_answers_are_scored_without_photos_or_model(truth: Path, tmp_path: Path)
     assert facts["problems"] == ["b/3.png: no prediction"]
     # Only a model could say.
     assert not {"information_bits", "reliability", "top1", "abstained"} & set(facts)
-    for text in ("first answer", "anywhere", "1 photos have no prediction", "country of the first"):
+    for text in ("first answer", "anywhere", "1 photos have no prediction", "country of first"):
         assert text in result.stdout
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "<title>answers on four</title>" in page
@@ -138,6 +138,7 @@ def test_photos_are_known_with_or_without_folder_and_suffix(
     ("rows", "said"),
     [
         (["1.jpg,1,2"], r"row 1 \(line 2\): '1.jpg' may be 'a/1.jpg' and 'b/1.jpg' of four"),
+        (["3.png,1,2", "x,y,z", "2.jpg,1,2"], r"row 2 \(line 3\): 'y' is not a valid latitude"),
         (["x,1,2", "y,3,4"], "none of its 2 rows is about a photo of four: 'x', expected such as"),
         ([*RIGHT, "3,1,2"], r"row 5 \(line 6\): the photo of row 4 \(line 5\) again; expected a"),
         ([RIGHT[0], RIGHT[0]], r"row 2 \(line 3\): the photo of row 1 \(line 2\) again"),
@@ -150,6 +151,13 @@ def test_what_cannot_be_sure_is_named(
 ) -> None:
     with pytest.raises(InputError, match=rf"answers\.csv: {said}"):
         predictions_for(_answers(tmp_path, rows), benchmark)
+
+
+def test_a_photo_that_a_benchmark_has_twice_is_named(truth: Path, tmp_path: Path) -> None:
+    truth.write_text(TRUTH + "a/1.jpg,1,2,ann\n")
+    benchmark = load_benchmark(str(truth), need_photos=False)
+    with pytest.raises(InputError, match=r"row 1 \(line 2\): 'a/1.jpg' stands in four twice"):
+        predictions_for(_answers(tmp_path, RIGHT), benchmark)
 
 
 RANKED = ["2.jpg,10,20,{},{}", "3.png,1,2,{},{}", "2.jpg,35,139,{},{}", "2.jpg,40,50,{},{}"]
