@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.outputs import refuse_replacing, require_folder
+from locationnet.cli.terminal import say
+from locationnet.names import printable
 
 if TYPE_CHECKING:
     from locationnet.data.metadata.build import Summary
@@ -72,7 +74,7 @@ def metadata(
 
     require_folder(out)
     if not named_parquet(out):
-        raise typer.BadParameter(f"{out}: must be named .parquet")
+        raise typer.BadParameter(f"{printable(out)}: must be named .parquet")
     refuse_replacing([opt_out], out)
     filters = Filters(
         min_accuracy=min_accuracy,
@@ -92,12 +94,10 @@ def metadata(
             progress=bar.show,
         )
     for line in _summary(made):
-        typer.echo(line)
+        say(line)
     for name, what in sorted(made.garbled.items()):
-        typer.echo(
-            f"warning: {name} is damaged ({what}); only what comes before was read", err=True
-        )
-    typer.echo(f"wrote {out}")
+        say(f"warning: {name} is damaged ({what}); only what comes before was read", error=True)
+    say(f"wrote {out}")
 
 
 def _box(text: str) -> Box:

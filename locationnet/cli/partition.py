@@ -10,6 +10,7 @@ import typer
 
 from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.progress import progress_bar
+from locationnet.cli.terminal import say
 
 if TYPE_CHECKING:
     from locationnet.geo.grid import Grid
@@ -74,8 +75,8 @@ def partition(
         _write_geojson(geojson, made)
     bad_checked = dict(checked.bad) if check else {}
     for line in _summary(made, bad, ceiling, bad_checked):
-        typer.echo(line)
-    typer.echo(f"wrote {out}")
+        say(line)
+    say(f"wrote {out}")
 
 
 class _Passes:

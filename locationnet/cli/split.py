@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from locationnet.cli.outputs import refuse_replacing, require_new_folder
+from locationnet.cli.terminal import say
 
 
 def split(
@@ -52,5 +53,5 @@ def split(
     for name, file in names.items():
         write_table(out / file, parts.tables[name])
     for line in balance(parts):
-        typer.echo(line)
-    typer.echo(f"wrote {', '.join(names.values())} to {out}")
+        say(line)
+    say(f"wrote {', '.join(names.values())} to {out}")

@@ -36,6 +36,9 @@ NO_LABEL = "its label is none of the classes"
 # Columns that say whose a photo is and what may be done with it; kept beside the pack.
 CREDITS = ("licence", "attribution", "url", "page")
 BOX_NAMES = ("x_min", "y_min", "x_max", "y_max")
+# Which pixels a box is a share of: the photo's as stored, or those of the upright photo.
+BOX_PIXELS = "box_pixels"
+STORED, UPRIGHT = "stored", "upright"
 
 _NOT_IN_CLASS, _NO_PLACE, _AT_ZERO = -1, -2, -3
 _NAMES = ("id", "uploader", "url", "hash")
@@ -75,6 +78,8 @@ class Rows:
     boxes
         Left, top, right and bottom of the part that is packed, as shares of width and height;
         None where photos are packed whole.
+    boxes_of_stored
+        Whether each box is of the pixels as stored; else it is of the upright photo.
     credits
         Columns of `CREDITS` that the table has.
     """
@@ -88,6 +93,7 @@ class Rows:
     lng: Floats
     classes: NDArray[np.int64]
     boxes: list[Box] | None
+    boxes_of_stored: list[bool]
     credits: dict[str, list[str]]
 
     def __len__(self) -> int:
@@ -121,6 +127,8 @@ class PhotoTable:
         See `Rows`.
     boxes
         float64 ``(n, 4)``, see `Rows`; None where photos are packed whole.
+    boxes_of_stored
+        bool ``(n,)``, see `Rows`.
     remote
         Whether paths are those in the bucket, not those of files.
     """
@@ -132,6 +140,7 @@ class PhotoTable:
     lng: Floats
     classes: NDArray[np.int64]
     boxes: Floats | None
+    boxes_of_stored: NDArray[np.bool_]
     remote: bool
 
     def __len__(self) -> int:
@@ -166,6 +175,7 @@ class PhotoTable:
             lng=self.lng[part],
             classes=self.classes[part],
             boxes=None if sides is None else [(a, b, c, d) for a, b, c, d in sides],
+            boxes_of_stored=self.boxes_of_stored[part].tolist(),
             credits={name: column(name) for name in CREDITS if name in table.column_names},
         )
 
@@ -222,6 +232,7 @@ def read_rows(
         lng=lng,
         classes=of_rows,
         boxes=_boxes(file, table),
+        boxes_of_stored=_boxes_of_stored(file, table),
         remote=remote,
     )
 
@@ -280,3 +291,13 @@ def _boxes(file: Path, table: pa.Table) -> Floats | None:
         row = int(np.flatnonzero(~good)[0])
         raise InputError(f"{file}: row {row + 1}: {', '.join(BOX_NAMES)} are no box within 0 to 1")
     return sides
+
+
+def _boxes_of_stored(file: Path, table: pa.Table) -> NDArray[np.bool_]:
+    named = names_column(file, table, find_column(file, table.column_names, BOX_PIXELS))
+    for row, name in enumerate(named, 1):
+        if name not in ("", STORED, UPRIGHT):
+            raise InputError(
+                f"{file}: row {row}: {BOX_PIXELS} is {STORED} or {UPRIGHT}, not {name!r}"
+            )
+    return np.array([name == STORED for name in named], bool)

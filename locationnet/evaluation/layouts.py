@@ -6,11 +6,12 @@ Knows layouts; what a benchmark is stands in `benchmarks`. None of the photos sh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from locationnet.containers import JPEG_COMMENT, jpeg_segments
 from locationnet.data.commons import image_key
 from locationnet.data.metadata.layouts import PLACING_2016_START, YFCC_25
 from locationnet.errors import InputError
@@ -252,31 +253,13 @@ def comment_place(jpeg: bytes) -> tuple[float, float] | None:
     """
     found = {
         key.lower(): float(value)
-        for comment in _comments(jpeg)
-        for key, value in _COMMENT.findall(comment)
+        for segment in jpeg_segments(jpeg)
+        if segment.marker == JPEG_COMMENT
+        for key, value in _COMMENT.findall(segment.body)
     }
     if len(found) < 2 or abs(found[b"latitude"]) > 90 or abs(found[b"longitude"]) > 180:
         return None
     return found[b"latitude"], found[b"longitude"]
-
-
-def _comments(jpeg: bytes) -> Iterator[bytes]:
-    """Yield the comment (COM) segments before the picture, ISO/IEC 10918-1 annex B."""
-    place = 2
-    while jpeg[:2] == b"\xff\xd8" and place + 4 <= len(jpeg) and jpeg[place] == 0xFF:
-        marker = jpeg[place + 1]
-        if marker == 0xFF:  # a filler
-            place += 1
-            continue
-        if marker in (0xD9, 0xDA):  # the end, or the picture's data
-            return
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            place += 2
-            continue
-        length = int.from_bytes(jpeg[place + 2 : place + 4], "big")
-        if marker == 0xFE:
-            yield jpeg[place + 4 : place + 2 + length]
-        place += 2 + max(length, 2)
 
 
 def _comment_places(paths: Sequence[Path]) -> dict[int, tuple[float, float]]:

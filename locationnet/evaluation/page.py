@@ -154,13 +154,17 @@ def _figures(results: Results, table: pa.Table) -> list[str]:
             ),
         ]
     there = np.array(table["problem"].is_null())
-    there &= np.array([Path(path).is_file() for path in table["path"].to_pylist()])
+    there &= np.array([path.is_file() for path in results.benchmark.paths])
     order = np.flatnonzero(there)
     order = order[np.argsort(best[order], kind="stable")]
     sheets = ((order[:_SHEET], "The best answers."), (order[::-1][:_SHEET], "The worst answers."))
     for chosen, caption in sheets:
         if len(chosen):
-            rows = table.take(chosen).to_pylist()
+            # The table's paths are text to read: a name that is not UTF-8 opens by itself alone.
+            rows = [
+                {**row, "path": results.benchmark.paths[place]}
+                for place, row in zip(chosen.tolist(), table.take(chosen).to_pylist(), strict=True)
+            ]
             figures.append((plots.photo_sheet(rows, best[chosen].tolist()), caption))
     return [_picture(plots.png(figure), caption) for figure, caption in figures]
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic",
-    ".heif", ".avif",
-)  # fmt: skip
+from locationnet.containers import SUFFIXES, is_photo_name
+
+# Tables name photos of formats too that we do not read.
+_SUFFIXES = SUFFIXES | {".gif", ".bmp", ".tif", ".tiff"}
 
 
 class _Name(NamedTuple):
@@ -65,11 +65,7 @@ class PhotoNames:
 def photo_files(folder: Path) -> list[Path]:
     """Return the photos below a folder, sorted; hidden ones, as macOS makes, are left out."""
     return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES
-        and not path.name.startswith(".")
-        and "__MACOSX" not in path.parts
+        path for path in folder.rglob("*") if is_photo_name(path) and "__MACOSX" not in path.parts
     )
 
 

@@ -21,6 +21,7 @@ from locationnet.evaluation.photos import PhotoNames
 from locationnet.evaluation.places import town_names
 from locationnet.evaluation.prediction_files import PredictionsFile, read_predictions
 from locationnet.geo.sphere import antipode
+from locationnet.names import valid_text
 from locationnet.tables.read import Mask
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def answers_table(benchmark: Benchmark, predictions: Predictions) -> pa.Table:
     numbers = pa.list_(pa.float64())
     return pa.table(
         {
-            "id": pa.array(benchmark.ids, pa.string()),
-            "path": pa.array(map(str, benchmark.paths), pa.string()),
+            "id": pa.array(map(valid_text, benchmark.ids), pa.string()),
+            "path": pa.array(map(valid_text, benchmark.paths), pa.string()),
             "uploader": pa.array(benchmark.uploaders or [None] * len(benchmark), pa.string()),
             "lat": benchmark.lat,
             "lng": benchmark.lng,

@@ -17,6 +17,7 @@ from locationnet.evaluation.confidence import INFORMATION_KM
 from locationnet.evaluation.intervals import Interval
 from locationnet.evaluation.published import published
 from locationnet.evaluation.scores import Floats, Guess
+from locationnet.names import printable
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,16 @@ def as_json(results: Results) -> dict[str, Any]:
 def print_report(results: Results, console: Console) -> None:
     """Print the table."""
     benchmark = results.benchmark
-    console.print(
+
+    def say(text: str) -> None:  # names of files may hold anything, markup included
+        console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
+
+    say(
         f"{benchmark.name}: {len(benchmark):,} photos, {benchmark.rule}; 95 % intervals by"
         f" bootstrap over {results.clusters}"
     )
     if results.broken:
-        console.print(results.broken)
+        say(results.broken)
     table = Table(box=None, header_style="none", pad_edge=False)
     table.add_column("% within", no_wrap=True)
     limits = benchmark.rule.thresholds_km
@@ -156,14 +161,14 @@ def print_report(results: Results, console: Console) -> None:
         table.add_row(f"{row.model}, {row.year}", *texts, "", "(published)")
     console.print(table)
     for label, text in other_measures(results):
-        console.print(f"{label:32} {text}")
+        say(f"{label:32} {text}")
     for name, gain in (results.paired or {}).items():
         text = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
-        console.print(f"{'against the other, ' + name:32} {text}")
+        say(f"{'against the other, ' + name:32} {text}")
     for note in (*benchmark.notes, *results.notes, *results.problems[:_SHOWN]):
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+        say(f"note: {note}")
     if len(results.problems) > _SHOWN:
-        console.print(f"note: {len(results.problems) - _SHOWN} more photos are in report.json")
+        say(f"note: {len(results.problems) - _SHOWN} more photos are in report.json")
 
 
 def other_measures(results: Results) -> list[tuple[str, str]]:

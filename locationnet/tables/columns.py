@@ -41,6 +41,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "y_min": ("y_min", "ymin"),
     "x_max": ("x_max", "xmax"),
     "y_max": ("y_max", "ymax"),
+    "box_pixels": ("box_pixels",),
     # Of benchmarks and of answers to them: the photo, whether by its id or its path.
     "photo": ("photo", "name"),
     "predicted_lat": tuple(f"{whose}_{name}" for whose in _PREDICTED for name in _LAT),

@@ -20,6 +20,7 @@ from locationnet.errors import InputError, LocationNetError
 from locationnet.tables.source import (
     PARQUET_MAGIC,
     TableFile,
+    arrow_file,
     damaged_parquet,
     first_line,
     open_table,
@@ -57,7 +58,8 @@ def read_table(path: Path) -> pa.Table:
 
     if table.form == "parquet":
         try:
-            rows = parquet.read_table(path)
+            with arrow_file(path) as file:
+                rows = parquet.read_table(file)
         except (pa.ArrowException, OSError) as error:
             raise damaged_parquet(path, error) from error
     else:
@@ -167,7 +169,8 @@ def write_table(path: Path, table: pa.Table) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         if (form := _text_form(path)) is None:
-            parquet.write_table(table, part)
+            with arrow_file(part, "wb") as file:
+                parquet.write_table(table, file)
         else:
             delimiter, compression = form
             options = csv.WriteOptions(quoting_style="needed", delimiter=delimiter)

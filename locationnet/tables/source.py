@@ -11,6 +11,7 @@ import codecs
 import csv
 import gzip
 import lzma
+import os
 import re
 import zipfile
 import zlib
@@ -19,10 +20,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.tables.columns import known_columns, same_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PARQUET_MAGIC = b"PAR1"
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -98,7 +102,8 @@ def open_table(path: Path) -> TableFile:
         start = raw.read(len(PARQUET_MAGIC))
     if start == PARQUET_MAGIC:
         try:
-            names = tuple(parquet.read_schema(path).names)
+            with arrow_file(path) as raw:
+                names = tuple(parquet.read_schema(raw).names)
         except (pa.ArrowInvalid, OSError) as error:
             raise damaged_parquet(path, error) from error
         table = TableFile(path, "parquet", names)
@@ -192,6 +197,19 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def arrow_file(path: Path, mode: Literal["rb", "wb"] = "rb") -> pa.NativeFile:
+    """Open a file for Arrow, which by itself takes no path that is not UTF-8.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(path), mode)
+
+
 @contextmanager
 def open_text(path: Path) -> Iterator[Text]:
     """Open a file of text, however it is compressed and encoded.
@@ -227,6 +245,8 @@ class Text:
         encoding = _encoding(path, self._before)
         self._decoder = codecs.getincrementaldecoder(encoding)() if encoding else None
         self._before = self._before.removeprefix(codecs.BOM_UTF8)
+        # Old Macs end lines with a return alone; elsewhere one may be part of a value.
+        self._returns = b"\n" not in self._before
         self._return = False
 
     def tell(self) -> int:
@@ -247,7 +267,9 @@ class Text:
             if self._return:
                 data = data[:-1]
             if b"\r" in data:
-                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+                data = data.replace(b"\r\n", b"\n")
+            if self._returns:
+                data = data.replace(b"\r", b"\n")
             if data or end:
                 return data
 

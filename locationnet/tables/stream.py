@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import InputError
-from locationnet.tables.source import TableFile, Text, damaged_parquet, open_text
+from locationnet.tables.source import TableFile, Text, arrow_file, damaged_parquet, open_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,7 +128,10 @@ def _parquet_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[pa.RecordB
 
     size = path.stat().st_size
     # By default whole columns are read ahead.
-    with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
+    with (
+        arrow_file(path) as raw,
+        parquet.ParquetFile(raw, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file,
+    ):
         rows = max(1, file.metadata.num_rows)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(names)):
             yield batch.select(list(names)), size * batch.num_rows // rows
@@ -167,10 +170,10 @@ class _Splitter:
         """Yield the rows below the header, and the line that each begins in."""
         blocks = self._blocks()
         for block in blocks:
-            if b"\0" in block or not _has_plain_quotes(block, self._table.delimiter):
-                yield self._parse_quoted(block, blocks)
-            else:
+            if _is_plain(block, self._table.delimiter):
                 yield from self._split(block)
+            else:
+                yield self._parse_quoted(block, blocks)
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield whole lines, many at a time, without those of the header."""
@@ -255,11 +258,18 @@ class _Splitter:
         indexes = [int(index) for index in self._wanted]
         while lines.pending:
             start, taken = self._line + 1, lines.taken
+            values: list[str] | None
             try:
                 values = next(reader)
             except csv.Error as error:
-                raise self._bad_quote(start, error) from error
+                if "new-line character" not in str(error):
+                    raise self._bad_quote(start, error) from error
+                values = None
             self._line += lines.taken - taken
+            if values is None:
+                self._row += 1
+                self._refuse(start, "a carriage return outside quotes")
+                continue
             if not values or (len(values) == 1 < self._columns and not values[0].strip()):
                 self._blank_line(start)
                 continue
@@ -278,7 +288,7 @@ class _Splitter:
         batch = pa.RecordBatch.from_arrays(arrays, names=list(self._wanted.values()))
         return batch, np.array(starts, np.int64)
 
-    def _refuse(self, line: int, problem: str, values: Sequence[str]) -> None:
+    def _refuse(self, line: int, problem: str, values: Sequence[str] = ()) -> None:
         self._bad_row(BadRow(self._row, line, problem, tuple(values)))
 
     def _bad_quote(self, line: int, error: csv.Error) -> InputError:
@@ -312,8 +322,13 @@ class _Splitter:
         raise InputError(f"{self._table.path}: {BadRow(self._row, line, closes)}")
 
 
-def _has_plain_quotes(block: bytes, delimiter: str) -> bool:
-    """Tell whether all quotes of a block stand around values of one line, or are doubled there."""
+def _is_plain(block: bytes, delimiter: str) -> bool:
+    """Tell whether all quotes of a block stand around values of one line, or are doubled there.
+
+    Nor may it hold bytes by which Arrow would split it otherwise.
+    """
+    if b"\0" in block or b"\r" in block:
+        return False
     if b'"' not in block:
         return True
     text = np.frombuffer(block, np.uint8)

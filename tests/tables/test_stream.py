@@ -103,6 +103,13 @@ def test_rows_that_do_not_fit_are_named(tmp_path: Path, block: int) -> None:
     ]
 
 
+def test_a_carriage_return_is_part_of_a_value_only_within_quotes(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.csv", '"a\rb.jpg",x,1,2', "c\rd.jpg,x,1,2", "e.jpg,x,1,2\r")
+    rows, bad = _read(path)
+    assert [row[0] for row in rows] == [b"a\rb.jpg", b"e.jpg"]
+    assert list(map(str, bad)) == ["row 2 (line 3): a carriage return outside quotes"]
+
+
 def test_a_whole_table_has_no_bad_rows(tmp_path: Path) -> None:
     path = _write(tmp_path / "t.csv", *GOOD[:10], "c.jpg,x,1")
     with pytest.raises(InputError, match=r"t\.csv: row 11 \(line 12\): 3 columns, expected 4"):

@@ -15,7 +15,7 @@ from locationnet.data.commons import image_key, is_photo_hash, photo_hash
 from locationnet.errors import InputError
 from locationnet.tables.columns import find_column, missing_columns
 from locationnet.tables.read import names_column, read_table
-from locationnet.tables.source import damaged_parquet, open_table
+from locationnet.tables.source import arrow_file, damaged_parquet, open_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +85,8 @@ class Wanted:
             table = read_table(self.file)
             return table, table.schema, table.num_rows
         try:
-            fields = parquet.read_metadata(self.file)
+            with arrow_file(self.file) as raw:
+                fields = parquet.read_metadata(raw)
         except (pa.ArrowException, OSError) as error:
             raise damaged_parquet(self.file, error) from error
         return None, fields.schema.to_arrow_schema(), fields.num_rows
@@ -114,7 +115,7 @@ class Wanted:
             for start in range(0, self._count, _BATCH_ROWS):
                 yield self._table.slice(start, _BATCH_ROWS)
             return
-        with parquet.ParquetFile(self.file) as file:
+        with arrow_file(self.file) as raw, parquet.ParquetFile(raw) as file:
             for batch in file.iter_batches(_BATCH_ROWS):
                 yield pa.Table.from_batches([batch])
 

@@ -8,7 +8,7 @@ Knows the files of versions 4 to 7; downloads nothing. The photos come by their 
     class-descriptions-boxable.csv          /m/0k4j,Car a line
     bbox_labels_600_hierarchy.json          what is a kind of what; needed for names with kinds
     train-annotations-bbox.csv              ImageID, LabelName, XMin, XMax, YMin, YMax, IsGroupOf, …
-    train-images-boxable-with-rotation.csv  ImageID, OriginalURL, License, Author, Rotation, …
+    train-images-boxable-with-rotation.csv  ImageID, OriginalURL, License, Author, …
 """
 
 from __future__ import annotations
@@ -17,30 +17,26 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from locationnet.data.labelled.table import Builder, Labelled
-from locationnet.data.rows import Box
+from locationnet.data.rows import BOX_PIXELS, STORED, Box
 from locationnet.errors import InputError
 from locationnet.tables.columns import require_column
 from locationnet.tables.read import stream_texts
 from locationnet.tables.source import open_table
-
-if TYPE_CHECKING:
-    pass
 
 DESCRIPTIONS = "*class-descriptions*.csv"
 HIERARCHY = "*hierarchy*.json"
 
 GROUP = "a box around a group"
 NO_BOX = "a box without an area"
-TURNED = "its photo is stored turned"
 NO_URL = "its photo has no URL"
 
 _BOX_COLUMNS = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax", "IsGroupOf")
 _PHOTO_COLUMNS = (
     "ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author",
-    "Title", "Rotation",
+    "Title",
 )  # fmt: skip
 
 
@@ -63,8 +59,9 @@ def read_open_images(
 
     Notes
     -----
-    Boxes around groups are left out, and so are photos that are stored turned, whose boxes may not
-    fit their pixels.
+    Boxes around groups are left out. A box is of the photo's stored pixels, and the table says so;
+    what is cut out is put upright by the photo's own EXIF. The column Rotation, which says how far
+    Flickr turns photos together with their boxes, is not needed.
 
     Raises
     ------
@@ -90,9 +87,6 @@ def read_open_images(
         mine = boxes.pop(row["ImageID"], None)
         if mine is None:
             raise InputError(f"{photos}: the ImageID {row['ImageID']!r} is there twice")
-        if row["Rotation"] not in ("", "0", "0.0"):
-            found.left_out[TURNED] += len(mine)
-            continue
         _add(found, row, mine, crop=crop)
     if boxes:
         found.left_out[NO_URL] += sum(map(len, boxes.values()))
@@ -158,7 +152,8 @@ def _add(found: Builder, row: dict[str, str], boxes: list[tuple[str, Box]], *, c
     }
     if crop:
         for index, (label, box) in enumerate(boxes):
-            found.add(label, box=box, facts={"id": f"{row['ImageID']}#{index}", **facts})
+            of = {"id": f"{row['ImageID']}#{index}", **facts, BOX_PIXELS: STORED}
+            found.add(label, of, box)
         return
     for label in sorted({label for label, _ in boxes}):
         found.add(label, facts={"id": row["ImageID"], **facts})

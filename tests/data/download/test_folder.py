@@ -171,7 +171,7 @@ def test_what_is_no_photo_is_listed_with_its_reason(
         names[2]: "refused by the server",
         names[3]: "empty",
         names[4]: "a web page, not a photo",
-        names[5]: "not a JPEG, PNG or WebP image",
+        names[5]: "not a JPEG, PNG, WebP, AVIF or HEIC image",
         names[6]: "truncated or corrupt",
         duplicate: "the same bytes as another photo",
         names[9]: "a placeholder, not the photo",

@@ -71,6 +71,20 @@ def _pack(world: Any, grid: Path, out: Path, *more: str) -> Any:
     return CliRunner().invoke(app, _words(world, grid, out, *more))
 
 
+def test_boxes_are_not_lost_on_the_way_to_a_pack(world: Any, grid: Path, tmp_path: Path) -> None:
+    rows = [f"{world.url(name)},1,1,0.1,0.1,0.5,0.5" for name in list(world.photos)[:2]]
+    table = tmp_path / "boxes.csv"
+    table.write_text("\n".join(["url,lat,lng,x_min,y_min,x_max,y_max", *rows]))
+    out = tmp_path / "pack"
+    words = ["download", str(table), "--pack", "--grid", str(grid), "-o", str(out)]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 1
+    assert str(answer.exception) == (
+        f"{table}: has boxes, which only pack cuts out; download to a folder first"
+    )
+    assert not out.exists()
+
+
 def test_photos_go_to_a_pack_without_being_kept(faulty: Any, grid: Path, tmp_path: Path) -> None:
     out = tmp_path / "pack"
     answer = _pack(faulty, grid, out)
