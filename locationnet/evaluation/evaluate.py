@@ -88,7 +88,8 @@ def evaluate(
     BundleError
         Neighbours are asked for, and the network answers no embedding.
     """
-    _require_photos(benchmark)
+    if not len(benchmark):
+        raise InputError(f"{benchmark.name}: holds no photos")
     # Before the folder is written, which may be where it lies.
     other = None if against is None else predictions_for(against, benchmark)
     alike: dict[str, tuple[Floats, Floats]] = {}
@@ -143,9 +144,8 @@ def evaluate_predictions(
     Raises
     ------
     InputError
-        There are no photos, or the other answers are to different ones.
+        The other answers are to different photos.
     """
-    _require_photos(benchmark)
     other = None if against is None else predictions_for(against, benchmark)
     table = answers_table(benchmark, predictions)
     bootstrap = Bootstrap.of(benchmark.uploaders, len(benchmark))
@@ -173,11 +173,6 @@ def evaluate_predictions(
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _require_photos(benchmark: Benchmark) -> None:
-    if not len(benchmark):
-        raise InputError(f"{benchmark.name}: holds no photos")
 
 
 def _blind(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> dict[str, Guess]:

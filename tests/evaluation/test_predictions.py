@@ -283,6 +283,9 @@ def test_a_truth_at_0_0_is_left_out_and_counted(tmp_path: Path) -> None:
     assert photos.ids == ("1",)
     assert "1 photos whose truth is 0, 0 are left out" in photos.notes
     assert found.answered.tolist() == [True]
+    path = _answers(tmp_path, ["1,1,2,0,0"], "id,lat,lng,gt_lat,gt_lng")
+    with pytest.raises(InputError, match="answers: holds no photos"):
+        predictions_with_truth(path)
 
 
 @pytest.mark.parametrize("name", ["im2gps", "im2gps3k", "yfcc4k", "yfcc26k"])
