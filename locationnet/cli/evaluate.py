@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from locationnet.cli.outputs import refuse_replacing, require_new_folder
 from locationnet.cli.progress import progress_bar
 from locationnet.cli.terminal import people_console, say
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from locationnet.evaluation.report import Results
+
+_WRITTEN = ("predictions.parquet", "report.json", "report.html", "confusion.csv")
+
 
 def evaluate(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")],
     benchmark: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME|TABLE",
-            help="im2gps, im2gps3k, yfcc4k, placing2016, or a CSV or Parquet of photos.",
+            help="im2gps, im2gps3k, yfcc4k, yfcc26k, placing2016, or a CSV or Parquet of photos.",
         ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")],
+    ] = None,
     model: Annotated[
-        str, typer.Option(help="A bundle's name or directory (see `locationnet models`).")
-    ] = "demo",
+        str | None,
+        typer.Option(
+            help="A bundle's name or directory (see `locationnet models`).", show_default="demo"
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Score these answers, whoever's they are, and load no model."
+        ),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Its files, or where paths start."),
@@ -50,7 +67,7 @@ def evaluate(
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="predictions.parquet of another model, to compare."),
+        typer.Option(metavar="FILE", help="Answers of another model, to compare photo by photo."),
     ] = None,
     label_column: Annotated[
         str | None, typer.Option(help="Column of labels, for a model that has labels.")
@@ -63,19 +80,36 @@ def evaluate(
     Writes predictions.parquet, report.json and report.html. A photo that cannot be read counts as
     wrong and is listed. An interrupted call goes on when it is given again.
 
+    Answers that are there already, CSV or Parquet with id or path, lat and lng, are scored without
+    photos: locationnet evaluate --predictions answers.csv --benchmark im2gps3k --images DIR -o
+    report. Without --benchmark the file's columns gt_lat and gt_lng are the truth.
+
     A model that has labels, not places, is measured class by class on a table with the columns
     path and label; confusion.csv takes the place of report.html.
     """
+    require_new_folder(out)
+    table = None if benchmark is None else Path(benchmark)
+    refuse_replacing((table, predictions, against), *(out / name for name in _WRITTEN))
+    if predictions is not None:
+        needs_model = {
+            "--model": model, "--fetch": fetch or None, "--train": train,
+            "--neighbours": neighbours, "--label-column": label_column,
+        }  # fmt: skip
+        for option, value in needs_model.items():
+            if value is not None:
+                raise typer.BadParameter(f"--predictions are answers already: drop {option}")
+        _score_predictions(predictions, benchmark, images, out, cluster, against)
+        return
+    if benchmark is None:
+        raise typer.BadParameter("Missing option '--benchmark' (or '--predictions').")
+    model = model or "demo"
+
     from rich.progress import TaskID
 
-    from locationnet.errors import MissingExtraError
     from locationnet.evaluation.evaluate import evaluate as measure
     from locationnet.evaluation.fetch import RECORD
     from locationnet.evaluation.fetch import fetch as download
     from locationnet.evaluation.layouts import load_benchmark
-    from locationnet.evaluation.page import write_page
-    from locationnet.evaluation.report import as_json, print_report
-    from locationnet.files import write_text
     from locationnet.model.bundle import Bundle
     from locationnet.model.locator import load_model
 
@@ -106,7 +140,7 @@ def evaluate(
                 tasks[doing] = bar.add_task(doing, total=total)
             bar.update(tasks[doing], completed=done)
 
-        results, table = measure(
+        results, answers = measure(
             locator,
             photos,
             out,
@@ -115,10 +149,45 @@ def evaluate(
             neighbours=neighbours,
             advance=advance,
         )
+    _report(out, results, answers)
+
+
+def _score_predictions(
+    path: Path,
+    name: str | None,
+    images: Path | None,
+    out: Path,
+    cluster: str | None,
+    against: Path | None,
+) -> None:
+    from locationnet.evaluation.answers import PREDICTIONS
+    from locationnet.evaluation.evaluate import evaluate_predictions
+    from locationnet.evaluation.layouts import load_benchmark
+    from locationnet.evaluation.predictions import predictions_for, predictions_with_truth
+    from locationnet.tables.read import write_table
+
+    if name is None:
+        photos, predictions = predictions_with_truth(path, images, cluster)
+    else:
+        photos = load_benchmark(name, images, cluster_column=cluster, need_photos=False)
+        predictions = predictions_for(path, photos)
+    results, answers = evaluate_predictions(path, photos, predictions, against)
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(out / PREDICTIONS, answers)
+    _report(out, results, answers)
+
+
+def _report(out: Path, results: Results, answers: pa.Table) -> None:
+
+    from locationnet.errors import MissingExtraError
+    from locationnet.evaluation.page import write_page
+    from locationnet.evaluation.report import as_json, print_report
+    from locationnet.files import write_text
+
     write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")
     print_report(results, people_console())
     try:
-        write_page(out / "report.html", results, table)
+        write_page(out / "report.html", results, answers)
     except MissingExtraError as error:
         say(f"no report.html: {error}", error=True)
     say(f"wrote {out}")

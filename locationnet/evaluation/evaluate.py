@@ -1,10 +1,11 @@
-"""One model on one benchmark, from photos to results.
+"""One model on one benchmark, from photos, or from answers that are there already, to results.
 
 Knows in which order things happen; each part knows its own business.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,21 +16,28 @@ import numpy as np
 from locationnet.errors import InputError
 from locationnet.evaluation.answers import answer
 from locationnet.evaluation.benchmarks import Benchmark
-from locationnet.evaluation.intervals import Bootstrap
+from locationnet.evaluation.intervals import Bootstrap, Interval
 from locationnet.evaluation.leaks import leaks
 from locationnet.evaluation.neighbours import STATE, nearest
 from locationnet.evaluation.places import place_scores
-from locationnet.evaluation.report import Results
+from locationnet.evaluation.predictions import (
+    NO_PREDICTION,
+    Predictions,
+    answers_table,
+    predictions_for,
+)
+from locationnet.evaluation.report import FIRST_ANSWER, Results
 from locationnet.evaluation.scores import (
     Floats,
     Guess,
+    best_km,
     guess,
     kilometres,
     model_scores,
+    nearest_km,
     paired,
     uniform_guess,
 )
-from locationnet.tables.source import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +68,7 @@ def evaluate(
     out
         Folder for ``predictions.parquet``; an interrupted call goes on there.
     against
-        ``predictions.parquet`` of another model on the same photos.
+        Answers of another model to the same photos, see `predictions_for`.
     training
         The pack that the model was trained on, to be searched for photos of the benchmark.
     neighbours
@@ -82,6 +90,8 @@ def evaluate(
     """
     if not len(benchmark):
         raise InputError(f"{benchmark.name}: holds no photos")
+    # Before the folder is written, which may be where it lies.
+    other = None if against is None else predictions_for(against, benchmark)
     alike: dict[str, tuple[Floats, Floats]] = {}
     if neighbours is not None:
         compared = advance and partial(advance, "comparing")
@@ -98,12 +108,7 @@ def evaluate(
         **_blind(locator, benchmark, bootstrap),
         "ceiling of the grid": _ceiling(locator, benchmark, bootstrap),
     }
-    difference = None
-    if against is not None:
-        difference = _difference(table, against, benchmark, bootstrap)
-    notes: tuple[str, ...] = ()
-    if benchmark.uploaders is None:
-        notes += ("the photographers are not known, so the intervals may be too narrow",)
+    difference, notes = _against(table, other, benchmark, bootstrap)
     if training is not None:
         notes += leaks(benchmark, training) or (f"nothing of it is in {training}",)
     broken = table.filter(table["problem"].is_valid()).to_pylist()
@@ -113,6 +118,61 @@ def evaluate(
         notes, problems,
     )  # fmt: skip
     return results, table
+
+
+def evaluate_predictions(
+    path: Path, benchmark: Benchmark, predictions: Predictions, against: Path | None = None
+) -> tuple[Results, pa.Table]:
+    """Measure answers that are there already, of whatever model; none is loaded.
+
+    Parameters
+    ----------
+    path
+        The file that they come from.
+    benchmark
+        The photos.
+    predictions
+        From `locationnet.evaluation.predictions`.
+    against
+        Answers of another model to the same photos, see `predictions_for`.
+
+    Returns
+    -------
+    Results, Table
+        What can be measured without knowing the model, and the answers; see `answers_table`.
+
+    Raises
+    ------
+    InputError
+        The other answers are to different photos.
+    """
+    other = None if against is None else predictions_for(against, benchmark)
+    table = answers_table(benchmark, predictions)
+    bootstrap = Bootstrap.of(benchmark.uploaders, len(benchmark))
+    rule = benchmark.rule
+    guesses = {FIRST_ANSWER: guess(best_km(table, rule), rule, bootstrap)}
+    if max(map(len, predictions.top_lat)) > 1:
+        guesses["nearest of five"] = guess(nearest_km(table, rule), rule, bootstrap)
+    guesses["anywhere"] = uniform_guess(rule)
+    broken = table.filter(table["problem"].is_valid())["id"].to_pylist()
+    measures = {"broken": len(broken), **place_scores(table, bootstrap)}
+    difference, notes = _against(table, other, benchmark, bootstrap)
+    results = Results(
+        benchmark,
+        {"name": path.stem, "predictions": path.name, "sha256": _sha256(path)},
+        guesses,
+        measures,
+        _clusters(benchmark, bootstrap),
+        difference,
+        (*predictions.notes, *notes),
+        tuple(f"{photo}: {NO_PREDICTION}" for photo in broken),
+    )
+    return results, table
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _blind(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> dict[str, Guess]:
@@ -150,17 +210,21 @@ def _ceiling(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> Gu
     return guess(km, benchmark.rule, bootstrap)
 
 
-def _difference(table: Any, against: Path, benchmark: Benchmark, bootstrap: Bootstrap) -> Any:
-    from pyarrow import ArrowInvalid, parquet
-
-    try:
-        with arrow_file(against) as file:
-            other = parquet.read_table(file)
-        return paired(table, other, benchmark.rule, bootstrap)
-    except (OSError, ArrowInvalid, KeyError) as error:
-        raise InputError(f"{against}: holds no predictions ({error})") from error
-    except ValueError as error:
-        raise InputError(f"{against}: {error}") from error
+def _against(
+    table: pa.Table, other: Predictions | None, benchmark: Benchmark, bootstrap: Bootstrap
+) -> tuple[dict[str, Interval] | None, tuple[str, ...]]:
+    """Return by how much answers beat others, and what a reader must know of both."""
+    notes: tuple[str, ...] = ()
+    if benchmark.uploaders is None:
+        notes += ("the photographers are not known, so the intervals may be too narrow",)
+    if other is None:
+        return None, notes
+    rule = benchmark.rule
+    km = kilometres(rule, benchmark.lat, benchmark.lng, other.lat, other.lng)
+    return (
+        paired(best_km(table, rule), km, rule, bootstrap),
+        (*notes, *(f"of those compared with: {note}" for note in other.notes)),
+    )
 
 
 def _facts(locator: Locator) -> dict[str, Any]:

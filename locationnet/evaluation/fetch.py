@@ -55,6 +55,8 @@ _BY_HAND = {
     "im2gps3k": "the photos from https://github.com/lugiavn/revisiting-im2gps and"
     " im2gps3k_places365.csv from https://github.com/TIBHannover/GeoEstimation",
     "yfcc4k": "the photos and info.txt from https://github.com/lugiavn/revisiting-im2gps",
+    "yfcc26k": "yfcc25600_places365.csv and the photos' URLs from"
+    " https://github.com/TIBHannover/GeoEstimation",
     "placing2016": "mediaeval2016_test from https://github.com/multimedia-berkeley/tutorials and"
     " the photos from the bucket s3://multimedia-commons",
 }

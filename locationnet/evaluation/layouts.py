@@ -5,19 +5,28 @@ Knows layouts; what a benchmark is stands in `benchmarks`. None of the photos sh
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from locationnet.containers import JPEG_COMMENT, is_photo_name, jpeg_segments
+from locationnet.containers import JPEG_COMMENT, jpeg_segments
 from locationnet.data.commons import image_key
 from locationnet.data.metadata.layouts import PLACING_2016_START, YFCC_25
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Benchmark, Floats, Rule, from_table
-from locationnet.geo.sphere import great_circle_km
+from locationnet.evaluation.listings import (
+    DOUBT_KM,
+    IM2GPS,
+    IM2GPS3K,
+    YFCC4K,
+    YFCC26K,
+    Listing,
+    find_listing,
+    has_header,
+)
+from locationnet.evaluation.photos import find_files, photo_files
 from locationnet.tables.read import as_floats
 
 # Photos of IM2GPS3k whose authors' table gives no place.
@@ -35,119 +44,177 @@ _COMMENT = re.compile(
     rb"^\s*(latitude|longitude)\s*[:=]\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)",
     re.IGNORECASE | re.MULTILINE,
 )
-# Where the two sources of IM2GPS's truth differ by more, the reader is told.
-_DOUBT_KM = 1.0
+_SEEN = "its photographers are also in YFCC100M, which many models were trained on"
+# A photo of IM2GPS: its file, the place in its comment, its row in the table.
+_Im2gpsPhoto = tuple[Path, tuple[float, float] | None, int | None]
 
 
 def load_benchmark(
-    name: str, images: Path | None = None, *, cluster_column: str | None = None
+    name: str,
+    images: Path | None = None,
+    *,
+    cluster_column: str | None = None,
+    need_photos: bool = True,
 ) -> Benchmark:
     """Read a benchmark.
 
     Parameters
     ----------
     name
-        ``im2gps``, ``im2gps3k``, ``yfcc4k``, ``placing2016``, or a table; see `from_table`.
+        One of `PUBLISHED`, or a table; see `from_table`.
     images
         The folder that holds a published benchmark's files; where a table's paths start.
     cluster_column
         Of a table: the column whose values belong together, instead of the uploader's.
+    need_photos
+        Whether the photos will be read; without, a benchmark is what its table lists.
 
     Raises
     ------
     InputError
         A file is missing or a row is wrong; the message names it.
     """
-    layouts = {
-        "im2gps": im2gps,
-        "im2gps3k": im2gps3k,
-        "yfcc4k": yfcc4k,
-        "placing2016": placing2016,
-    }
-    read = layouts.get(name.lower())
-    if read is None:
-        return from_table(Path(name), images, cluster_column=cluster_column)
+    key = name.lower()
+    if key not in PUBLISHED:
+        return from_table(
+            Path(name), images, cluster_column=cluster_column, need_photos=need_photos
+        )
     if images is None or not images.is_dir():
         raise InputError(f"{name}: give --images, the folder that its files lie in")
     if cluster_column is not None:
         raise InputError(f"{name}: its photographers are known by themselves; drop --cluster")
-    return read(images)
+    return im2gps(images, need_photos=need_photos) if key == "im2gps" else PUBLISHED[key](images)
 
 
-def im2gps(folder: Path) -> Benchmark:
+def im2gps(folder: Path, *, need_photos: bool = True) -> Benchmark:
     """Read IM2GPS (Hays and Efros, CVPR 2008): 237 JPEGs with the truth in their comments.
 
     ``im2gps_places365.csv`` beside them adds the photographers; where it places a photo more than
     a kilometre from the comment, a note says so.
+
+    Parameters
+    ----------
+    folder
+        Where they lie.
+    need_photos
+        Whether the benchmark is the photos that are there; without, it has those too that the
+        table alone lists.
     """
-    table = folder / "im2gps_places365.csv"
-    listed = {_stem(row["IMG_ID"]): row for _, row in _csv_rows(table)} if table.is_file() else {}
-    authors: list[str] = []
-    ids, paths, places, notes = [], [], [], []
-    for path in _photos(folder):
-        place = comment_place(path.read_bytes())
-        row = _listed(listed, path.stem)
-        if row is not None:
-            authors.append(row["AUTHOR"])
-            other = _place(table, path.name, row["LAT"], row["LON"])
+    listing = find_listing(folder, IM2GPS)
+    paths = photo_files(folder)
+    comments = [comment_place(path.read_bytes()) for path in paths]
+    ids: dict[str, int] = {}
+    rows: list[int | None] = [None] * len(paths)
+    if listing is not None:
+        ids = {name: row for row, name in enumerate(listing.ids)}
+        rows = [_listed(ids, path.stem) for path in paths]
+        listing = listing.checked(
+            {
+                row: comment
+                for row, comment in zip(rows, comments, strict=True)
+                if row is not None and comment is not None
+            }
+        )
+        if not need_photos:
+            alone = sorted(set(ids.values()) - set(rows))
+            paths += find_files(folder, [listing.names[row] for row in alone])
+            rows += alone
+            comments += [None] * len(alone)
+    return _im2gps(folder, listing, list(zip(paths, comments, rows, strict=True)))
+
+
+def _im2gps(folder: Path, listing: Listing | None, photos: list[_Im2gpsPhoto]) -> Benchmark:
+    if not photos:
+        raise InputError(f"{folder}: holds no photos")
+    notes = list(listing.places.notes) if listing is not None else []
+    authors, truth = [], []
+    for path, comment, row in photos:
+        place = comment
+        if listing is not None and row is not None:
+            authors.append(listing.authors[row])
             if place is None:
-                place = other
-            elif (km := float(great_circle_km(*place, *other))) > _DOUBT_KM:
-                notes.append(f"{path.name}: its comment and {table.name} are {km:,.0f} km apart")
+                place = float(listing.places.lat[row]), float(listing.places.lng[row])
+            elif (km := listing.kilometres(row, place)) > DOUBT_KM:
+                name = listing.path.name
+                notes.append(f"{path.name}: its comment and {name} are {km:,.0f} km apart")
         if place is None:
             raise InputError(f"{path}: no comment says latitude and longitude")
-        ids.append(path.stem)
-        paths.append(path)
-        places.append(place)
-    if not ids:
-        raise InputError(f"{folder}: holds no photos")
-    if listed and len(authors) < len(ids):
-        notes.append(f"{table.name} lists {len(authors)} of {len(ids)} photos")
-    uploaders = tuple(authors) if len(authors) == len(ids) else None
-    lat, lng = np.array(places).T
+        truth.append(place)
+    if listing is not None and len(authors) < len(photos):
+        notes.append(f"{listing.path.name} lists {len(authors)} of {len(photos)} photos")
+    lat, lng = np.array(truth).T
     return Benchmark(
-        "IM2GPS", tuple(ids), tuple(paths), lat, lng, uploaders=uploaders, notes=tuple(notes)
+        "IM2GPS",
+        tuple(path.stem for path, _, _ in photos),
+        tuple(path for path, _, _ in photos),
+        lat,
+        lng,
+        uploaders=tuple(authors) if len(authors) == len(photos) else None,
+        notes=tuple(notes),
     )
 
 
 def im2gps3k(folder: Path) -> Benchmark:
     """Read IM2GPS3k (Vo et al., ICCV 2017): photos and ``im2gps3k_places365.csv``."""
-    table = folder / "im2gps3k_places365.csv"
-    rows = [
-        (number, row)
-        for number, row in _csv_rows(table)
-        if _stem(row["IMG_ID"]) not in IM2GPS3K_WITHOUT_TRUTH
-    ]
-    places = [_place(table, f"row {number}", row["LAT"], row["LON"]) for number, row in rows]
-    if not rows:
-        raise InputError(f"{table}: holds no photo with a known place")
-    lat, lng = np.array(places).T
-    lie = {path.stem: path for path in _photos(folder)}
-    return Benchmark(
-        "IM2GPS3k",
-        tuple(_stem(row["IMG_ID"]) for _, row in rows),
-        tuple(lie.get(_stem(row["IMG_ID"]), folder / row["IMG_ID"]) for _, row in rows),
-        lat,
-        lng,
-        tuple(row["AUTHOR"] for _, row in rows),
-        notes=("three photos without a known place are left out, as everybody does",),
-    )
+    listing = find_listing(folder, IM2GPS3K, IM2GPS3K_WITHOUT_TRUTH)
+    if listing is None:
+        raise InputError(f"{folder / IM2GPS3K}: no such file")
+    paths = find_files(folder, listing.names)
+    notes = ["three photos without a known place are left out, as everybody does"]
+    if not listing.places.proven:
+        comments = _comment_places(paths)
+        listing = listing.checked(comments)
+        far = [one for one in comments if listing.kilometres(one, comments[one]) > DOUBT_KM]
+        if far:
+            notes.append(
+                f"{len(far):,} photos' comments and {listing.path.name} are more than"
+                f" {DOUBT_KM:g} km apart, {paths[far[0]].name} first"
+            )
+    return _of_listing("IM2GPS3k", listing, paths, *notes)
 
 
 def yfcc4k(folder: Path) -> Benchmark:
-    """Read YFCC4k (Vo et al., ICCV 2017): ``info.txt`` in YFCC100M's 25 columns, and photos."""
-    rows = _tab_rows(folder / "info.txt", len(YFCC_25))
+    """Read YFCC4k (Vo et al., ICCV 2017): photos, and ``info.txt`` or a table with a header.
+
+    ``info.txt`` has YFCC100M's 25 columns.
+    """
+    info = folder / "info.txt"
+    if not info.is_file() or has_header(info):
+        listing = find_listing(folder, YFCC4K)
+        if listing is None:
+            raise InputError(f"{info}: cannot be read (no such file), and no table is beside it")
+        return _of_listing("YFCC4k", listing, find_files(folder, listing.names), _SEEN)
+    rows = _tab_rows(info, len(YFCC_25))
     photo, user, lng, lat = map(YFCC_25.index, ("photoid", "uid", "longitude", "latitude"))
     ids = tuple(row[photo] for _, row in rows)
-    lie = {path.stem: path for path in _photos(folder)}
     return Benchmark(
         "YFCC4k",
         ids,
-        tuple(lie.get(name, folder / f"{name}.jpg") for name in ids),
-        degrees(folder / "info.txt", [row[lat] for _, row in rows], 90, "latitude"),
-        degrees(folder / "info.txt", [row[lng] for _, row in rows], 180, "longitude"),
+        find_files(folder, ids),
+        degrees(info, [row[lat] for _, row in rows], 90, "latitude"),
+        degrees(info, [row[lng] for _, row in rows], 180, "longitude"),
         tuple(row[user] for _, row in rows),
-        notes=("its photographers are also in YFCC100M, which many models were trained on",),
+        notes=(_SEEN,),
+    )
+
+
+def yfcc26k(folder: Path) -> Benchmark:
+    """Read YFCC26k (GeoEstimation's test set): photos and ``yfcc25600_places365.csv``."""
+    listing = find_listing(folder, YFCC26K)
+    if listing is None:
+        raise InputError(f"{folder / YFCC26K}: no such file")
+    return _of_listing("YFCC26k", listing, find_files(folder, listing.names), _SEEN)
+
+
+def _of_listing(name: str, listing: Listing, paths: tuple[Path, ...], *notes: str) -> Benchmark:
+    return Benchmark(
+        name,
+        listing.ids,
+        paths,
+        listing.places.lat,
+        listing.places.lng,
+        listing.authors,
+        notes=(*notes, *listing.places.notes),
     )
 
 
@@ -170,6 +237,15 @@ def placing2016(folder: Path) -> Benchmark:
     )
 
 
+PUBLISHED: dict[str, Callable[[Path], Benchmark]] = {
+    "im2gps": im2gps,
+    "im2gps3k": im2gps3k,
+    "yfcc4k": yfcc4k,
+    "yfcc26k": yfcc26k,
+    "placing2016": placing2016,
+}
+
+
 def comment_place(jpeg: bytes) -> tuple[float, float] | None:
     """Return the latitude and longitude that a JPEG's comments say, or None.
 
@@ -186,19 +262,21 @@ def comment_place(jpeg: bytes) -> tuple[float, float] | None:
     return found[b"latitude"], found[b"longitude"]
 
 
-def _listed(listed: dict[str, dict[str, str]], stem: str) -> dict[str, str] | None:
-    """Return a photo's row: files are named ``Rome_00024_<id>``, rows by the id alone."""
+def _comment_places(paths: Sequence[Path]) -> dict[int, tuple[float, float]]:
+    """Return what the comments of the photos that are there say, by their index."""
+    found = {
+        photo: comment_place(path.read_bytes())
+        for photo, path in enumerate(paths)
+        if path.is_file()
+    }
+    return {photo: place for photo, place in found.items() if place is not None}
+
+
+def _listed(rows: dict[str, int], stem: str) -> int | None:
+    """Return a photo's row: files are named ``Rome_00024_<id>``, some rows by the id alone."""
     parts = stem.split("_")
     tails = ("_".join(parts[start:]) for start in range(len(parts)))
-    return next((listed[tail] for tail in tails if tail in listed), None)
-
-
-def _photos(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if is_photo_name(path))
-
-
-def _stem(name: str) -> str:
-    return Path(name).stem if is_photo_name(Path(name)) else name
+    return next((rows[tail] for tail in tails if tail in rows), None)
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -207,25 +285,6 @@ def _find(folder: Path, name: str) -> Path:
         raise InputError(f"{folder}: {name!r} is no photo's name")
     sorted_in = folder / image_key(name)
     return sorted_in if sorted_in.is_file() else folder / f"{name}.jpg"
-
-
-def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    wanted = {"IMG_ID", "AUTHOR", "LAT", "LON"}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(enumerate(reader, 1))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    missing = wanted - set(reader.fieldnames or ())
-    if missing:
-        raise InputError(f"{path}: no column {', '.join(sorted(missing))}")
-    for number, row in rows:
-        if any(row[name] is None for name in wanted):
-            raise InputError(f"{path}: row {number}: too few columns")
-    if not rows:
-        raise InputError(f"{path}: holds no rows")
-    return rows
 
 
 def _tab_rows(path: Path, columns: int | None) -> list[tuple[int, list[str]]]:
@@ -258,13 +317,3 @@ def degrees(path: Path, values: Sequence[str], most: float, what: str) -> Floats
     if len(bad):
         raise InputError(f"{path}: row {bad[0] + 1}: {values[bad[0]]!r} is not a valid {what}")
     return found
-
-
-def _place(path: Path, what: str, lat: str, lng: str) -> tuple[float, float]:
-    try:
-        place = float(lat), float(lng)
-    except ValueError:
-        place = (np.nan, np.nan)
-    if not (abs(place[0]) <= 90 and abs(place[1]) <= 180):
-        raise InputError(f"{path}: {what}: {lat!r}, {lng!r} is no place")
-    return place

@@ -14,7 +14,13 @@ import numpy as np
 
 from locationnet.evaluation import plots
 from locationnet.evaluation.published import published
-from locationnet.evaluation.report import SHARES, Results, number, share
+from locationnet.evaluation.report import (
+    FIRST_ANSWER,
+    Results,
+    number,
+    other_measures,
+    share,
+)
 from locationnet.files import write_text
 
 if TYPE_CHECKING:
@@ -31,6 +37,12 @@ thead th { border-bottom: 2px solid; } tbody tr { border-bottom: 1px solid #8886
 small { opacity: .75; } figure { margin: 2rem 0; } img { max-width: 100%; background: #fff; }
 figcaption { margin-top: .25rem; } .notice { border-left: 4px solid #e69f00; padding-left: .75rem; }
 """
+
+_EXPLAINED = (
+    "The most probable cell and the best point are the model's; the prior and anywhere need"
+    " no photo; the ceiling is what naming every true cell would be worth."
+)
+_EXPLAINED_ANSWERS = "The answers are those of the file; anywhere needs no photo."
 
 
 def write_page(path: Path, results: Results, table: pa.Table) -> None:
@@ -52,8 +64,7 @@ def write_page(path: Path, results: Results, table: pa.Table) -> None:
     LocationNetError
         The file cannot be written.
     """
-    benchmark, model = results.benchmark, results.model
-    title = f"{model['name']} {model['version']} on {benchmark.name}"
+    title = results.title
     parts = [f"<h1>{html.escape(title)}</h1>", tables_html(results), *_figures(results, table),
              _notes(results)]  # fmt: skip
     write_text(
@@ -71,20 +82,18 @@ def tables_html(results: Results) -> str:
 
 
 def _introduction(results: Results) -> str:
-    benchmark, broken = results.benchmark, results.measures["broken"]
+    benchmark = results.benchmark
     text = (
         f"<p>{len(benchmark):,} photos, {html.escape(str(benchmark.rule))}. In brackets: 95 %"
         f" intervals by bootstrap over {html.escape(results.clusters)}.</p>"
     )
-    if results.model["demo"]:
+    if results.model.get("demo"):
         text += (
             '<p class="notice">This model is a demo: it was not trained on places. Read its'
             " figures beside the prior's.</p>"
         )
-    if broken:
-        text += (
-            f"<p>{broken:,} photos could not be read and count as wrong; they are listed below.</p>"
-        )
+    if results.broken:
+        text += f"<p>{results.broken}; they are listed below.</p>"
     return text
 
 
@@ -108,46 +117,46 @@ def _guesses(results: Results) -> str:
     return (
         f"<h2>How near</h2><table><thead><tr><th>% of photos within</th>{head}<th>median km</th>"
         f"<th>GeoScore</th></tr></thead><tbody>{''.join(rows + others)}</tbody></table>"
-        "<p>The most probable cell and the best point are the model's; the prior and anywhere need"
-        " no photo; the ceiling is what naming every true cell would be worth.</p>"
+        f"<p>{_EXPLAINED_ANSWERS if FIRST_ANSWER in results.guesses else _EXPLAINED}</p>"
     )
 
 
 def _measures(results: Results) -> str:
-    measures = results.measures
-    bits = measures["information_bits"]
-    rows = [_row(label, [share(measures[name])]) for name, label in SHARES.items()]
-    rows += [
-        _row("information over the prior",
-             [f"{bits.value:+.2f} bits [{bits.low:+.2f}, {bits.high:+.2f}]"]),
-        _row("expected calibration error", [f"{100 * measures['calibration_error']:.1f} %"]),
-    ]  # fmt: skip
+    rows = [_row(label, [text]) for label, text in other_measures(results)]
     for name, gain in (results.paired or {}).items():
         text = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
         rows.append(_row(f"against the other model, {name}", [text]))
-    return f"<h2>How honest</h2><table><tbody>{''.join(rows)}</tbody></table>"
+    head = "How honest" if "reliability" in results.measures else "Where else it is right"
+    return f"<h2>{head}</h2><table><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _figures(results: Results, table: pa.Table) -> list[str]:
     truth = results.benchmark.lat, results.benchmark.lng
     # The model never stands alone.
-    errors = results.errors_km("most probable cell", "best point", "prior: best point")
-    best = errors["best point"]
-    readable = np.flatnonzero(np.array(table["problem"].is_null()))
-    order = readable[np.argsort(best[readable], kind="stable")]
+    errors = results.errors_km(
+        "most probable cell", "best point", FIRST_ANSWER, "prior: best point"
+    )
+    best = errors["best point" if "best point" in errors else FIRST_ANSWER]
     limits = results.benchmark.rule.thresholds_km
     figures = [
         (plots.error_distances(errors, limits), "Share of photos within each distance."),
         (plots.error_map(truth, best, limits), "Where the photos were taken, and how far off."),
-        (
-            plots.reliability_diagram(results.measures["reliability"]),
-            "Honest probabilities lie on the line.",
-        ),
-        (
-            plots.risk_curve(results.measures["risk_coverage"]),
-            "What abstaining on photos with little information would buy.",
-        ),
     ]
+    if "reliability" in results.measures:
+        figures += [
+            (
+                plots.reliability_diagram(results.measures["reliability"]),
+                "Honest probabilities lie on the line.",
+            ),
+            (
+                plots.risk_curve(results.measures["risk_coverage"]),
+                "What abstaining on photos with little information would buy.",
+            ),
+        ]
+    there = np.array(table["problem"].is_null())
+    there &= np.array([path.is_file() for path in results.benchmark.paths])
+    order = np.flatnonzero(there)
+    order = order[np.argsort(best[order], kind="stable")]
     sheets = ((order[:_SHEET], "The best answers."), (order[::-1][:_SHEET], "The worst answers."))
     for chosen, caption in sheets:
         if len(chosen):

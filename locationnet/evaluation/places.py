@@ -10,10 +10,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from locationnet.errors import MissingExtraError
+from locationnet.evaluation.benchmarks import Floats
 from locationnet.evaluation.intervals import Bootstrap, Interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+def town_names(lat: Floats, lng: Floats) -> tuple[list[str], list[str]]:
+    """Return the country codes and the regions of the towns nearest to points ``(n,)``, degrees.
+
+    Raises
+    ------
+    MissingExtraError
+        reverse_geocode is not installed.
+    """
+    try:
+        import reverse_geocode
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("naming countries", "data") from error
+    towns = reverse_geocode.search(list(zip(lat.tolist(), lng.tolist(), strict=True)))
+    return [town["country_code"] for town in towns], [town.get("state", "") for town in towns]
 
 
 def place_scores(table: pa.Table, bootstrap: Bootstrap) -> dict[str, Interval]:
@@ -39,14 +56,7 @@ def place_scores(table: pa.Table, bootstrap: Bootstrap) -> dict[str, Interval]:
     MissingExtraError
         reverse_geocode is not installed.
     """
-    try:
-        import reverse_geocode
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("naming countries", "data") from error
-    places = zip(table["lat"].to_pylist(), table["lng"].to_pylist(), strict=True)
-    towns = reverse_geocode.search(list(places))
-    countries = np.array([town["country_code"] for town in towns])
-    regions = np.array([town.get("state", "") for town in towns])
+    countries, regions = map(np.array, town_names(table["lat"].to_numpy(), table["lng"].to_numpy()))
     named = np.array(table["mode_country"].to_pylist())
     country = (named == countries) & (named != "")
     own = np.array(table["mode_region"].to_pylist())

@@ -149,7 +149,9 @@ def photo_sheet(rows: list[dict[str, Any]], km: list[float]) -> Figure:
     for axes in figure.subplots(down, across, squeeze=False).ravel():
         axes.axis("off")
     for axes, row, error in zip(figure.axes, rows, km, strict=False):
-        axes.set_title(f"{error:,.0f} km, {row['mode_probability']:.0%} sure", fontsize="small")
+        sure = row.get("mode_probability")
+        title = f"{error:,.0f} km" + ("" if sure is None else f", {sure:.0%} sure")
+        axes.set_title(title, fontsize="small")
         try:
             image = shrunk(open_image(Path(row["path"]).read_bytes()), _THUMBNAIL)
         except (ImageError, OSError):

@@ -29,11 +29,12 @@ class Results:
     benchmark
         The photos.
     model
-        Name, version, demo or not, precision.
+        Name, version, demo or not, precision; or the name of a file of answers.
     guesses
         By name: the model's, then those that need no photo, then the grid's ceiling.
     measures
-        The model's other measures, see `locationnet.evaluation.scores.model_scores`.
+        The model's other measures, see `locationnet.evaluation.scores.model_scores`; those that
+        nobody can know of answers alone are missing.
     clusters
         How many draws the intervals stand on, and of what.
     paired
@@ -41,7 +42,7 @@ class Results:
     notes
         What a reader must know.
     problems
-        Photos that could not be read, and why.
+        Photos that count as wrong without an answer, and why.
     """
 
     benchmark: Benchmark
@@ -53,22 +54,39 @@ class Results:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """What was measured, and on what."""
+        model = " ".join(self.model[name] for name in ("name", "version") if name in self.model)
+        return f"{model} on {self.benchmark.name}"
+
+    @property
+    def broken(self) -> str:
+        """How many photos count as wrong without an answer, ``""`` for none."""
+        count = self.measures["broken"]
+        if not count:
+            return ""
+        why = "have no prediction" if FIRST_ANSWER in self.guesses else "could not be read"
+        return f"{count:,} photos {why} and count as wrong"
+
     def errors_km(self, *names: str) -> dict[str, Floats]:
         """Return how far off each photo's answer is, float64 ``(n,)``, for guesses by name.
 
-        A guess that answers no photos (anywhere) is left out.
+        A guess that was not made, or answers no photos (anywhere), is left out.
         """
-        errors = {name: self.guesses[name].km for name in names}
+        errors = {name: self.guesses[name].km for name in names if name in self.guesses}
         return {name: km for name, km in errors.items() if km is not None}
 
 
+# What stands in a file of answers, in whose model's place nobody knows more.
+FIRST_ANSWER = "first answer"
 # Unreadable photos that the printed report names.
 _SHOWN = 10
 SHARES = {
     "top1": "true cell named first",
     "top5_accuracy": "true cell among the first five",
-    "country": "country of the first cell right",
-    "region": "region of the first cell right",
+    "country": "country of first answer right",
+    "region": "region of first answer right",
     "inside_50": "truth inside the 50 % radius",
     "inside_90": "truth inside the 90 % radius",
     "abstained": "abstained",
@@ -78,8 +96,7 @@ SHARES = {
 def as_json(results: Results) -> dict[str, Any]:
     """Return results as plain JSON values; an interval is [value, low, high]."""
     measures = results.measures
-    diagram, curve = measures["reliability"], measures["risk_coverage"]
-    return {
+    facts = {
         "benchmark": results.benchmark.name,
         "photos": len(results.benchmark),
         "broken": measures["broken"],
@@ -87,15 +104,23 @@ def as_json(results: Results) -> dict[str, Any]:
         "intervals": f"95 %, bootstrap over {results.clusters}",
         "model": dict(results.model),
         "guesses": {name: _guess_json(one) for name, one in results.guesses.items()},
-        **{name: list(measures[name]) for name in SHARES},
-        "information_bits": list(measures["information_bits"]),
-        "expected_calibration_error": measures["calibration_error"],
-        "reliability": [
-            {"confidence": sure, "accuracy": right, "photos": photos}
-            for sure, right, photos in zip(*(part.tolist() for part in diagram), strict=True)
-            if photos
-        ],
-        "risk_coverage_area": curve.area,
+        **{name: list(measures[name]) for name in SHARES if name in measures},
+    }
+    if "reliability" in measures:
+        facts |= {
+            "information_bits": list(measures["information_bits"]),
+            "expected_calibration_error": measures["calibration_error"],
+            "reliability": [
+                {"confidence": sure, "accuracy": right, "photos": photos}
+                for sure, right, photos in zip(
+                    *(part.tolist() for part in measures["reliability"]), strict=True
+                )
+                if photos
+            ],
+            "risk_coverage_area": measures["risk_coverage"].area,
+        }
+    return {
+        **facts,
         "paired": results.paired and {name: list(one) for name, one in results.paired.items()},
         "notes": [*results.benchmark.notes, *results.notes],
         "problems": list(results.problems),
@@ -105,7 +130,7 @@ def as_json(results: Results) -> dict[str, Any]:
 
 def print_report(results: Results, console: Console) -> None:
     """Print the table."""
-    benchmark, measures = results.benchmark, results.measures
+    benchmark = results.benchmark
 
     def say(text: str) -> None:  # names of files may hold anything, markup included
         console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
@@ -114,8 +139,8 @@ def print_report(results: Results, console: Console) -> None:
         f"{benchmark.name}: {len(benchmark):,} photos, {benchmark.rule}; 95 % intervals by"
         f" bootstrap over {results.clusters}"
     )
-    if measures["broken"]:
-        say(f"{measures['broken']} photos could not be read and count as wrong")
+    if results.broken:
+        say(results.broken)
     table = Table(box=None, header_style="none", pad_edge=False)
     table.add_column("% within", no_wrap=True)
     limits = benchmark.rule.thresholds_km
@@ -135,14 +160,8 @@ def print_report(results: Results, console: Console) -> None:
         texts = ("" if one is None else f"{100 * one:.1f}" for one in shares)
         table.add_row(f"{row.model}, {row.year}", *texts, "", "(published)")
     console.print(table)
-    for name, label in SHARES.items():
-        say(f"{label:32} {share(measures[name])}")
-    bits = measures["information_bits"]
-    say(
-        f"{'information over the prior':32} {bits.value:+.2f} [{bits.low:+.2f}, {bits.high:+.2f}]"
-        f" bits within {INFORMATION_KM:g} km"
-    )
-    say(f"{'expected calibration error':32} {measures['calibration_error']:.1%}")
+    for label, text in other_measures(results):
+        say(f"{label:32} {text}")
     for name, gain in (results.paired or {}).items():
         text = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
         say(f"{'against the other, ' + name:32} {text}")
@@ -150,6 +169,20 @@ def print_report(results: Results, console: Console) -> None:
         say(f"note: {note}")
     if len(results.problems) > _SHOWN:
         say(f"note: {len(results.problems) - _SHOWN} more photos are in report.json")
+
+
+def other_measures(results: Results) -> list[tuple[str, str]]:
+    """Return the measures besides distances as labels and texts, those that are known."""
+    measures = results.measures
+    rows = [(label, share(measures[name])) for name, label in SHARES.items() if name in measures]
+    if "information_bits" in measures:
+        bits = measures["information_bits"]
+        raised = f"{bits.value:+.2f} [{bits.low:+.2f}, {bits.high:+.2f}] bits"
+        rows += [
+            ("information over the prior", f"{raised} within {INFORMATION_KM:g} km"),
+            ("expected calibration error", f"{measures['calibration_error']:.1%}"),
+        ]
+    return rows
 
 
 def _guess_json(one: Guess) -> dict[str, Any]:

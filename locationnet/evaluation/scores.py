@@ -128,7 +128,7 @@ def model_scores(table: pa.Table, rule: Rule, bootstrap: Bootstrap) -> dict[str,
     truth = found["lat"], found["lng"]
     readable = np.array(table["problem"].is_null())
     mode_km = kilometres(rule, *truth, found["mode_lat"], found["mode_lng"])
-    best_km = kilometres(rule, *truth, found["best_lat"], found["best_lng"])
+    km = best_km(table, rule)
     right = found["rank"] == 0
     sure = np.minimum(found["mode_probability"], 1)
     bits = np.where(
@@ -137,65 +137,55 @@ def model_scores(table: pa.Table, rule: Rule, bootstrap: Bootstrap) -> dict[str,
     error = expected_calibration_error(sure, right)
     return {
         "mode": guess(mode_km, rule, bootstrap),
-        "best": guess(best_km, rule, bootstrap),
-        "top5": guess(_nearest_km(table, rule, truth), rule, bootstrap),
+        "best": guess(km, rule, bootstrap),
+        "top5": guess(nearest_km(table, rule), rule, bootstrap),
         "top1": bootstrap.mean(right),
         "top5_accuracy": bootstrap.mean(found["rank"] < 5),
-        "inside_50": bootstrap.mean(best_km <= found["radius_50_km"]),
-        "inside_90": bootstrap.mean(best_km <= found["radius_90_km"]),
+        "inside_50": bootstrap.mean(km <= found["radius_50_km"]),
+        "inside_90": bootstrap.mean(km <= found["radius_90_km"]),
         "abstained": bootstrap.mean(found["abstained"]),
         "information_bits": bootstrap.mean(bits),
         "calibration_error": error,
         "reliability": conf.reliability(sure, right),
-        "risk_coverage": conf.risk_coverage(
-            found["information_bits"], GEOSCORE_MAX - geoscore(best_km)
-        ),
+        "risk_coverage": conf.risk_coverage(found["information_bits"], GEOSCORE_MAX - geoscore(km)),
         "broken": int((~readable).sum()),
     }
 
 
-def paired(
-    table: pa.Table, other: pa.Table, rule: Rule, bootstrap: Bootstrap
-) -> dict[str, Interval]:
-    """Return by how much a model's best points beat another's on the same photos.
+def best_km(table: pa.Table, rule: Rule) -> Floats:
+    """Return how far off the best points of a table of answers are, float64 ``(n,)``."""
+    found = columns(table)
+    return kilometres(rule, found["lat"], found["lng"], found["best_lat"], found["best_lng"])
+
+
+def paired(km: Floats, other: Floats, rule: Rule, bootstrap: Bootstrap) -> dict[str, Interval]:
+    """Return by how much answers beat others to the same photos.
 
     Parameters
     ----------
-    table, other
-        Answers of two models to the same benchmark.
+    km, other
+        How far off they are, float64 ``(n,)``.
 
     Returns
     -------
     dict
         ``geoscore`` and ``within_25_km`` …: the mean difference.
-
-    Raises
-    ------
-    ValueError
-        The photos differ.
     """
-    if table["id"].to_pylist() != other["id"].to_pylist():
-        raise ValueError("the two models answered different photos")
-    km = []
-    for one in (table, other):
-        found = columns(one)
-        km.append(
-            kilometres(rule, found["lat"], found["lng"], found["best_lat"], found["best_lng"])
-        )
     compare = np.less if rule.strict else np.less_equal
     return {
-        "geoscore": bootstrap.mean(geoscore(km[0]) - geoscore(km[1])),
+        "geoscore": bootstrap.mean(geoscore(km) - geoscore(other)),
         **{
             f"within_{limit:g}_km": bootstrap.mean(
-                compare(km[0], limit).astype(float) - compare(km[1], limit)
+                compare(km, limit).astype(float) - compare(other, limit)
             )
             for limit in rule.thresholds_km
         },
     }
 
 
-def _nearest_km(table: pa.Table, rule: Rule, truth: tuple[Floats, Floats]) -> Floats:
-    """Return the distance to the nearest of the cells that each answer lists."""
+def nearest_km(table: pa.Table, rule: Rule) -> Floats:
+    """Return the distance to the nearest of the first places of each answer, float64 ``(n,)``."""
+    truth = table["lat"].to_numpy(), table["lng"].to_numpy()
     lengths = np.array(table["top_lat"].combine_chunks().value_lengths())
     lat, lng = (
         table[name].combine_chunks().flatten().to_numpy() for name in ("top_lat", "top_lng")

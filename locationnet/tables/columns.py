@@ -12,6 +12,8 @@ from locationnet.errors import InputError
 
 # The names of each field, the preferred one first: where a table has two of them, the earlier one
 # is read. They are compared without case, and with blanks and hyphens as underscores.
+_LAT, _LNG = ("lat", "latitude"), ("lng", "lon", "long", "longitude")
+_PREDICTED, _TRUE = ("predicted", "pred", "best"), ("gt", "true", "truth")
 ALIASES: dict[str, tuple[str, ...]] = {
     "id": ("id", "photo_id", "photoid", "image_id", "imageid", "img_id"),
     "path": (
@@ -27,8 +29,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "uploader", "user", "author", "photographer", "uid", "user_id", "userid", "owner",
         "owner_nsid", "ownernsid",
     ),
-    "lat": ("lat", "latitude"),
-    "lng": ("lng", "lon", "long", "longitude"),
+    "lat": _LAT,
+    "lng": _LNG,
     "label": ("label",),
     "taken": ("taken", "datetaken", "date_taken", "date"),
     "accuracy": ("accuracy",),
@@ -40,12 +42,22 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "x_max": ("x_max", "xmax"),
     "y_max": ("y_max", "ymax"),
     "box_pixels": ("box_pixels",),
+    # Of benchmarks and of answers to them: the photo, whether by its id or its path.
+    "photo": ("photo", "name"),
+    "predicted_lat": tuple(f"{whose}_{name}" for whose in _PREDICTED for name in _LAT),
+    "predicted_lng": tuple(f"{whose}_{name}" for whose in _PREDICTED for name in _LNG),
+    "true_lat": tuple(f"{whose}_{name}" for whose in _TRUE for name in _LAT),
+    "true_lng": tuple(f"{whose}_{name}" for whose in _TRUE for name in _LNG),
+    "rank": ("rank",),
+    "probability": ("probability", "prob", "confidence", "score"),
 }  # fmt: skip
 
 # What messages call a field that cannot be found.
 _PLURALS = {
     "id": "photo ids", "path": "paths", "hash": "hashes", "url": "URLs", "uploader": "uploaders",
     "lat": "latitudes", "lng": "longitudes", "label": "labels",
+    "predicted_lat": "predicted latitudes", "predicted_lng": "predicted longitudes",
+    "true_lat": "true latitudes", "true_lng": "true longitudes",
 }  # fmt: skip
 _SHOWN = 20
 

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from locationnet.errors import InputError
 from locationnet.tables.source import TableFile, Text, arrow_file, damaged_parquet, open_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Lines = NDArray[np.int64]
 
 WRONG_COLUMNS = "wrong number of columns"
 
@@ -43,11 +46,14 @@ class BadRow:
         both from 1.
     problem
         What is wrong with it.
+    values
+        What stands in it.
     """
 
     row: int
     line: int
     problem: str
+    values: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"row {self.row} (line {self.line}): {self.problem}"
@@ -89,6 +95,34 @@ def stream_rows(
         raise damaged_parquet(table.path, error) from error
 
 
+def numbered_rows(
+    table: TableFile,
+    names: Sequence[str],
+    bad_row: Callable[[BadRow], object],
+    blank_line: Callable[[int], object],
+) -> Iterator[tuple[pa.RecordBatch, Lines]]:
+    """Yield some columns of a table with where each row stands; see `stream_rows`.
+
+    Parameters
+    ----------
+    blank_line
+        Called with the number of each blank line below the header of text, from 1.
+
+    Yields
+    ------
+    RecordBatch, int64 (rows,)
+        The line of the file that each row begins in, from 1; of Parquet the number of the row.
+    """
+    if table.form == "csv":
+        with open_text(table.path) as text:
+            yield from _Splitter(table, names, text, bad_row, blank_line).batches()
+        return
+    before = 0
+    for batch, _ in stream_rows(table, names, bad_row):
+        yield batch, np.arange(before, before + batch.num_rows) + 1
+        before += batch.num_rows
+
+
 def _parquet_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, int]]:
     from pyarrow import parquet
 
@@ -106,11 +140,9 @@ def _parquet_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[pa.RecordB
 def _text_rows(
     table: TableFile, names: Sequence[str], bad_row: Callable[[BadRow], object]
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
-    wanted = {str(table.names.index(name)): name for name in names}
     before = 0
     with open_text(table.path) as text:
-        splitter = _Splitter(table, wanted, text, bad_row)
-        for batch in splitter.batches():
+        for batch, _ in _Splitter(table, names, text, bad_row).batches():
             position = text.tell()
             yield batch, position - before
             before = position
@@ -122,17 +154,20 @@ class _Splitter:
     def __init__(
         self,
         table: TableFile,
-        wanted: dict[str, str],
+        names: Sequence[str],
         text: Text,
         bad_row: Callable[[BadRow], object],
+        blank_line: Callable[[int], object] = lambda _: None,
     ) -> None:
-        self._table, self._wanted, self._text, self._bad_row = table, wanted, text, bad_row
+        self._table, self._text = table, text
+        self._wanted = {str(table.names.index(name)): name for name in names}
+        self._bad_row, self._blank_line = bad_row, blank_line
         self._delimiter = table.delimiter.encode()
         self._columns = len(table.names)
         self._row, self._line = 0, table.header_lines
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows below the header."""
+    def batches(self) -> Iterator[tuple[pa.RecordBatch, Lines]]:
+        """Yield the rows below the header, and the line that each begins in."""
         blocks = self._blocks()
         for block in blocks:
             if _is_plain(block, self._table.delimiter):
@@ -164,19 +199,26 @@ class _Splitter:
         if tail and not header:
             yield bytes(tail if tail.endswith(b"\n") else tail + b"\n")
 
-    def _split(self, block: bytes) -> Iterator[pa.RecordBatch]:
+    def _split(self, block: bytes) -> Iterator[tuple[pa.RecordBatch, Lines]]:
         """Split lines with plain quotes."""
         import pyarrow as pa
 
-        lines = block.count(b"\n")
         try:
             rows = self._arrow(block)
         except pa.ArrowInvalid:  # a row has too few or too many columns, which is rare
             yield self._parse_quoted(block, iter(()))
             return
+        lines = self._line + 1 + np.arange(block.count(b"\n"))
+        if rows.num_rows < len(lines):
+            blank = np.array([not line for line in block.split(b"\n")[:-1]])
+            for line in lines[blank]:
+                self._blank_line(int(line))
+            lines = lines[~blank]
         self._row += rows.num_rows
-        self._line += lines
-        yield from rows.combine_chunks().to_batches()
+        self._line += block.count(b"\n")
+        for batch in rows.combine_chunks().to_batches():
+            yield batch, lines[: batch.num_rows]
+            lines = lines[batch.num_rows :]
 
     def _arrow(self, block: bytes) -> pa.Table:
         import pyarrow as pa
@@ -205,13 +247,14 @@ class _Splitter:
         )
         return rows.rename_columns(list(self._wanted.values()))
 
-    def _parse_quoted(self, block: bytes, more: Iterator[bytes]) -> pa.RecordBatch:
+    def _parse_quoted(self, block: bytes, more: Iterator[bytes]) -> tuple[pa.RecordBatch, Lines]:
         """Split lines that may hold quotes; the last row may take lines of the next blocks too."""
         import pyarrow as pa
 
         lines = _Lines(block, more)
         reader = csv.reader(lines, delimiter=self._table.delimiter, strict=True)
         columns: list[list[str]] = [[] for _ in self._wanted]
+        starts: list[int] = []
         indexes = [int(index) for index in self._wanted]
         while lines.pending:
             start, taken = self._line + 1, lines.taken
@@ -228,22 +271,25 @@ class _Splitter:
                 self._refuse(start, "a carriage return outside quotes")
                 continue
             if not values or (len(values) == 1 < self._columns and not values[0].strip()):
-                continue  # a blank line
+                self._blank_line(start)
+                continue
             self._row += 1
             if self._line > start:
                 self._check_breaks(values, start)
             if len(values) != self._columns:
-                self._refuse(start, f"{len(values)} columns, expected {self._columns}")
+                self._refuse(start, f"{len(values)} columns, expected {self._columns}", values)
             elif any("\0" in value for value in values):
-                self._refuse(start, "a NUL byte")
+                self._refuse(start, "a NUL byte", values)
             else:
+                starts.append(start)
                 for column, index in zip(columns, indexes, strict=True):
                     column.append(values[index])
         arrays = [_as_binary(column) for column in columns]
-        return pa.RecordBatch.from_arrays(arrays, names=list(self._wanted.values()))
+        batch = pa.RecordBatch.from_arrays(arrays, names=list(self._wanted.values()))
+        return batch, np.array(starts, np.int64)
 
-    def _refuse(self, line: int, problem: str) -> None:
-        self._bad_row(BadRow(self._row, line, problem))
+    def _refuse(self, line: int, problem: str, values: Sequence[str] = ()) -> None:
+        self._bad_row(BadRow(self._row, line, problem, tuple(values)))
 
     def _bad_quote(self, line: int, error: csv.Error) -> InputError:
         what = "unexpected end of data" in str(error) or "field larger" in str(error)

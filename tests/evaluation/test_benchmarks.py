@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from locationnet.errors import InputError
-from locationnet.evaluation.benchmarks import Rule, from_table
+from locationnet.evaluation.benchmarks import Rule, from_table, known_places
 from locationnet.evaluation.layouts import degrees, load_benchmark
 
 ROWS = "path,lat,lng,uploader\na/1.jpg,48.5,-2.25,ann\n2.jpg,-90,180,ben\n"
@@ -126,3 +126,59 @@ def test_degrees_are_exact_or_named(good: list[float], odd: float, place: int) -
 def test_a_rule_says_how_it_compares() -> None:
     assert str(Rule()) == "haversine distance, <="
     assert str(Rule("karney", strict=True)) == "karney distance, <"
+
+
+def test_own_columns_named_the_wrong_way_round_are_swapped_by_two_places(tmp_path: Path) -> None:
+    rows = "a.jpg,48.85,2.35\nb.jpg,35.68,139.69\nc.jpg,-33.86,151.2\n"
+    found = from_table(_csv(tmp_path, f"path,lng,lat\n{rows}"))
+    assert found.lat.tolist() == [48.85, 35.68, -33.86]
+    assert found.lng.tolist() == [2.35, 139.69, 151.2]
+    assert found.notes == (
+        "columns 'lat' and 'lng' are named the wrong way round: row 2 has '139.69' under 'lat'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        # A slip, twice the same, is not proof enough; the reader is told what may be wrong.
+        ("a,48,2\nb,148.5,2\n", "row 2: '148.5' is not a valid latitude; if 'lat' and 'lng' are"),
+        ("a,48,2\nb,148.5,2\nc,148.5,2\n", "row 2: '148.5' is not a valid latitude; if"),
+        ("a,48,-122\nb,91,2\n", "row 2: '91' is not a valid latitude, and row 1 has '-122'"),
+        ("a,139,35\nb,151,-33\nc,37,-122\n", "row 1: '139' is not a valid latitude, and row 3 has"),
+        # Turned round or not, a row is wrong.
+        ("a,139,35\nb,151,-33\nc,200,1\n", "row 3: '200' is not a valid longitude"),
+        ("a,139,35\nb,,-33\nc,151,-33\n", "row 2: '' is not a valid longitude"),
+        ("a,139,35\nb,151,-33\nc,1,\n", "row 3: '' is not a valid latitude"),
+    ],
+)
+def test_what_is_not_proven_is_refused(tmp_path: Path, rows: str, said: str) -> None:
+    with pytest.raises(InputError, match=f"holidays.csv: {said}"):
+        from_table(_csv(tmp_path, f"path,lat,lng\n{rows}"))
+
+
+@given(
+    st.lists(st.tuples(st.floats(-90, 90), st.floats(-180, 180)), min_size=1, max_size=20),
+    st.booleans(),
+)
+def test_places_are_right_or_refused(points: list[tuple[float, float]], swap: bool) -> None:
+    lat, lng = map(list, zip(*points, strict=True))
+    proofs = len({point for point in points if abs(point[1]) > 90})
+    table = pa.table({"lat": lng if swap else lat, "lng": lat if swap else lng})
+    if swap and proofs == 1:
+        with pytest.raises(InputError, match="is not a valid latitude; if"):
+            known_places(Path("t.csv"), table)
+        return
+    found = known_places(Path("t.csv"), table)
+    assert found.proven == (proofs > 0)
+    turned = swap and not proofs
+    assert found.lat.tolist() == (lng if turned else lat)
+    assert found.lng.tolist() == (lat if turned else lng)
+
+
+def test_ids_do_for_paths_where_no_photo_is_read(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "IMG_ID,LAT,LON\n1,2,3\n")
+    with pytest.raises(InputError, match="no column of paths"):
+        from_table(path)
+    assert from_table(path, need_photos=False).ids == ("1",)
+    assert from_table(_csv(tmp_path, "IMG_ID,LAT,LON\n1.jpg,2,3\n")).ids == ("1.jpg",)

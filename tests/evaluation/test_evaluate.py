@@ -135,9 +135,42 @@ def test_a_model_compared_with_itself_is_no_better(
     result = _run(*words, "-o", tmp_path / "two", "--against", predictions)
     assert result.exit_code == 0, result.output
     assert _facts(tmp_path / "two")["paired"]["geoscore"] == [0, 0, 0]
-    wrong = _run(*words, "-o", tmp_path / "three", "--against", photos)
+    strangers = tmp_path / "strangers.csv"
+    strangers.write_text("path,lat,lng\nnobody.jpg,1,2\n")
+    wrong = _run(*words, "-o", tmp_path / "three", "--against", strangers)
     assert isinstance(wrong.exception, InputError)
-    assert str(photos) in str(wrong.exception)
+    assert "none of its 1 rows is about a photo of small" in str(wrong.exception)
+    assert not (tmp_path / "three").exists()
+
+
+def test_a_model_is_compared_with_any_table_of_answers(
+    photos: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    answers = tmp_path / "others.csv"
+    answers.write_text("img_id,predicted_lat,predicted_long\n0,-30,0\n3.jpg,0,60\nx,1,2\n")
+    words = ["--benchmark", photos, "--images", photos.parent / "photos", "--model", tiny_bundle]
+    result = _run(*words, "-o", tmp_path / "out", "--against", answers)
+    assert result.exit_code == 0, result.output
+    facts = _facts(tmp_path / "out")
+    assert facts["paired"]["within_1_km"][0] == pytest.approx(-2 / 7)
+    assert (
+        "of those compared with: 5 photos have no prediction and count as wrong" in facts["notes"]
+    )
+
+
+def test_what_is_compared_with_is_not_written_over(
+    photos: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["--benchmark", photos, "--images", photos.parent / "photos", "--model", tiny_bundle]
+    assert _run(*words, "-o", out).exit_code == 0
+    before = (out / "predictions.parquet").read_bytes()
+    (tmp_path / "link.parquet").symlink_to(out / "predictions.parquet")
+    for against in (out / "predictions.parquet", tmp_path / "link.parquet"):
+        refused = _run(*words, "-o", out, "--against", against)
+        assert refused.exit_code == 2
+        assert "would replace" in refused.output
+    assert (out / "predictions.parquet").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def test_the_2017_network_is_there_with_its_figures() -> None:
     assert row.within == pytest.approx({1: 0.168, 25: 0.392, 200: 0.489, 750: 0.679, 2500: 0.822})
 
 
-@pytest.mark.parametrize("name", ["IM2GPS", "IM2GPS3k", "YFCC4k", "Placing2016"])
+@pytest.mark.parametrize("name", ["IM2GPS", "IM2GPS3k", "YFCC4k", "YFCC26k", "Placing2016"])
 def test_every_row_names_its_source_and_grows_with_the_radius(name: str) -> None:
     rows = published(name)
     assert rows

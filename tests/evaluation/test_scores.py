@@ -11,7 +11,14 @@ from numpy.testing import assert_allclose
 
 from locationnet.evaluation.benchmarks import Rule
 from locationnet.evaluation.intervals import Bootstrap
-from locationnet.evaluation.scores import guess, kilometres, model_scores, paired, uniform_guess
+from locationnet.evaluation.scores import (
+    best_km,
+    guess,
+    kilometres,
+    model_scores,
+    paired,
+    uniform_guess,
+)
 from locationnet.geo.sphere import geoscore, great_circle_km
 
 # A degree of a meridian on a sphere of 6371 km.
@@ -103,8 +110,8 @@ def test_anywhere_is_what_a_point_drawn_on_the_sphere_is_worth() -> None:
 
 
 def test_two_models_are_compared_photo_by_photo() -> None:
-    better = _answers(best_lat=[0.0] * 4, best_lng=[0.0] * 4)
-    found = paired(better, _answers(), Rule(), ALONE)
+    better = best_km(_answers(best_lat=[0.0] * 4, best_lng=[0.0] * 4), Rule())
+    found = paired(better, best_km(_answers(), Rule()), Rule(), ALONE)
     assert found["within_25_km"].value == 0.75
     assert found["geoscore"].value > 0
     assert paired(better, better, Rule(), ALONE)["geoscore"] == (0, 0, 0)

@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,9 +15,10 @@ from locationnet.errors import InputError
 from locationnet.tables import stream
 from locationnet.tables.read import read_table
 from locationnet.tables.source import open_table
-from locationnet.tables.stream import BadRow, stream_rows
+from locationnet.tables.stream import BadRow, numbered_rows, stream_rows
 
-pytest.importorskip("pyarrow", reason="needs the extra 'data'")
+pa = pytest.importorskip("pyarrow", reason="needs the extra 'data'")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 GOOD = [f"{number}.jpg,photo,{number % 80},3" for number in range(1000)]
 
@@ -157,3 +159,57 @@ def test_every_row_that_a_program_writes_is_read_or_refused(
         stream._BLOCK_BYTES = before
     assert len(found) + len(bad) == len(rows)
     assert found == [tuple(cell.encode() for cell in row) for row in rows if len(row) == 3]
+
+
+def test_rows_are_numbered_by_their_lines(tmp_path: Path, block: int) -> None:
+    lines = [
+        "",
+        "",
+        '"1,a\n\nb",x,1,2',
+        "",
+        GOOD[1],
+        "too,few",
+        GOOD[2],
+        " ",
+        '2.jpg,"y",1,2',
+        "",
+        "",
+    ]
+    path = _write(tmp_path / "t.csv", *lines)
+    bad: list[BadRow] = []
+    blank: list[int] = []
+    table = open_table(path)
+    rows = [
+        (int(line), str(name))
+        for batch, at in numbered_rows(table, ["path"], bad.append, blank.append)
+        for line, name in zip(at, batch.column(0).cast("string").to_pylist(), strict=True)
+    ]
+    assert rows == [(4, "1,a\n\nb"), (8, "1.jpg"), (10, "2.jpg"), (12, "2.jpg")]
+    assert [(one.row, one.line, one.values) for one in bad] == [(3, 9, ("too", "few"))]
+    assert blank == [2, 3, 7, 11, 13, 14]
+
+
+def test_rows_of_a_parquet_are_numbered_from_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_BATCH_ROWS", 2)
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"path": list("abcde")}), path)
+    found = [at for _, at in numbered_rows(open_table(path), ["path"], print, print)]
+    assert np.concatenate(found).tolist() == [1, 2, 3, 4, 5]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(["", " ", "a,b,1,2", '"a",b,1,2', '"a\nb",c,1,2', "a,b"])))
+def test_every_line_is_a_row_or_blank_or_refused(tmp_path: Path, lines: list[str]) -> None:
+    path = _write(tmp_path / "t.csv", *lines)
+    found: list[int] = []
+    batches = list(
+        numbered_rows(open_table(path), ["path"], lambda bad: found.append(bad.line), found.append)
+    )
+    found += [int(line) for _, at in batches for line in at]
+    starts, line = [], 2
+    for text in lines:
+        starts.append(line)
+        line += text.count("\n") + 1
+    assert sorted(found) == starts
