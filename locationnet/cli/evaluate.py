@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from locationnet.cli.options import Threads
 from locationnet.cli.outputs import refuse_replacing, require_new_folder
 from locationnet.cli.progress import progress_bar
 from locationnet.cli.terminal import people_console, say
@@ -72,6 +73,7 @@ def evaluate(
     label_column: Annotated[
         str | None, typer.Option(help="Column of labels, for a model that has labels.")
     ] = None,
+    threads: Threads = None,
 ) -> None:
     """Measure how near a model's answers come, beside guesses that need no photo.
 
@@ -116,7 +118,7 @@ def evaluate(
     if Bundle.open(model).has_labels:
         if fetch or any(one is not None for one in (cluster, train, neighbours, against)):
             raise typer.BadParameter("the model has labels: only --images and --label-column fit")
-        _evaluate_labels(Path(benchmark), images, out, model, label_column)
+        _evaluate_labels(Path(benchmark), images, out, model, label_column, threads)
         return
     if label_column is not None:
         raise typer.BadParameter("--label-column is for models that have labels, not places")
@@ -132,7 +134,7 @@ def evaluate(
             )
             say(f"photos: {images}; {images / RECORD} says what came", error=True)
         photos = load_benchmark(benchmark, images, cluster_column=cluster)
-        locator = load_model(model, threads=2)
+        locator = load_model(model)
         tasks: dict[str, TaskID] = {}
 
         def advance(doing: str, done: int, total: int) -> None:
@@ -147,6 +149,7 @@ def evaluate(
             against=against,
             training=train,
             neighbours=neighbours,
+            threads=threads,
             advance=advance,
         )
     _report(out, results, answers)
@@ -194,7 +197,12 @@ def _report(out: Path, results: Results, answers: pa.Table) -> None:
 
 
 def _evaluate_labels(
-    table: Path, images: Path | None, out: Path, model: str, label_column: str | None
+    table: Path,
+    images: Path | None,
+    out: Path,
+    model: str,
+    label_column: str | None,
+    threads: int | None,
 ) -> None:
     from locationnet.evaluation.labels import as_json, evaluate_labels, print_labels
     from locationnet.files import write_text
@@ -203,11 +211,12 @@ def _evaluate_labels(
     with progress_bar() as bar:
         task = bar.add_task("classifying", total=None)
         results = evaluate_labels(
-            load_classifier(model, threads=2),
+            load_classifier(model),
             table,
             table.parent if images is None else images,
             out,
             label_column=label_column,
+            threads=threads,
             advance=lambda done, total: bar.update(task, completed=done, total=total),
         )
     write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")

@@ -11,6 +11,7 @@ import typer
 from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.progress import progress_bar
 from locationnet.cli.terminal import say
+from locationnet.processors import processors
 
 if TYPE_CHECKING:
     from locationnet.geo.grid import Grid
@@ -42,6 +43,10 @@ def partition(
     geojson: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the cells as GeoJSON.")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Computing at a time.", show_default="all processors"),
+    ] = None,
 ) -> None:
     """Partition the globe into cells that hold about as many photos each.
 
@@ -64,7 +69,7 @@ def partition(
             lambda: passes.read(photos, "partitioning"),
             max_photos=max_photos,
             min_photos=min_photos,
-            threads=2,
+            threads=threads or processors(),
         )
         bad = dict(photos.bad)
         ceiling = Ceiling(made.grid)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from locationnet.errors import ImageError, LocationNetError
+from locationnet.errors import LocationNetError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.confidence import INFORMATION_KM
 from locationnet.files import write_text
 from locationnet.geo.sphere import antipode, great_circle_km
+from locationnet.model.prediction import Prediction
+from locationnet.model.stream import reason_of
 from locationnet.names import valid_text
 from locationnet.tables.source import arrow_file
 
@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from locationnet.model.locator import Locator
-    from locationnet.model.prediction import Prediction
 
 PREDICTIONS = "predictions.parquet"
 TOP = 5
 # Photos whose answers are written together: what an interruption costs at most.
 _PART = 256
-_BATCH = 8
 # A photo that cannot be read is answered with the point farthest from the truth.
 _FARTHEST = {
     "mode_cell": "",
@@ -53,6 +51,8 @@ def answer(
     benchmark: Benchmark,
     out: Path,
     advance: Callable[[int, int], None] | None = None,
+    *,
+    threads: int | None = None,
 ) -> pa.Table:
     """Locate all photos and write ``predictions.parquet``; the same call goes on where one ended.
 
@@ -66,6 +66,8 @@ def answer(
         Folder; created if need be.
     advance
         Called with the photos answered so far and how many there are.
+    threads
+        Photos worked on at a time; as many as there are processors by default.
 
     Returns
     -------
@@ -94,7 +96,7 @@ def answer(
         stop = min(start + _PART, len(benchmark.paths))
         path = parts / f"{start:09d}.parquet"
         if not path.is_file():
-            rows = _rows(locator, benchmark, classes, range(start, stop))
+            rows = _rows(locator, benchmark, classes, range(start, stop), threads)
             _write(path, pa.Table.from_pylist(rows, _schema()))
         with arrow_file(path) as file:
             tables.append(parquet.read_table(file))
@@ -157,23 +159,20 @@ def _begin(parts: Path, fingerprint: str) -> None:
 
 
 def _rows(
-    locator: Locator, benchmark: Benchmark, classes: Any, places: Sequence[int]
+    locator: Locator,
+    benchmark: Benchmark,
+    classes: Any,
+    places: Sequence[int],
+    threads: int | None,
 ) -> list[dict[str, Any]]:
-    rows: dict[int, dict[str, Any]] = {}
-    for start in range(0, len(places), _BATCH):
-        ready = []
-        for place in places[start : start + _BATCH]:
-            try:
-                ready.append((place, locator.prepare(benchmark.paths[place])))
-            except (ImageError, OSError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
-                rows[place] = _wrong(locator, benchmark, place, str(reason))
-        if ready:
-            predictions = locator.predict(np.stack([image for _, image in ready]), top_k=TOP)
-            for (place, _), prediction in zip(ready, predictions, strict=True):
-                own = int(classes[place])
-                rows[place] = _right(benchmark, place, prediction, own)
-    return [rows[place] for place in places]
+    paths = [benchmark.paths[place] for place in places]
+    answers = locator.stream(paths, top_k=TOP, threads=threads, on_error="return")
+    return [
+        _right(benchmark, place, answer, int(classes[place]))
+        if isinstance(answer, Prediction)
+        else _wrong(locator, benchmark, place, reason_of(answer))
+        for place, (_, answer) in zip(places, answers, strict=True)
+    ]
 
 
 def _truth(benchmark: Benchmark, place: int) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def evaluate(
     against: Path | None = None,
     training: Path | None = None,
     neighbours: Path | None = None,
+    threads: int | None = None,
     advance: Advance | None = None,
 ) -> tuple[Results, pa.Table]:
     """Measure a model, with the guesses that need no photo beside it.
@@ -73,6 +74,8 @@ def evaluate(
         The pack that the model was trained on, to be searched for photos of the benchmark.
     neighbours
         A pack; what its photos that look alike say is measured beside the model.
+    threads
+        Photos worked on at a time; as many as there are processors by default.
     advance
         Called with what is being done, how many photos are done and how many there are.
 
@@ -95,8 +98,9 @@ def evaluate(
     alike: dict[str, tuple[Floats, Floats]] = {}
     if neighbours is not None:
         compared = advance and partial(advance, "comparing")
-        alike = nearest(locator, benchmark, neighbours, out, compared)
-    table = answer(locator, benchmark, out, advance and partial(advance, "locating"))
+        alike = nearest(locator, benchmark, neighbours, out, compared, threads=threads)
+    locating = advance and partial(advance, "locating")
+    table = answer(locator, benchmark, out, locating, threads=threads)
     (out / STATE).unlink(missing_ok=True)
     bootstrap = Bootstrap.of(benchmark.uploaders, len(benchmark))
     measures = model_scores(table, benchmark.rule, bootstrap) | place_scores(table, bootstrap)

@@ -9,26 +9,26 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from locationnet.data.rows import NO_LABEL, Columns, Rows, read_rows
-from locationnet.errors import ImageError, InputError
+from locationnet.errors import InputError, LocationNetError
 from locationnet.evaluation.metrics import expected_calibration_error
-from locationnet.images import cropped, open_image
+from locationnet.images import Box, cropped, open_image
+from locationnet.model.stream import reason_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from locationnet.model.classifier import Classification, Classifier
+    from locationnet.model.classifier import Classifier
 
 NO_FILE = "cannot be opened"
 
-_BATCH = 16
 _SHOWN = 5
 
 Floats = NDArray[np.float64]
@@ -136,6 +136,7 @@ def evaluate_labels(
     out: Path,
     *,
     label_column: str | None = None,
+    threads: int | None = None,
     advance: Callable[[int, int], object] | None = None,
 ) -> LabelResults:
     """Measure a classifier and write ``predictions.parquet`` and ``confusion.csv``.
@@ -152,6 +153,8 @@ def evaluate_labels(
         Folder for what is written.
     label_column
         Another name of the column of labels.
+    threads
+        Photos worked on at a time; as many as there are processors by default.
     advance
         Called with the photos done and all there are.
 
@@ -171,8 +174,15 @@ def evaluate_labels(
     names, truth = classifier.labels.names, rows.classes[known]
     problems: dict[int, str] = {}
     answers, confidence = np.full(len(known), -1, np.int64), np.full(len(known), np.nan)
-    for place, answer in _answers(classifier, rows, images, known, problems):
-        answers[place], confidence[place] = answer.best.class_index, answer.best.probability
+    parts = _parts(classifier, rows, images, known)
+    stream = classifier.stream(parts, top_k=1, threads=threads, on_error="return")
+    for place, (_, answer) in enumerate(stream):
+        if isinstance(answer, OSError):
+            problems[place] = NO_FILE
+        elif isinstance(answer, LocationNetError):
+            problems[place] = reason_of(answer)
+        else:
+            answers[place], confidence[place] = answer.best.class_index, answer.best.probability
         if advance is not None:
             advance(place + 1, len(known))
     answered = answers >= 0
@@ -259,40 +269,31 @@ def print_labels(results: LabelResults, console: Console) -> None:
         console.print(f"{count:,} photos count as not found: {reason}")
 
 
-def _answers(
-    classifier: Classifier,
-    rows: Rows,
-    images: Path,
-    known: NDArray[np.int64],
-    problems: dict[int, str],
-) -> Iterator[tuple[int, Classification]]:
-    """Yield the place among the known rows and the answer of each photo that can be read."""
-    prepared = _prepared(classifier, rows, images, known, problems)
-    while batch := list(islice(prepared, _BATCH)):
-        found = classifier.predict(np.stack([image for _, image in batch]), top_k=1)
-        yield from zip((place for place, _ in batch), found, strict=True)
+@dataclass(frozen=True)
+class _Part:
+    """A photo, or the part of it within a box, opened when its turn comes."""
+
+    path: Path
+    box: Box | None
+    of_stored: bool
+    short_side: int | None
+
+    def read(self) -> Image.Image:
+        image = open_image(self.path.read_bytes())
+        if self.box is None:
+            return image
+        return cropped(image, self.box, self.short_side, of_stored=self.of_stored)
 
 
-def _prepared(
-    classifier: Classifier,
-    rows: Rows,
-    images: Path,
-    known: NDArray[np.int64],
-    problems: dict[int, str],
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _parts(
+    classifier: Classifier, rows: Rows, images: Path, known: NDArray[np.int64]
+) -> Iterator[_Part]:
     how = classifier.bundle.preprocessing
-    needed = None if how.recipe == "2017" else how.short_side
-    for place, row in enumerate(known.tolist()):
-        try:
-            image = open_image((images / rows.paths[row]).read_bytes())
-            if rows.boxes is not None:
-                box, of_stored = rows.boxes[row], rows.boxes_of_stored[row]
-                image = cropped(image, box, needed, of_stored=of_stored)
-            yield place, classifier.prepare(image)
-        except OSError:
-            problems[place] = NO_FILE
-        except ImageError as error:
-            problems[place] = str(error)
+    short_side = None if how.recipe == "2017" else how.short_side
+    for row in known.tolist():
+        box = None if rows.boxes is None else rows.boxes[row]
+        of_stored = rows.boxes is not None and rows.boxes_of_stored[row]
+        yield _Part(images / rows.paths[row], box, of_stored, short_side)
 
 
 def _write_confusion(path: Path, results: LabelResults) -> None:

@@ -7,8 +7,7 @@ Knows packs, photos and the locator; what the answers are worth is `scores`' bus
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.data.pack import Pack, PackedJpegs
-from locationnet.errors import ImageError, InputError
+from locationnet.errors import InputError, LocationNetError
 from locationnet.evaluation.answers import photos_fingerprint
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.geo.sphere import antipode, geoscore, great_circle_km
+from locationnet.model.stream import AnyPhoto, OnError, answer_photos
 
 if TYPE_CHECKING:
     from locationnet.model.locator import Locator
@@ -28,7 +28,6 @@ STATE = "neighbours.npz"
 NEIGHBOURS = 10
 # Photos of the pack between two saves of what was found: what an interruption costs at most.
 _PART = 1024
-_BATCH = 8
 # Of a photo that cannot be read: no photo resembles it.
 _NONE = -1
 
@@ -42,6 +41,8 @@ def nearest(
     training: Path,
     out: Path,
     advance: Advance | None = None,
+    *,
+    threads: int | None = None,
 ) -> dict[str, tuple[Floats, Floats]]:
     """Answer each photo with the places of the photos of a pack that resemble it most.
 
@@ -58,6 +59,8 @@ def nearest(
         the caller removes the file when all is done.
     advance
         Called with the photos embedded so far and those to embed in all.
+    threads
+        Photos worked on at a time; as many as there are processors by default.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def nearest(
     pack = Pack.open(training)
     if not pack.records:
         raise InputError(f"{training}: holds no photos to be neighbours")
-    found = _search(locator, benchmark, pack, out / STATE, advance)
+    found = _search(locator, benchmark, pack, out / STATE, advance, threads)
     away = antipode(benchmark.lat, benchmark.lng)
     readable = found[:, 0] != _NONE
     answers = {}
@@ -99,7 +102,12 @@ def _most_promising(lat: Floats, lng: Floats) -> NDArray[np.int64]:
 
 
 def _search(
-    locator: Locator, benchmark: Benchmark, pack: Pack, state: Path, advance: Advance | None
+    locator: Locator,
+    benchmark: Benchmark,
+    pack: Pack,
+    state: Path,
+    advance: Advance | None,
+    threads: int | None,
 ) -> NDArray[np.int64]:
     """Return the records most alike, int64 ``(n, k)``, most alike first; keep what was found."""
     count = min(NEIGHBOURS, pack.records)
@@ -108,7 +116,7 @@ def _search(
     state.parent.mkdir(parents=True, exist_ok=True)
     resumed = _resume(state, mark)
     if resumed is None:
-        queries, readable = _embed_benchmark(locator, benchmark, total, advance)
+        queries, readable = _embed_benchmark(locator, benchmark, total, advance, threads)
         found = np.full((len(benchmark), count), _NONE, np.int64)
         alike = np.full((len(benchmark), count), -np.inf, np.float32)
         done = 0
@@ -117,8 +125,9 @@ def _search(
     jpegs = PackedJpegs(pack)
     for start in range(done, pack.records, _PART):
         stop = min(start + _PART, pack.records)
-        images = map(locator.prepare, map(jpegs.read, range(start, stop)))
-        embedded = np.concatenate(list(_embed(locator, images)))
+        photos = map(jpegs.read, range(start, stop))
+        answers = _embed(locator, photos, threads, "raise")
+        embedded = np.stack([answer for answer in answers if isinstance(answer, np.ndarray)])
         both = np.concatenate([alike, queries @ embedded.T], axis=1)
         here = np.broadcast_to(np.arange(start, stop), (len(found), stop - start))
         records = np.concatenate([found, here], axis=1)
@@ -134,37 +143,39 @@ def _search(
 
 
 def _embed_benchmark(
-    locator: Locator, benchmark: Benchmark, total: int, advance: Advance | None
+    locator: Locator,
+    benchmark: Benchmark,
+    total: int,
+    advance: Advance | None,
+    threads: int | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     readable = np.zeros(len(benchmark), bool)
-
-    def photos() -> Iterator[NDArray[np.float32]]:
-        for place, path in enumerate(benchmark.paths):
-            if advance is not None:
-                advance(place, total)
-            try:
-                image = locator.prepare(path)
-            except (ImageError, OSError):
-                continue
+    parts = []
+    for place, part in enumerate(_embed(locator, benchmark.paths, threads, "return")):
+        if isinstance(part, np.ndarray):
             readable[place] = True
-            yield image
-
-    parts = list(_embed(locator, photos()))
-    width = parts[0].shape[1] if parts else 1
-    embedded = np.zeros((len(benchmark), width), np.float32)
+            parts.append(part)
+        if advance is not None:
+            advance(place + 1, total)
+    embedded = np.zeros((len(benchmark), len(parts[0]) if parts else 1), np.float32)
     if parts:
-        embedded[readable] = np.concatenate(parts)
+        embedded[readable] = parts
     return embedded, readable
 
 
 def _embed(
-    locator: Locator, images: Iterator[NDArray[np.float32]]
-) -> Iterator[NDArray[np.float32]]:
-    """Yield embeddings of length 1, float32 ``(up to 8, features)``."""
-    while batch := list(islice(images, _BATCH)):
-        embedded = locator.embed(np.stack(batch))
+    locator: Locator, photos: Iterable[AnyPhoto], threads: int | None, on_error: OnError
+) -> Iterator[NDArray[np.float32] | LocationNetError | OSError]:
+    """Yield each photo's embedding of length 1, float32 ``(features,)``, or why it has none."""
+
+    def compute(images: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+        embedded = locator.embed(images)
         lengths = np.linalg.norm(embedded, axis=1, keepdims=True)
-        yield embedded / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return list(embedded / np.maximum(lengths, np.finfo(np.float32).tiny))
+
+    answers = answer_photos(photos, locator.prepare, compute, threads=threads, on_error=on_error)
+    for _, answer in answers:
+        yield answer
 
 
 def _fingerprint(locator: Locator, benchmark: Benchmark, pack: Pack) -> str:

@@ -115,15 +115,23 @@ def check_count(name: str, value: int) -> None:
         raise ValueError(f"{name} is at least 1, not {value}")
 
 
+def reason_of(error: LocationNetError | OSError) -> str:
+    """Return what is wrong with a photo, without its name."""
+    inner = error.__cause__ or error
+    return (isinstance(inner, OSError) and inner.strerror) or str(inner)
+
+
 def _named(
     error: LocationNetError | OSError, photo: Photo, number: int
 ) -> LocationNetError | OSError:
-    """Return an error that says which photo it is about."""
+    """Return an error that says which photo it is about; see `reason_of`."""
     name = photo if isinstance(photo, (str, os.PathLike)) else getattr(photo, "name", None)
     shown = f"photo {number}" if name is None else os.fspath(name)
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = f"{shown}: {reason_of(error)}"
     if isinstance(error, OSError):
-        return type(error)(f"{shown}: {why}")
-    named = copy.copy(error)
-    named.args = (f"{shown}: {why}",)
+        named: LocationNetError | OSError = type(error)(text)
+    else:
+        named = copy.copy(error)
+        named.args = (text,)
+    named.__cause__ = error
     return named
