@@ -30,7 +30,7 @@ _repository, _, _branch = TREE.partition("/tree/")
 
 # Stands in for MXNet, which takes seconds to import, for as long as the build runs:
 # `autodoc_mock_imports` does not cover the search for source lines, which imports again.
-_without_mxnet = mock(["locationnet.training.compat"])
+_without_mxnet = mock(["locationnet.train.compat"])
 _without_mxnet.__enter__()
 
 project = "LocationNet"

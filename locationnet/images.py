@@ -25,9 +25,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from locationnet.containers import READ, Kind, jpeg_has_one_scan, kind_of, without_metadata
 from locationnet.errors import ImageError, ImageTooLargeError, MissingCodecError
 from locationnet.heif import av1_pixels
+from locationnet.image_formats import READ, Kind, jpeg_has_one_scan, kind_of, without_metadata
 
 # Of a JPEG the pixels count that are decoded, at a reduced scale where that is enough; the others
 # decode at full size only. Measured with these limits, an image takes at most 400 MiB: 4 bytes a

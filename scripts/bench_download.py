@@ -23,9 +23,9 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
-from locationnet.data.download.fetching import Pace
-from locationnet.data.download.folder import Progress, download_photos
-from locationnet.data.download.source import Source
+from locationnet.download.source import Source
+from locationnet.download.to_folder import Progress, download_photos
+from locationnet.download.transfers import Pace
 
 
 def serve(latency_s: float) -> None:

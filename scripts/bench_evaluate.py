@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from locationnet.evaluation.benchmarks import Rule
-from locationnet.evaluation.intervals import Bootstrap
+from locationnet.evaluation.bootstrap import Bootstrap
 from locationnet.evaluation.scores import guess, kilometres, model_scores
 from locationnet.geo.sphere import EARTH_RADIUS_KM, THRESHOLDS_KM
 

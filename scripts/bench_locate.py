@@ -16,7 +16,7 @@ from pathlib import Path
 import skimage.data
 
 import locationnet
-from locationnet.containers import is_photo_name
+from locationnet.image_formats import is_photo_name
 from locationnet.processors import processors
 
 ROUNDS = 3

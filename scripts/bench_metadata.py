@@ -24,10 +24,10 @@ import pyarrow as pa
 import synthetic_commons
 from pyarrow import parquet
 
-from locationnet.data.commons import image_key, photo_hash
-from locationnet.data.metadata.build import build_table
-from locationnet.data.metadata.filters import Filters, licence_name
-from locationnet.data.metadata.rows import schema
+from locationnet.commons import image_key, photo_hash
+from locationnet.metadata.build_table import build_table
+from locationnet.metadata.filters import Filters, licence_name
+from locationnet.metadata.records import schema
 
 MEMORY_LIMIT_MB = 500
 LEAST_RATIO = 3

@@ -15,12 +15,12 @@ import numpy as np
 from skimage import io as skimage_io
 from skimage import transform
 
+from locationnet.export.write_bundle import export_bundle
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import write_manifest
-from locationnet.training.compat import mx
-from locationnet.training.export import export_bundle
-from locationnet.training.network import resnet
+from locationnet.train.backbones import resnet
+from locationnet.train.compat import mx
 
 LARGE_CLASSES = 15_527
 SIZE = 224

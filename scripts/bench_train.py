@@ -22,18 +22,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from locationnet.data.pack import Pack
-from locationnet.data.packing import pack_photos
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
-from locationnet.training.augment import Augmentation
-from locationnet.training.compat import mx
-from locationnet.training.iterators import PackIter, Plan
-from locationnet.training.labels import Labels
-from locationnet.training.log import LOG, read
-from locationnet.training.network import resnet
-from locationnet.training.settings import Settings
-from locationnet.training.trainer import train
+from locationnet.pack.build import pack_photos
+from locationnet.pack.format import Pack
+from locationnet.train.augment import Augmentation
+from locationnet.train.backbones import resnet
+from locationnet.train.compat import mx
+from locationnet.train.config import Settings
+from locationnet.train.data_iter import PackIter, Plan
+from locationnet.train.log import LOG, read
+from locationnet.train.loop import train
+from locationnet.train.soft_labels import Labels
 
 SIDE = 256
 PHOTOS = 1024

@@ -41,8 +41,8 @@ from onnx import TensorProto, helper
 from locationnet.geo.partition import partition
 from locationnet.images import open_image
 from locationnet.model.bundle import Bundle, write_manifest
-from locationnet.model.preprocess import Preprocessing, tensor
 from locationnet.model.sessions import OnnxSession
+from locationnet.preprocess import Preprocessing, tensor
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "locationnet" / "bundles" / "demo"

@@ -1,4 +1,4 @@
-"""Make the small ONNX backbones that tests/training/test_onnx_import.py imports into MXNet.
+"""Make the small ONNX backbones that tests/train/test_onnx_import.py imports into MXNet.
 
 Knows PyTorch's exporter; run it with the dependency group `recipes`. Two networks with random
 weights, one built like torchvision's ResNet and one like EfficientNet-Lite, exported as anybody

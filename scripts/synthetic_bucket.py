@@ -24,7 +24,7 @@ from moto.server import ThreadedMotoServer
 from synthetic_commons import Placed, make_commons, photo_url
 from synthetic_world import make_world
 
-from locationnet.data.commons import image_key, photo_hash
+from locationnet.commons import image_key, photo_hash
 
 BUCKET = "multimedia-commons"
 METADATA = "metadata"

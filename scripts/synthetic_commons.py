@@ -23,7 +23,7 @@ from urllib.parse import quote_plus
 
 import numpy as np
 
-from locationnet.data.commons import photo_hash
+from locationnet.commons import photo_hash
 
 # Ids of generated rows start here; those of given photos lie below.
 FIRST_ID = 2_000_000_000

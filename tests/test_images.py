@@ -19,18 +19,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from locationnet.containers import is_photo_name, kind_of_name
 from locationnet.errors import ImageError, ImageTooLargeError
 from locationnet.heif import av1_pixels
-from locationnet.images import (
-    cropped,
-    open_image,
-    orientation,
-    shrunk,
-    upright,
-    upright_box,
-)
-from locationnet.model.preprocess import Preprocessing, recipe_2017, tensor
+from locationnet.image_formats import is_photo_name, kind_of_name
+from locationnet.images import cropped, open_image, orientation, shrunk, upright, upright_box
+from locationnet.preprocess import Preprocessing, recipe_2017, tensor
 
 Maker = Callable[..., bytes]
 MIB = 1 << 20

@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from locationnet.aws.instance_types import Machine, find_machine
 from locationnet.aws.job import shutdown_minutes
-from locationnet.aws.machines import Machine, find_machine
-from locationnet.aws.options import Value, as_strings
+from locationnet.aws.train_options import Value, as_strings
 from locationnet.aws.transfer import Location
 from locationnet.errors import InputError, LocationNetError
 

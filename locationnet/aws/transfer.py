@@ -1,6 +1,6 @@
 """One file to S3 or from it, going on where an earlier attempt was cut.
 
-Knows parts, ranges and checksums; which files are to be moved is `locationnet.aws.s3`'s business.
+Knows parts, ranges and checksums; which files are to be moved is `locationnet.aws.sync`'s business.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from locationnet.aws.clients import AWSError, clear_errors
+from locationnet.aws.common import AWSError, clear_errors
 from locationnet.errors import InputError
 
 # Larger files travel in parts of this size, or of a 10,000th where that is more: S3 has no more

@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from locationnet.cli.options import Threads
-from locationnet.cli.sources import Source, answered, expand
-from locationnet.cli.terminal import (
-    csv_name,
-    data_output,
-    json_text,
-    people_console,
-    showable,
-)
+from locationnet.cli.photos import Source, answered, expand
+from locationnet.cli.terminal import csv_name, data_output, json_text, people_console, showable
 from locationnet.files import csv_writer
 from locationnet.names import printable, valid_text
 

@@ -17,10 +17,10 @@ from locationnet.cli.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from locationnet.data.download.checks import Placeholders
-    from locationnet.data.download.fetching import Pace
-    from locationnet.data.download.source import Source
-    from locationnet.data.download.space import Space
+    from locationnet.download.checks import Placeholders
+    from locationnet.download.disk_space import Space
+    from locationnet.download.source import Source
+    from locationnet.download.transfers import Pace
 
 
 class From(StrEnum):
@@ -89,10 +89,10 @@ def download(
     Run the same command again after an interruption: nothing is fetched twice. The exit code is 1
     as long as photos are missing only because servers failed.
     """
-    from locationnet.data.download.checks import Placeholders
-    from locationnet.data.download.source import Source
-    from locationnet.data.download.space import Space
-    from locationnet.urls import exempt_pair
+    from locationnet.download.checks import Placeholders
+    from locationnet.download.disk_space import Space
+    from locationnet.download.source import Source
+    from locationnet.net.urls import exempt_pair
 
     if pack != (grid is not None):
         raise typer.BadParameter("--pack and --grid go together")
@@ -127,7 +127,7 @@ def _to_folder(
     placeholders: Placeholders,
     space: Callable[[Path], Space],
 ) -> None:
-    from locationnet.data.download.folder import PROBLEMS, TABLE, download_photos
+    from locationnet.download.to_folder import PROBLEMS, TABLE, download_photos
 
     with _bar("downloading") as show:
         done = download_photos(
@@ -160,12 +160,12 @@ def _to_pack(
     give_up: bool,
 ) -> None:
     from locationnet.cli.pack import print_pack
-    from locationnet.data.streaming import Job, stream_photos
+    from locationnet.download.to_pack import Job, stream_photos
     from locationnet.geo.grid import Grid
 
     make = None
     if scheduler is not None:
-        from locationnet.data.cluster import make_on_cluster
+        from locationnet.download.dask import make_on_cluster
 
         make = partial(make_on_cluster, address=scheduler)
     with _bar("packing") as show:

@@ -13,8 +13,8 @@ from locationnet.cli.options import check_train_options
 from locationnet.cli.terminal import say
 
 if TYPE_CHECKING:
-    from locationnet.aws.ec2 import Running
-    from locationnet.aws.launch import Plan
+    from locationnet.aws.ec2.launch import Plan
+    from locationnet.aws.ec2.machines import Running
     from locationnet.aws.recipe import EC2Recipe
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ def train(
 
     Where S3 holds the run already, it goes on from the newest checkpoint.
     """
-    from locationnet.aws import launch
+    from locationnet.aws.ec2 import launch
     from locationnet.aws.recipe import cost
 
     read = _read(recipe)
@@ -71,15 +71,15 @@ def status(recipe: Recipe) -> None:
 
     Example: locationnet ec2 status recipe.toml
     """
-    from locationnet.aws import ec2
+    from locationnet.aws.ec2 import machines
 
     read = _read(recipe)
-    found = ec2.machines(read)
+    found = machines.machines(read)
     for machine in found:
         say(_line(machine))
     if not found:
         say("no machines")
-    states = ec2.states(read)
+    states = machines.states(read)
     say(f"newest checkpoint in S3: {states[-1] if states else 'none'}  ({read.out})")
 
 
@@ -95,22 +95,22 @@ def logs(
 
     Example: locationnet ec2 logs recipe.toml --follow
     """
-    from locationnet.aws import ec2
+    from locationnet.aws.ec2 import machines
     from locationnet.errors import LocationNetError
 
     read = _read(recipe)
-    launch = ec2.newest_launch(read, machine)
+    launch = machines.newest_launch(read, machine)
     if launch is None:
         raise LocationNetError(
             f"{read.name}: there is neither a log in {read.out} nor a machine that EC2 knows of"
             " (it forgets them an hour after their end)"
         )
-    job = ec2.launch_job(read, launch)
+    job = machines.launch_job(read, launch)
     done, waiting = 0, False
     while True:
-        found = [it for it in ec2.machines(read, ended=True) if it.launch == launch]
+        found = [it for it in machines.machines(read, ended=True) if it.launch == launch]
         running = [it for it in found if it.works]
-        text = ec2.read_log(read, job, machine, done)
+        text = machines.read_log(read, job, machine, done)
         done += len(text)
         typer.echo(text.decode(errors="replace"), nl=False)
         if not follow or not running:
@@ -123,7 +123,7 @@ def logs(
         for it in found:
             why = f" ({it.reason})" if it.reason else ""
             say(f"{it.id} is {it.state}{why} and has not begun to train; its console:")
-            typer.echo(ec2.console(read, it))
+            typer.echo(machines.console(read, it))
 
 
 @app.command()
@@ -139,22 +139,22 @@ def stop(
     """
     from rich.console import Console
 
-    from locationnet.aws import ec2, groups
+    from locationnet.aws.ec2 import groups, machines
     from locationnet.errors import LocationNetError
 
     read = _read(recipe)
-    found = ec2.machines(read)
+    found = machines.machines(read)
     if found and now:
-        ec2.terminate(read, found)
+        machines.terminate(read, found)
     elif found:
-        ec2.ask_to_stop(read, found)
+        machines.ask_to_stop(read, found)
     console = Console(stderr=True)
     with console.status("waiting", spinner="line") as shown:
-        for found in ec2.until_gone(read, _STOPPING_S):
+        for found in machines.until_gone(read, _STOPPING_S):
             shown.update(", ".join(f"{machine.id} {machine.state}" for machine in found))
             # Whoever stopped it in the console left nobody there to notice the wish.
             if stopped := [machine for machine in found if machine.state == "stopped"]:
-                ec2.terminate(read, stopped)
+                machines.terminate(read, stopped)
     if found:
         raise LocationNetError(
             f"{found[0].id} is still {found[0].state}: see `locationnet ec2 logs`, or give --now"
@@ -179,8 +179,8 @@ def sync(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-    from locationnet.aws import s3
-    from locationnet.aws.clients import client
+    from locationnet.aws import sync
+    from locationnet.aws.common import client
     from locationnet.aws.transfer import Location
 
     up = target.startswith("s3://")
@@ -199,9 +199,9 @@ def sync(
 
         connection = client("s3", region)
         if up:
-            moved = s3.push(connection, folder, place, advance=advance)
+            moved = sync.push(connection, folder, place, advance=advance)
         else:
-            moved = s3.pull(connection, place, folder, advance=advance)
+            moved = sync.pull(connection, place, folder, advance=advance)
     say(f"copied {moved.files:,} files ({moved.bytes:,} bytes), {moved.same:,} were the same")
 
 
@@ -217,15 +217,15 @@ def work(
 
     Example: locationnet ec2 work job.json --folder /opt/locationnet
     """
+    from locationnet.aws.ec2.worker import work as do
     from locationnet.aws.job import Job
-    from locationnet.aws.worker import work as do
 
     raise typer.Exit(do(Job.read(job), folder, spent))
 
 
 def _read(path: Path) -> EC2Recipe:
-    from locationnet.aws.options import as_strings
     from locationnet.aws.recipe import EC2Recipe, read_recipe
+    from locationnet.aws.train_options import as_strings
 
     recipe = read_recipe(path, EC2Recipe)
     check_train_options(path, as_strings(recipe.train))
@@ -234,7 +234,7 @@ def _read(path: Path) -> EC2Recipe:
 
 def _show(plan: Plan) -> None:
     """Print a plan as it would be carried out."""
-    from locationnet.aws.groups import FIRST_PORT, LAST_PORT
+    from locationnet.aws.ec2.groups import FIRST_PORT, LAST_PORT
 
     for file in plan.package:
         say(f"would copy {file} to {plan.job.package / file.name}")

@@ -108,10 +108,10 @@ def evaluate(
 
     from rich.progress import TaskID
 
+    from locationnet.evaluation.benchmark_files import load_benchmark
     from locationnet.evaluation.evaluate import evaluate as measure
-    from locationnet.evaluation.fetch import RECORD
-    from locationnet.evaluation.fetch import fetch as download
-    from locationnet.evaluation.layouts import load_benchmark
+    from locationnet.evaluation.remote_photos import RECORD
+    from locationnet.evaluation.remote_photos import fetch as download
     from locationnet.model.bundle import Bundle
     from locationnet.model.locator import load_model
 
@@ -163,9 +163,9 @@ def _score_predictions(
     cluster: str | None,
     against: Path | None,
 ) -> None:
-    from locationnet.evaluation.answers import PREDICTIONS
+    from locationnet.evaluation.benchmark_files import load_benchmark
     from locationnet.evaluation.evaluate import evaluate_predictions
-    from locationnet.evaluation.layouts import load_benchmark
+    from locationnet.evaluation.model_predictions import PREDICTIONS
     from locationnet.evaluation.predictions import predictions_for, predictions_with_truth
     from locationnet.tables.read import write_table
 
@@ -183,7 +183,7 @@ def _score_predictions(
 def _report(out: Path, results: Results, answers: pa.Table) -> None:
 
     from locationnet.errors import MissingExtraError
-    from locationnet.evaluation.page import write_page
+    from locationnet.evaluation.html_report import write_page
     from locationnet.evaluation.report import as_json, print_report
     from locationnet.files import write_text
 
@@ -204,7 +204,7 @@ def _evaluate_labels(
     label_column: str | None,
     threads: int | None,
 ) -> None:
-    from locationnet.evaluation.labels import as_json, evaluate_labels, print_labels
+    from locationnet.evaluation.classification import as_json, evaluate_labels, print_labels
     from locationnet.files import write_text
     from locationnet.model.classifier import load_classifier
 

@@ -12,9 +12,9 @@ import typer
 from locationnet.cli.terminal import say
 
 if TYPE_CHECKING:
-    from locationnet.data.pack import Pack
     from locationnet.model.bundle import Manifest
-    from locationnet.model.preprocess import Preprocessing
+    from locationnet.pack.format import Pack
+    from locationnet.preprocess import Preprocessing
 
 
 class Recipe(StrEnum):
@@ -97,9 +97,9 @@ def export(
     Example: locationnet export RN101-5k500 --epoch 12 --grid grids-2017.txt -o model
     """
     from locationnet.classes import read_classes
+    from locationnet.export.write_bundle import Label, export_bundle
     from locationnet.geo.grid import Grid
-    from locationnet.training.export import Label, export_bundle
-    from locationnet.training.weights import find_checkpoint
+    from locationnet.train.weights import find_checkpoint
 
     found = find_checkpoint(checkpoint, epoch)
     manifest = export_bundle(
@@ -123,7 +123,7 @@ def export(
 def _pack(path: Path | None) -> Pack | None:
     if path is None:
         return None
-    from locationnet.data.pack import Pack
+    from locationnet.pack.format import Pack
 
     return Pack.open(path)
 
@@ -135,7 +135,7 @@ def _preprocessing(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Preprocessing | None:
-    from locationnet.model.preprocess import Preprocessing, recipe_2017
+    from locationnet.preprocess import Preprocessing, recipe_2017
 
     if recipe is None:
         return None
@@ -145,7 +145,7 @@ def _preprocessing(
 
 
 def _summary(manifest: Manifest) -> Iterator[str]:
-    from locationnet.evaluation.metrics import summary_line
+    from locationnet.metrics import summary_line
 
     accuracy = manifest.accuracy
     parity = accuracy["parity"]

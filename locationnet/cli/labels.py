@@ -37,7 +37,7 @@ def labels(
 
     The layout is recognised by its files. With boxes there is a row for each, and `pack` crops.
     """
-    from locationnet.data.labelled.layouts import read_labelled
+    from locationnet.pack.labelled.detect import read_labelled
     from locationnet.tables.read import check_table_name, write_table
 
     require_folder(out)

@@ -11,7 +11,7 @@ import typer
 from locationnet.cli.formats import Answer, Format, Writer
 from locationnet.cli.options import Threads
 from locationnet.cli.outputs import require_folder
-from locationnet.cli.sources import answered, expand
+from locationnet.cli.photos import answered, expand
 from locationnet.cli.terminal import say
 from locationnet.names import printable
 

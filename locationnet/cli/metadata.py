@@ -14,8 +14,8 @@ from locationnet.names import printable
 from locationnet.processors import processors
 
 if TYPE_CHECKING:
-    from locationnet.data.metadata.build import Summary
-    from locationnet.data.metadata.filters import Box
+    from locationnet.metadata.build_table import Summary
+    from locationnet.metadata.filters import Box
 
 
 def metadata(
@@ -68,8 +68,8 @@ def metadata(
     photo again are dropped and counted. Run the same command again after an interruption:
     finished files are kept.
     """
-    from locationnet.data.metadata.build import build_table
-    from locationnet.data.metadata.filters import Filters, licence_key, read_opt_out
+    from locationnet.metadata.build_table import build_table
+    from locationnet.metadata.filters import Filters, licence_key, read_opt_out
     from locationnet.tables.read import named_parquet
 
     require_folder(out)
@@ -101,8 +101,8 @@ def metadata(
 
 
 def _box(text: str) -> Box:
-    from locationnet.data.metadata.filters import Box
     from locationnet.errors import InputError
+    from locationnet.metadata.filters import Box
 
     try:
         return Box.parse(text)

@@ -27,7 +27,7 @@ def check_train_options(recipe: Path, options: Mapping[str, str]) -> None:
     """
     from typer.main import get_command
 
-    from locationnet.aws.options import as_words
+    from locationnet.aws.train_options import as_words
     from locationnet.cli.train import train
     from locationnet.errors import InputError
 

@@ -12,7 +12,7 @@ from locationnet.cli.terminal import say
 from locationnet.processors import processors
 
 if TYPE_CHECKING:
-    from locationnet.data.pack import Pack
+    from locationnet.pack.format import Pack
 
 
 def pack(
@@ -58,10 +58,10 @@ def pack(
     By other labels than places: locationnet pack train.csv --images photos --label-column label
     --out packs/train; its labels.txt goes to --labels of the other sets.
     """
-    from locationnet.data.packing import pack_photos
-    from locationnet.data.rows import Columns, labels_of
+    from locationnet.classes import LabelSet
     from locationnet.geo.grid import Grid
-    from locationnet.labels import LabelSet
+    from locationnet.pack.build import pack_photos
+    from locationnet.pack.rows import Columns, labels_of
 
     classes: Grid | LabelSet
     if grid is not None and label_column is None and labels is None:

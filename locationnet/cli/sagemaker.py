@@ -40,8 +40,8 @@ def train(
 
     Ctrl-C ends the following only. Checkpoints of an earlier job are gone on with.
     """
-    from locationnet.aws import jobs
     from locationnet.aws.recipe import cost
+    from locationnet.aws.sagemaker import jobs
 
     read = _read(recipe)
     if dry_run:
@@ -73,7 +73,7 @@ def deploy(
 
     Example: locationnet sagemaker deploy recipe.toml --model bundle
     """
-    from locationnet.aws import endpoints, jobs
+    from locationnet.aws.sagemaker import endpoints, jobs
 
     read = _read(recipe)
     if model is None:
@@ -104,7 +104,7 @@ def invoke(
 
     Example: locationnet sagemaker invoke recipe.toml photo.jpg
     """
-    from locationnet.aws import endpoints
+    from locationnet.aws.sagemaker import endpoints
 
     read = _read(recipe)
     for photo in photos:
@@ -121,7 +121,7 @@ def delete(recipe: Recipe) -> None:
 
     What lies in S3 stays.
     """
-    from locationnet.aws import endpoints, jobs
+    from locationnet.aws.sagemaker import endpoints, jobs
 
     read = _read(recipe)
     done = False
@@ -137,8 +137,8 @@ def delete(recipe: Recipe) -> None:
 
 
 def _read(path: Path) -> SageMakerRecipe:
-    from locationnet.aws.options import as_strings
     from locationnet.aws.recipe import SageMakerRecipe, read_recipe
+    from locationnet.aws.train_options import as_strings
 
     recipe = read_recipe(path, SageMakerRecipe)
     check_train_options(path, as_strings(recipe.train))

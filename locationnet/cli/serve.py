@@ -29,7 +29,7 @@ def serve(context: typer.Context) -> None:
     # Requests keep all cores busy; NumPy's threads, which spin, would take them from one another:
     # a fifth of the photos a second on two cores. It is read when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from locationnet.server.run import check_address, run
+    from locationnet.server.processes import check_address, run
 
     settings = settings_of(context.args, "locationnet serve", _HELP)
     try:

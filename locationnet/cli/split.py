@@ -38,7 +38,7 @@ def split(
     Without a column of photographers each row counts as one, and so does a row that names none.
     The sets are written in the form of the table: Parquet, CSV or TSV, compressed as it is.
     """
-    from locationnet.data.split import SETS, balance, split_table
+    from locationnet.pack.split import SETS, balance, split_table
     from locationnet.tables.read import table_suffix, write_table
 
     if val + test >= 1:

@@ -140,8 +140,9 @@ def train(
 
     After an interruption: locationnet train --resume -o run
     """
-    from locationnet.aws import container
-    from locationnet.training import cluster, settings
+    from locationnet.aws.sagemaker import container
+    from locationnet.train import config
+    from locationnet.train.distributed import hostfile
 
     if pack is None and validation is None and not resume and container.is_here():
         raise typer.Exit(container.train())
@@ -179,12 +180,12 @@ def train(
     given = {name: value for name, value in given.items() if value is not None}
     varied = {name: value for name, value in varied.items() if value is not None}
     if resume:
-        wanted = settings.resumed(out, given, varied)
+        wanted = config.resumed(out, given, varied)
     else:
         if pack is None or validation is None:
             raise typer.BadParameter("training needs PACK and --val PACK (or --resume)")
-        wanted = settings.settings_of(out, preset, given, varied)
-    layout = cluster.find_layout(hosts)
+        wanted = config.settings_of(out, preset, given, varied)
+    layout = hostfile.find_layout(hosts)
     if layout is not None:
         _launch(layout, wanted, resume=resume, restarts=restarts)
         return
@@ -192,7 +193,7 @@ def train(
 
 
 def _launch(layout: Any, settings: Any, *, resume: bool, restarts: int) -> None:
-    from locationnet.training.distributed import StoppedGroupError, launch
+    from locationnet.train.distributed.launcher import StoppedGroupError, launch
 
     try:
         launch(layout, settings, resume=resume, restarts=restarts)
@@ -203,7 +204,7 @@ def _launch(layout: Any, settings: Any, *, resume: bool, restarts: int) -> None:
 
 
 def _train(settings: Any, *, resume: bool) -> None:
-    from locationnet.training.trainer import InterruptedRunError, train
+    from locationnet.train.loop import InterruptedRunError, train
 
     try:
         outcome = train(settings, resume=resume)
@@ -212,7 +213,7 @@ def _train(settings: Any, *, resume: bool) -> None:
         raise typer.Exit(128 + error.signal) from error
     except BaseException as error:
         if os.environ.get("DMLC_ROLE") == "worker":
-            from locationnet.training.crew import leave_at_once
+            from locationnet.train.distributed.local_workers import leave_at_once
 
             leave_at_once(error)
         raise

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import InputError
-from locationnet.evaluation.photos import has_suffix
+from locationnet.evaluation.photo_files import has_suffix
 from locationnet.geo.s2 import valid_coordinates
 from locationnet.geo.sphere import THRESHOLDS_KM
 from locationnet.tables.columns import find_column, need_column

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from locationnet.errors import InputError
-from locationnet.evaluation.answers import answer
 from locationnet.evaluation.benchmarks import Benchmark
-from locationnet.evaluation.intervals import Bootstrap, Interval
+from locationnet.evaluation.bootstrap import Bootstrap, Interval
+from locationnet.evaluation.countries import place_scores
+from locationnet.evaluation.knn import STATE, nearest
 from locationnet.evaluation.leaks import leaks
-from locationnet.evaluation.neighbours import STATE, nearest
-from locationnet.evaluation.places import place_scores
+from locationnet.evaluation.model_predictions import answer
 from locationnet.evaluation.predictions import (
     NO_PREDICTION,
     Predictions,
@@ -82,7 +82,7 @@ def evaluate(
     Returns
     -------
     Results, Table
-        What was measured, and the answers; see `locationnet.evaluation.answers.answer`.
+        What was measured, and the answers; see `locationnet.evaluation.model_predictions.answer`.
 
     Raises
     ------

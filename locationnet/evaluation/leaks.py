@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.data.pack import PHOTOS, Pack
-from locationnet.data.shards import SHORT_SIDE, difference_hash
 from locationnet.errors import ImageError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.images import open_image, shrunk
-from locationnet.tables.source import arrow_file
+from locationnet.pack.format import PHOTOS, Pack
+from locationnet.pack.shards import SHORT_SIDE, difference_hash
+from locationnet.tables.table_file import arrow_file
 
 # Of 64 bits, as many may differ in two versions of one photo; unrelated ones differ in about 32.
 NEAR_BITS = 5

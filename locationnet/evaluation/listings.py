@@ -14,11 +14,11 @@ import numpy as np
 
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Places, known_places
-from locationnet.evaluation.photos import bare
+from locationnet.evaluation.photo_files import bare
 from locationnet.geo.sphere import great_circle_km
 from locationnet.tables.columns import find_column, missing_columns, need_column
 from locationnet.tables.read import names_column, read_table
-from locationnet.tables.source import open_table
+from locationnet.tables.table_file import open_table
 
 IM2GPS, IM2GPS3K = "im2gps_places365.csv", "im2gps3k_places365.csv"
 YFCC4K, YFCC26K = "yfcc4k_places365.csv", "yfcc25600_places365.csv"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import ImageError, MissingExtraError
-from locationnet.evaluation.confidence import Reliability, RiskCoverage
+from locationnet.evaluation.calibration import Reliability, RiskCoverage
 from locationnet.images import open_image, shrunk
 from locationnet.viz import shapes
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Floats, Places, known_places
-from locationnet.evaluation.photos import has_suffix
+from locationnet.evaluation.photo_files import has_suffix
 from locationnet.tables.columns import find_column, missing_columns, need_column, require_column
 from locationnet.tables.read import Mask, as_utf8, names_column, number_column
-from locationnet.tables.source import open_table
 from locationnet.tables.stream import BadRow, Lines, numbered_rows
+from locationnet.tables.table_file import open_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

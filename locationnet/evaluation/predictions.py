@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from locationnet.errors import InputError
-from locationnet.evaluation.answers import TOP
 from locationnet.evaluation.benchmarks import Benchmark, Floats, without_null_island
-from locationnet.evaluation.photos import PhotoNames
-from locationnet.evaluation.places import town_names
+from locationnet.evaluation.countries import town_names
+from locationnet.evaluation.model_predictions import TOP
+from locationnet.evaluation.photo_files import PhotoNames
 from locationnet.evaluation.prediction_files import PredictionsFile, read_predictions
 from locationnet.geo.sphere import antipode
 from locationnet.names import valid_text
@@ -103,7 +103,7 @@ def predictions_with_truth(
 def answers_table(benchmark: Benchmark, predictions: Predictions) -> pa.Table:
     """Return answers in the columns of a model's, as far as they say the same.
 
-    See `locationnet.evaluation.answers.answer`: the most probable cell and the best point are both
+    See `locationnet.evaluation.model_predictions.answer`: the most probable cell and the best point are both
     the first answer.
     """
     import pyarrow as pa

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from locationnet.evaluation.benchmarks import Benchmark
-from locationnet.evaluation.confidence import INFORMATION_KM
-from locationnet.evaluation.intervals import Interval
+from locationnet.evaluation.bootstrap import Interval
+from locationnet.evaluation.calibration import INFORMATION_KM
 from locationnet.evaluation.published import published
 from locationnet.evaluation.scores import Floats, Guess
 from locationnet.names import printable

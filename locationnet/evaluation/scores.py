@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.evaluation import confidence as conf
+from locationnet.evaluation import calibration as conf
 from locationnet.evaluation.benchmarks import Rule
-from locationnet.evaluation.intervals import Bootstrap, Interval
-from locationnet.evaluation.metrics import expected_calibration_error
+from locationnet.evaluation.bootstrap import Bootstrap, Interval
 from locationnet.geo.sphere import (
     EARTH_RADIUS_KM,
     GEOSCORE_MAX,
@@ -23,6 +22,7 @@ from locationnet.geo.sphere import (
     geoscore,
     great_circle_km,
 )
+from locationnet.metrics import expected_calibration_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,7 +109,7 @@ def model_scores(table: pa.Table, rule: Rule, bootstrap: Bootstrap) -> dict[str,
     Parameters
     ----------
     table
-        From `locationnet.evaluation.answers.answer`.
+        From `locationnet.evaluation.model_predictions.answer`.
     rule
         The benchmark's.
     bootstrap

@@ -25,12 +25,11 @@ from pydantic import (
     model_validator,
 )
 
-from locationnet.classes import GRID, LABELS, ClassSet
+from locationnet.classes import GRID, LABELS, ClassSet, LabelSet
 from locationnet.errors import BundleError, InputError
 from locationnet.files import write_text
 from locationnet.geo.grid import Grid
-from locationnet.labels import LabelSet
-from locationnet.model.preprocess import Preprocessing, recipe_2017
+from locationnet.preprocess import Preprocessing, recipe_2017
 
 MANIFEST = "manifest.json"
 REQUIRED = ("model.onnx", "prior.npy")

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.classes import LabelSet
 from locationnet.errors import LocationNetError
 from locationnet.images import Photo
-from locationnet.labels import LabelSet
 from locationnet.model.bundle import Bundle
 from locationnet.model.network import Network, Wanted
+from locationnet.model.photo_stream import AnyPhoto, OnError, answer_photos, check_count
 from locationnet.model.prediction import top_classes
-from locationnet.model.stream import AnyPhoto, OnError, answer_photos, check_count
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from locationnet.images import Photo
 from locationnet.model.bundle import DEFAULT, Bundle
 from locationnet.model.cells import CellLayer
 from locationnet.model.network import Network, Outputs, Wanted
+from locationnet.model.photo_stream import AnyPhoto, OnError, answer_photos, check_count
 from locationnet.model.prediction import Evidence, Prediction
-from locationnet.model.stream import AnyPhoto, OnError, answer_photos, check_count
 
 _EVIDENCE = ("evidence_class", "evidence_probability", "evidence_bits")
 

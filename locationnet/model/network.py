@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from locationnet.errors import BundleError
 from locationnet.images import Photo, as_image
 from locationnet.model.bundle import Bundle
-from locationnet.model.preprocess import tensor
 from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
+from locationnet.preprocess import tensor
 
 Wanted = Literal["auto", "f32", "bf16", "int8"]
 Outputs = dict[str, NDArray[np.generic]]

@@ -23,9 +23,9 @@ from locationnet.model.locator import Locator, load_model
 from locationnet.server import docs, pages, problems
 from locationnet.server.access import Access
 from locationnet.server.logs import Observed
-from locationnet.server.metrics import MEDIA_TYPE
-from locationnet.server.options import Options
 from locationnet.server.problems import Problem
+from locationnet.server.prometheus import MEDIA_TYPE
+from locationnet.server.request_options import Options
 from locationnet.server.schemas import (
     Alive,
     Answer,

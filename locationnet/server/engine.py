@@ -23,7 +23,7 @@ from locationnet.model.prediction import Prediction
 from locationnet.model.region import Region
 from locationnet.server.batching import Batcher
 from locationnet.server.cache import AnswerCache
-from locationnet.server.options import Options, refined
+from locationnet.server.request_options import Options, refined
 from locationnet.server.settings import Settings
 
 Result = TypeVar("Result")

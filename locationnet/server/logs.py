@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from locationnet.server.metrics import Metrics
+from locationnet.server.prometheus import Metrics
 
 logger = logging.getLogger("locationnet.server")
 

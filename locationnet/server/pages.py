@@ -20,12 +20,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from locationnet.containers import MEDIA_TYPES
 from locationnet.geo import geojson
 from locationnet.geo.grid import Grid
+from locationnet.image_formats import MEDIA_TYPES
 from locationnet.images import can_read_heic
+from locationnet.net.urls import tile_origin
 from locationnet.server.settings import Settings
-from locationnet.urls import tile_origin
 from locationnet.viz import assets
 
 _STATIC = Path(__file__).parent / "static"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from locationnet.server.options import Options
+from locationnet.server.request_options import Options
 from locationnet.server.settings import MAX_BATCH_PHOTOS
 
 

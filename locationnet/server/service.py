@@ -18,13 +18,13 @@ from starlette.requests import ClientDisconnect
 
 from locationnet.errors import LocationNetError
 from locationnet.model.locator import Locator
-from locationnet.remote import fetch
+from locationnet.net.fetch import fetch
 from locationnet.server.admission import Account, Memory, Overloaded, Queue, Ticket
 from locationnet.server.engine import Engine, best_batch_size
 from locationnet.server.logs import note
-from locationnet.server.metrics import Metrics
-from locationnet.server.options import Options
 from locationnet.server.problems import Problem, as_problem, bug
+from locationnet.server.prometheus import Metrics
+from locationnet.server.request_options import Options
 from locationnet.server.settings import Settings
 from locationnet.server.uploads import Submission, check_photo
 

@@ -19,10 +19,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from locationnet.errors import InputError
 from locationnet.model.prediction import MAX_COARSE_KM
 from locationnet.model.region import Region
+from locationnet.net.fetch import FetchPolicy
+from locationnet.net.urls import exempt_pair, host_rule, tile_template
 from locationnet.processors import processors
-from locationnet.remote import FetchPolicy
-from locationnet.server.options import region
-from locationnet.urls import exempt_pair, host_rule, tile_template
+from locationnet.server.request_options import region
 
 PREFIX = "LOCATIONNET_"
 # Where containers find what must not stand in their environment: a file for each setting.

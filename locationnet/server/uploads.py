@@ -18,8 +18,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from locationnet.server.admission import Account
-from locationnet.server.options import Options
 from locationnet.server.problems import Problem, invalid
+from locationnet.server.request_options import Options
 from locationnet.server.schemas import PhotoURL, PhotoURLs
 from locationnet.server.settings import MAX_BATCH_PHOTOS
 

@@ -17,8 +17,8 @@ from locationnet.errors import InputError
 from locationnet.geo.s2 import valid_coordinates
 from locationnet.tables.columns import need_column
 from locationnet.tables.read import Floats, Mask, as_floats
-from locationnet.tables.source import TableFile, open_table
 from locationnet.tables.stream import WRONG_COLUMNS, BadRow, stream_rows
+from locationnet.tables.table_file import TableFile, open_table
 
 MISSING = "coordinate missing"
 NO_NUMBER = "not a number"

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import InputError, LocationNetError
-from locationnet.tables.source import (
+from locationnet.tables.stream import BadRow, stream_rows
+from locationnet.tables.table_file import (
     PARQUET_MAGIC,
     TableFile,
     arrow_file,
@@ -26,7 +27,6 @@ from locationnet.tables.source import (
     open_table,
     opened,
 )
-from locationnet.tables.stream import BadRow, stream_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

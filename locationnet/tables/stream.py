@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import InputError
-from locationnet.tables.source import TableFile, Text, arrow_file, damaged_parquet, open_text
+from locationnet.tables.table_file import TableFile, Text, arrow_file, damaged_parquet, open_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +67,7 @@ def stream_rows(
     Parameters
     ----------
     table
-        From `locationnet.tables.source.open_table`.
+        From `locationnet.tables.table_file.open_table`.
     names
         The columns, in the order in which they are wanted.
     bad_row

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from locationnet.aws.clients import client
+from locationnet.aws.common import client
 from tests.aws.servers import BUCKET, REGION, Proxy, spoiling_proxy
 
 # A small world to train on.
-from tests.training.conftest import make_network, packs, small_network, town_grid  # noqa: F401 - fixtures
+from tests.train.conftest import make_network, packs, small_network, town_grid  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")

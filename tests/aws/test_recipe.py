@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locationnet.aws.machines import find_machine
-from locationnet.aws.options import as_strings, as_words
+from locationnet.aws.instance_types import find_machine
 from locationnet.aws.package import package_files
 from locationnet.aws.recipe import EC2Recipe, SageMakerRecipe, cost, read_recipe
+from locationnet.aws.train_options import as_strings, as_words
 from locationnet.cli.options import check_train_options
 from locationnet.errors import InputError
 

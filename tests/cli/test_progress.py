@@ -16,7 +16,7 @@ with progress_bar() as bar:
 """
 TRAINING = """
 import pathlib
-from locationnet.training.log import RunLog
+from locationnet.train.log import RunLog
 log = RunLog(pathlib.Path("run"))
 with log.bar("verb at work", 2):
     log.advance()

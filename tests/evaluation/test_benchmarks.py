@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from locationnet.errors import InputError
+from locationnet.evaluation.benchmark_files import degrees, load_benchmark
 from locationnet.evaluation.benchmarks import Rule, from_table, known_places
-from locationnet.evaluation.layouts import degrees, load_benchmark
 
 ROWS = "path,lat,lng,uploader\na/1.jpg,48.5,-2.25,ann\n2.jpg,-90,180,ben\n"
 

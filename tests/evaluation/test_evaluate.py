@@ -15,10 +15,10 @@ from typer.testing import CliRunner, Result
 
 from locationnet.cli import app
 from locationnet.errors import InputError
-from locationnet.evaluation import answers, plots
+from locationnet.evaluation import model_predictions, plots
+from locationnet.evaluation.benchmark_files import load_benchmark
 from locationnet.evaluation.evaluate import evaluate
-from locationnet.evaluation.layouts import load_benchmark
-from locationnet.evaluation.page import write_page
+from locationnet.evaluation.html_report import write_page
 from locationnet.geo.sphere import great_circle_km
 from locationnet.model.locator import Locator
 
@@ -87,7 +87,7 @@ def test_a_bundle_is_measured_beside_its_prior(
 def test_an_interrupted_call_goes_on_and_ends_the_same(
     photos: Path, tiny_locator: Locator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "_PART", 2)
+    monkeypatch.setattr(model_predictions, "_PART", 2)
     benchmark = load_benchmark(str(photos), photos.parent / "photos")
     whole, _ = evaluate(tiny_locator, benchmark, tmp_path / "whole")
     asked: list[int] = []

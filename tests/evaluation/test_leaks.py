@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from locationnet.data.packing import pack_photos
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import from_table
 from locationnet.evaluation.leaks import NEAR_BITS, leaks, near_duplicates
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
+from locationnet.pack.build import pack_photos
 
 
 def test_hashes_are_near_up_to_a_number_of_bits() -> None:

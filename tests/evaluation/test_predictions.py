@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 from locationnet.cli import app
 from locationnet.errors import InputError
+from locationnet.evaluation.benchmark_files import load_benchmark
 from locationnet.evaluation.benchmarks import Benchmark
-from locationnet.evaluation.layouts import load_benchmark
 from locationnet.evaluation.predictions import (
     NO_PREDICTION,
     answers_table,

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from locationnet.evaluation.benchmarks import Rule
-from locationnet.evaluation.intervals import Bootstrap
+from locationnet.evaluation.bootstrap import Bootstrap
 from locationnet.evaluation.scores import (
     best_km,
     guess,

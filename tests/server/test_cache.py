@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from locationnet.model.locator import Locator, load_model
 from locationnet.server.admission import Account
 from locationnet.server.cache import AnswerCache
-from locationnet.server.options import Options
+from locationnet.server.request_options import Options
 from locationnet.server.service import Service
 from locationnet.server.settings import Settings, read_settings
 from locationnet.server.uploads import Submission

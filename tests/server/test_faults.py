@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from locationnet.server.run import GRACE_S
+from locationnet.server.processes import GRACE_S
 
 Make = Callable[..., bytes]
 Start = Callable[..., Any]
@@ -345,7 +345,7 @@ def test_the_end_does_not_wait_for_ever(
     pair, come = stalling
     process = start(
         "--model", str(tiny_bundle), f"--exempt-hosts={pair}", "--request-timeout-s=1000",
-        "--fetch-timeout-s=1000", before="import locationnet.server.run as r; r.GRACE_S = 1",
+        "--fetch-timeout-s=1000", before="import locationnet.server.processes as r; r.GRACE_S = 1",
     )  # fmt: skip
     assert GRACE_S <= 20
     count = len(come)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from locationnet.cli import app
 from locationnet.errors import InputError
 from locationnet.model.locator import Locator
-from locationnet.server.run import check_address
+from locationnet.server.processes import check_address
 from locationnet.server.settings import Settings, read_settings
 
 Make = Callable[..., bytes]

@@ -77,7 +77,7 @@ def test_each_is_read_from_the_environment(name: str, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", EACH)
 def test_each_is_an_option_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[Settings] = []
-    monkeypatch.setattr("locationnet.server.run.run", found.append)
+    monkeypatch.setattr("locationnet.server.processes.run", found.append)
     text, value, wrong = EACH[name]
     option = f"--{name.replace('_', '-')}"
     arguments = [option] if value is True else [f"--no{option[1:]}"] if value is False else []

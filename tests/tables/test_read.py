@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from locationnet.data.download.wanted import Wanted
+from locationnet.download.input_table import Wanted
 from locationnet.errors import InputError
 from locationnet.tables.read import (
     names_column,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from locationnet.errors import InputError
 from locationnet.tables import stream
 from locationnet.tables.read import read_table
-from locationnet.tables.source import open_table
 from locationnet.tables.stream import BadRow, numbered_rows, stream_rows
+from locationnet.tables.table_file import open_table
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra 'data'")
 parquet = pytest.importorskip("pyarrow.parquet")

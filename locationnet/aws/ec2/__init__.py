@@ -1,0 +1,1 @@
+"""Machines of EC2 that train."""

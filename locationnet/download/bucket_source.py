@@ -1,0 +1,123 @@
+"""Photos of Multimedia Commons from their bucket, or a copy of it in any store that speaks S3.
+
+Knows keys and what a store answers; nothing of what a photo holds.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from locationnet.commons import BUCKET, REGION
+from locationnet.download.failures import (
+    GONE,
+    NO_ADDRESS,
+    REFUSED,
+    SLOW,
+    THROTTLED,
+    TOO_LARGE,
+    UNREACHABLE,
+    ProblemError,
+)
+from locationnet.download.scheduler import Photo
+from locationnet.errors import LocationNetError
+from locationnet.net.s3 import anonymous_client
+
+_MAX_BYTES = 64 << 20
+_PART_BYTES = 1 << 20
+_TIMEOUT_S = 30
+_SLOW_DOWN = frozenset({"SlowDown", "Throttling", "RequestLimitExceeded", "TooManyRequests"})
+
+
+class Bucket:
+    """Reads photos without an account; safe to use from many threads.
+
+    Parameters
+    ----------
+    endpoint_url
+        The store, where it is not Amazon's.
+    connections
+        How many threads will read at a time, at most.
+
+    Raises
+    ------
+    MissingExtraError
+        boto3 is not installed.
+    InputError
+        The endpoint is no URL.
+    """
+
+    def __init__(self, endpoint_url: str | None = None, connections: int = 256) -> None:
+        self._client = anonymous_client(
+            endpoint_url,
+            REGION,
+            max_pool_connections=connections,
+            connect_timeout=_TIMEOUT_S,
+            read_timeout=_TIMEOUT_S,
+            retries={"total_max_attempts": 1},  # trying again is the caller's
+            response_checksum_validation="when_required",
+        )
+
+    def problem(self, photo: Photo) -> ProblemError | None:
+        """Return why a photo has no key; None where it has one."""
+        return None if photo.path else ProblemError(NO_ADDRESS)
+
+    def host(self, photo: Photo) -> str:
+        """Return ``""``: there is one host for all."""
+        del photo
+        return ""
+
+    def get(self, photo: Photo) -> bytes:
+        """Return the object of a photo.
+
+        Raises
+        ------
+        ProblemError
+            Why it cannot be had.
+        LocationNetError
+            There is no such bucket.
+        """
+        from botocore import exceptions
+
+        try:
+            answer = self._client.get_object(Bucket=BUCKET, Key=photo.path)
+            with closing(answer["Body"]) as body:
+                return _read(body)
+        except exceptions.ClientError as error:
+            raise _of_answer(error.response) from error
+        except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
+            raise ProblemError(SLOW) from error
+        except (exceptions.BotoCoreError, OSError) as error:
+            raise ProblemError(UNREACHABLE, str(error)) from error
+
+    def delay_s(self, photo: Photo) -> float:
+        """Return 0: a store is asked as often as it answers."""
+        del photo
+        return 0.0
+
+
+def _read(body: Any) -> bytes:
+    """Read an object to its end, so that a broken transfer is found out."""
+    data = bytearray()
+    while part := body.read(_PART_BYTES):
+        data += part
+        if len(data) > _MAX_BYTES:
+            raise ProblemError(TOO_LARGE, f"more than {_MAX_BYTES:,} bytes")
+    return bytes(data)
+
+
+def _of_answer(response: dict[str, Any]) -> LocationNetError:
+    code = str(response.get("Error", {}).get("Code", ""))
+    facts = response.get("ResponseMetadata", {})
+    status = int(facts.get("HTTPStatusCode", 0))
+    if code == "NoSuchBucket":
+        return LocationNetError(f"the store has no bucket {BUCKET}")
+    if status in (404, 410):
+        return ProblemError(GONE, code)
+    if status in (429, 503) or code in _SLOW_DOWN:
+        header = str(facts.get("HTTPHeaders", {}).get("retry-after", ""))
+        wait_s = float(header) if header.isascii() and header.isdigit() else None
+        return ProblemError(THROTTLED, code, wait_s)
+    if status >= 500:
+        return ProblemError(UNREACHABLE, f"answered {status}")
+    return ProblemError(REFUSED, code or f"answered {status}")

@@ -1,0 +1,235 @@
+"""What a model says about each photo of a benchmark, kept so that an interrupted run goes on.
+
+Knows photos, their truth and the locator; what the answers are worth is `scores`' business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locationnet.errors import LocationNetError
+from locationnet.evaluation.benchmarks import Benchmark
+from locationnet.evaluation.calibration import INFORMATION_KM
+from locationnet.files import write_text
+from locationnet.geo.sphere import antipode, great_circle_km
+from locationnet.model.photo_stream import reason_of
+from locationnet.model.prediction import Prediction
+from locationnet.names import valid_text
+from locationnet.tables.table_file import arrow_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from locationnet.model.locator import Locator
+
+PREDICTIONS = "predictions.parquet"
+TOP = 5
+# Photos whose answers are written together: what an interruption costs at most.
+_PART = 256
+# A photo that cannot be read is answered with the point farthest from the truth.
+_FARTHEST = {
+    "mode_cell": "",
+    "mode_country": "",
+    "mode_region": "",
+    "mode_probability": 0.0,
+    "near_probability": 0.0,
+    "near_prior": 0.0,
+    "radius_50_km": 0.0,
+    "radius_90_km": 0.0,
+    "information_bits": 0.0,
+    "abstained": True,
+}
+
+
+def answer(
+    locator: Locator,
+    benchmark: Benchmark,
+    out: Path,
+    advance: Callable[[int, int], None] | None = None,
+    *,
+    threads: int | None = None,
+) -> pa.Table:
+    """Locate all photos and write ``predictions.parquet``; the same call goes on where one ended.
+
+    Parameters
+    ----------
+    locator
+        The model.
+    benchmark
+        Photos and their truth.
+    out
+        Folder; created if need be.
+    advance
+        Called with the photos answered so far and how many there are.
+    threads
+        Photos worked on at a time; as many as there are processors by default.
+
+    Returns
+    -------
+    Table
+        A row for each photo in the benchmark's order: ``id``, ``path``, ``uploader``, ``lat``,
+        ``lng`` (the truth), ``problem`` (why it could not be read, or null), ``mode_lat``,
+        ``mode_lng``, ``mode_cell``, ``mode_country`` (ISO code), ``mode_region``,
+        ``mode_probability``, ``best_lat``, ``best_lng``, ``top_lat``, ``top_lng`` (lists, best
+        first), ``rank`` (of the true cell, 0 for the best; the number of cells where the truth
+        lies in none), ``near_probability`` and ``near_prior`` (probability within 750 km of the
+        truth), ``radius_50_km``, ``radius_90_km``, ``information_bits``, ``abstained``.
+
+    Raises
+    ------
+    LocationNetError
+        The folder cannot be written.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parts = out / "parts"
+    _begin(parts, photos_fingerprint(locator, benchmark))
+    classes = locator.grid.assign(benchmark.lat, benchmark.lng)
+    tables = []
+    for start in range(0, len(benchmark.paths), _PART):
+        stop = min(start + _PART, len(benchmark.paths))
+        path = parts / f"{start:09d}.parquet"
+        if not path.is_file():
+            rows = _rows(locator, benchmark, classes, range(start, stop), threads)
+            _write(path, pa.Table.from_pylist(rows, _schema()))
+        with arrow_file(path) as file:
+            tables.append(parquet.read_table(file))
+        if advance is not None:
+            advance(stop, len(benchmark))
+    table = pa.concat_tables(tables)
+    _write(out / PREDICTIONS, table)
+    shutil.rmtree(parts)
+    return table
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    from pyarrow import parquet
+
+    part = path.with_name(f".{path.name}")
+    with arrow_file(part, "wb") as file:
+        parquet.write_table(table, file)
+    part.replace(path)
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.float64()
+    return pa.schema(
+        [
+            ("id", text), ("path", text), ("uploader", text), ("lat", number), ("lng", number),
+            ("problem", text), ("mode_lat", number), ("mode_lng", number), ("mode_cell", text),
+            ("mode_country", text), ("mode_region", text), ("mode_probability", number),
+            ("best_lat", number),
+            ("best_lng", number), ("top_lat", pa.list_(number)), ("top_lng", pa.list_(number)),
+            ("rank", pa.int64()), ("near_probability", number), ("near_prior", number),
+            ("radius_50_km", number), ("radius_90_km", number), ("information_bits", number),
+            ("abstained", pa.bool_()),
+        ]
+    )  # fmt: skip
+
+
+def photos_fingerprint(locator: Locator, benchmark: Benchmark) -> str:
+    """Return what a model's answers to a benchmark depend on, as a hash."""
+    state = hashlib.sha256(locator.precision.encode())
+    state.update(json.dumps(locator.bundle.manifest.files, sort_keys=True).encode())
+    state.update(json.dumps([locator.bundle.manifest.temperature, _PART]).encode())
+    state.update(json.dumps([benchmark.ids, [str(path) for path in benchmark.paths]]).encode())
+    for values in (benchmark.lat, benchmark.lng):
+        state.update(values.tobytes())
+    return state.hexdigest()
+
+
+def _begin(parts: Path, fingerprint: str) -> None:
+    """Keep the parts of the same photos and model, and begin anew for any other."""
+    mark = parts / "begun"
+    try:
+        if not (mark.is_file() and mark.read_text() == fingerprint):
+            shutil.rmtree(parts, ignore_errors=True)
+            parts.mkdir(parents=True)
+            write_text(mark, fingerprint)
+    except OSError as error:
+        raise LocationNetError(f"{parts}: cannot be written ({error.strerror})") from error
+
+
+def _rows(
+    locator: Locator,
+    benchmark: Benchmark,
+    classes: Any,
+    places: Sequence[int],
+    threads: int | None,
+) -> list[dict[str, Any]]:
+    paths = [benchmark.paths[place] for place in places]
+    answers = locator.stream(paths, top_k=TOP, threads=threads, on_error="return")
+    return [
+        _right(benchmark, place, answer, int(classes[place]))
+        if isinstance(answer, Prediction)
+        else _wrong(locator, benchmark, place, reason_of(answer))
+        for place, (_, answer) in zip(places, answers, strict=True)
+    ]
+
+
+def _truth(benchmark: Benchmark, place: int) -> dict[str, Any]:
+    uploaders = benchmark.uploaders
+    return {
+        "id": valid_text(benchmark.ids[place]),
+        "path": valid_text(benchmark.paths[place]),
+        "uploader": None if uploaders is None else uploaders[place],
+        "lat": float(benchmark.lat[place]),
+        "lng": float(benchmark.lng[place]),
+    }
+
+
+def _right(benchmark: Benchmark, place: int, prediction: Prediction, own: int) -> dict[str, Any]:
+    grid, mode, best = prediction.grid, prediction.mode, prediction.best
+    truth = _truth(benchmark, place)
+    near = great_circle_km(truth["lat"], truth["lng"], grid.lat, grid.lng) <= INFORMATION_KM
+    probabilities = prediction.probabilities
+    rank = len(grid)
+    if own >= 0:
+        level = probabilities[own]
+        rank = int((probabilities > level).sum() + (probabilities[:own] == level).sum())
+    return {
+        **truth,
+        "problem": None,
+        "mode_lat": mode.lat,
+        "mode_lng": mode.lng,
+        "mode_cell": mode.cell,
+        "mode_country": prediction.layer.names.country[mode.class_index],
+        "mode_region": prediction.layer.names.region[mode.class_index],
+        "mode_probability": mode.probability,
+        "best_lat": best.lat,
+        "best_lng": best.lng,
+        "top_lat": [one.lat for one in prediction.places],
+        "top_lng": [one.lng for one in prediction.places],
+        "rank": rank,
+        "near_probability": float(probabilities[near].sum()),
+        "near_prior": float(prediction.prior[near].sum()),
+        "radius_50_km": prediction.radius_km(0.5),
+        "radius_90_km": prediction.radius_km(0.9),
+        "information_bits": prediction.information_bits,
+        "abstained": prediction.abstained,
+    }
+
+
+def _wrong(locator: Locator, benchmark: Benchmark, place: int, problem: str) -> dict[str, Any]:
+    truth = _truth(benchmark, place)
+    lat, lng = map(float, antipode(truth["lat"], truth["lng"]))
+    return {
+        **truth,
+        "problem": problem,
+        **_FARTHEST,
+        "mode_lat": lat,
+        "mode_lng": lng,
+        "best_lat": lat,
+        "best_lng": lng,
+        "top_lat": [lat],
+        "top_lng": [lng],
+        "rank": len(locator.grid),
+    }

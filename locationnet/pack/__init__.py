@@ -1,0 +1,1 @@
+"""Photos as the shards that training reads, and the tables that say which photo goes where."""

@@ -1,0 +1,156 @@
+"""The service as processes: where it may listen, how many answer, and how they end.
+
+Knows uvicorn; nothing of photos or routes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
+from uvicorn.supervisors import Multiprocess
+
+from locationnet.errors import InputError
+from locationnet.server import logs, prometheus
+from locationnet.server.access import is_loopback
+from locationnet.server.app import app_from_environment, create_app, load_locator
+from locationnet.server.settings import PREFIX, Settings
+
+# What is in flight has this long to end when the service is asked to stop; a container's grace
+# period is 30 seconds, a SageMaker container's too.
+GRACE_S = 20
+# A worker that says nothing for so long is taken for dead.
+_SILENCE_S = 15
+_MAX_HEADER_BYTES = 16 * 1024
+
+
+def check_address(settings: Settings) -> None:
+    """Make sure that strangers are not let in by accident.
+
+    Raises
+    ------
+    InputError
+        Other machines reach the address, and nobody is asked who they are.
+    """
+    if settings.sagemaker or settings.api_keys or settings.insecure or is_loopback(settings.host):
+        return
+    raise InputError(
+        f"{settings.host} can be reached from other machines, and nobody would be asked who they"
+        f" are; set {PREFIX}API_KEYS, put a proxy that asks in front of 127.0.0.1, or give"
+        " --insecure"
+    )
+
+
+def run(settings: Settings) -> None:
+    """Answer requests until told to stop.
+
+    SIGTERM and SIGINT let what is in flight end, for up to 20 seconds, and it returns; SIGHUP loads
+    the bundle anew.
+
+    Raises
+    ------
+    LocationNetError
+        The bundle cannot be loaded.
+    """
+    logs.configure()
+    _ignore_hangups()
+    # To be told to stop is no failure; uvicorn raises the signal once more when it is done.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Workers that cannot start would be started again and again: a reason shows here.
+    locator = load_locator(settings)
+    single = settings.workers == 1
+    app = create_app(settings, locator) if single else f"{__name__}:worker_app"
+    del locator  # workers load their own
+    logs.note(f"serving {settings.model}", settings=settings.described())
+    config = uvicorn.Config(
+        app,
+        factory=not single,
+        workers=settings.workers,
+        host="0.0.0.0" if settings.sagemaker and is_loopback(settings.host) else settings.host,  # noqa: S104
+        port=settings.port,
+        http="h11",  # the other parser sets no bound to header fields
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,  # it would hold every query
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_worker_healthcheck=_SILENCE_S,
+    )
+    if single:
+        uvicorn.Server(config).run()
+        return
+    with _shared_figures(), _environment(settings):
+        _Workers(config, [config.bind_socket()]).run()
+
+
+def worker_app() -> object:
+    """Return the application of one of several processes."""
+    logs.configure()
+    _ignore_hangups()
+    return app_from_environment()
+
+
+def _ignore_hangups() -> None:
+    """Ignore SIGHUP, where there is such a signal, until a bundle can be reloaded."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+class _Workers(Multiprocess):
+    """uvicorn's supervisor, except that SIGHUP reloads bundles and ends no connection."""
+
+    def handle_hup(self) -> None:
+        """Pass the signal on."""
+        for process in self.processes:
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, signal.SIGHUP)
+
+    def keep_subprocess_alive(self) -> None:
+        """Start new workers for the dead, whose photos are no longer being dealt with."""
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for pid in before - {process.pid for process in self.processes}:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]  # it has no types
+
+
+@contextmanager
+def _shared_figures() -> Iterator[None]:
+    """Give the workers a folder for their figures, which hold nothing of a photo."""
+    folder = tempfile.mkdtemp(prefix="locationnet-metrics-")
+    os.environ[prometheus.SHARED] = folder
+    try:
+        yield
+    finally:
+        del os.environ[prometheus.SHARED]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _environment(settings: Settings) -> Iterator[None]:
+    """Hand the settings to the workers, which read them from the environment; keys as hashes."""
+    given = {}
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        given[f"{PREFIX}{name.upper()}"] = text
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = old

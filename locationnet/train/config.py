@@ -1,0 +1,368 @@
+"""What a training run is told: presets, checks, and how it is written down for a resumed run.
+
+Knows names and numbers only; imports no mxnet, so that a wrong option is answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from locationnet.errors import InputError
+from locationnet.preprocess import MEAN_2017, Preprocessing
+from locationnet.train.augment import Augmentation
+from locationnet.train.checkpoints import read_facts
+from locationnet.train.soft_labels import ClassWeights
+
+# 1 for the worker that leads and 0 for the others: which of them is rank 0 is the parameter
+# server's choice, and the run's folder is on the leading machine. Without it rank 0 leads.
+LEADS = "LOCATIONNET_LEADS"
+
+Triple = tuple[float, float, float]
+# Validation metrics that the best checkpoint can be chosen by; for these two, less is better.
+LESS_IS_BETTER = ("loss", "median_km")
+MORE_IS_BETTER = (
+    "top1",
+    "top5",
+    "geoscore",
+    "within_1_km",
+    "within_25_km",
+    "within_200_km",
+    "within_750_km",
+    "within_2500_km",
+)
+# A rate of 0.1 for each 256 photos of a batch (Goyal et al., "Accurate, Large Minibatch SGD",
+# 2017), as in MXNet's image-classification example.
+_PHOTOS_PER_RATE = 256
+# What may differ when a run is resumed, because its result does not depend on it.
+FREE_ON_RESUME = (
+    "train",
+    "validation",
+    "devices",
+    "batch_size",
+    "threads",
+    "every_batches",
+    "every_minutes",
+    "log_every",
+    "patience",
+)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What computes: ``cpu`` or ``gpu`` and the numbers of the devices."""
+
+    kind: Literal["cpu", "gpu"]
+    indices: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Devices:
+        """Read ``cpu``, ``cpu:16`` (sixteen CPU devices) or ``gpu:0-15``, ``gpu:0,2``.
+
+        Raises
+        ------
+        InputError
+            The text is none of these or names a device twice.
+        """
+        kind, colon, numbers = text.strip().partition(":")
+        if kind == "cpu" and (not colon or re.fullmatch(r"[1-9]\d{0,2}", numbers)):
+            return cls("cpu", tuple(range(int(numbers or 1))))
+        if kind == "gpu":
+            return cls("gpu", _indices(numbers or "0"))
+        raise InputError(f"{text!r} names no devices; expected cpu:16, gpu:0 or gpu:0-15")
+
+    def __str__(self) -> str:
+        if self.kind == "cpu":
+            return f"cpu:{len(self.indices)}"
+        return "gpu:" + ",".join(map(str, self.indices))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run depends on.
+
+    Parameters
+    ----------
+    train, validation
+        Folders made by ``pack``.
+    out
+        The run's folder.
+    network
+        ``resnet-18`` … ``resnet-152``; ignored where `init` is given.
+    init
+        ``PREFIX-0012.params`` or a ``.onnx`` file to start from; its last layer is replaced.
+    freeze
+        Freeze the network up to this stage.
+    body_rate
+        Learning rate of the layers before the last, relative to the last one's.
+    image_size
+        Side of the network's input, pixels.
+    mean, std
+        Of red, green and blue on 0–255; ``(x - mean) / std`` enters the network.
+    devices
+        See `Devices.parse`.
+    batch_size
+        Photos on each device in each step.
+    epochs
+        Passes over the training photos.
+    rate
+        Learning rate after the warm-up; None for 0.1 for each 256 photos of a batch, all devices
+        of all machines together.
+    momentum, weight_decay
+        Of the SGD; biases and normalisations do not decay.
+    schedule
+        ``step``: × 0.1 at each of `steps`; ``cosine``: half a cosine to zero.
+    warmup
+        Epochs, or a fraction of one.
+    steps
+        Where the step schedule falls, as shares of the epochs.
+    smooth_km, class_weights
+        See `locationnet.train.soft_labels.Labels`.
+    augmentation
+        Random crops, flips and colours.
+    fp16
+        Compute in float16 with float32 master weights; GPUs only.
+    best_by, patience
+        The validation metric that names the best epoch (None for GeoScore, and for top-1 where
+        classes are no places), and after how many epochs without a better
+        one the run ends; 0 never ends it.
+    every_batches, every_minutes
+        Write a checkpoint within an epoch as well; 0 for never.
+    log_every
+        Batches between two log records.
+    seed
+        Of the initial weights, the order of the photos and their random variants.
+    threads
+        That decode photos.
+    """
+
+    train: Path
+    validation: Path
+    out: Path
+    network: str = "resnet-101"
+    init: Path | None = None
+    freeze: str | None = None
+    body_rate: float = 1.0
+    image_size: int = 224
+    mean: Triple = MEAN_2017
+    std: Triple = (1.0, 1.0, 1.0)
+    devices: str = "cpu:1"
+    batch_size: int = 32
+    epochs: int = 12
+    rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Literal["step", "cosine"] = "step"
+    warmup: float = 0.1
+    steps: tuple[float, ...] = (0.5, 0.75)
+    smooth_km: float = 0.0
+    class_weights: ClassWeights = "none"
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    fp16: bool = False
+    best_by: str | None = None
+    patience: int = 0
+    every_batches: int = 0
+    every_minutes: float = 30.0
+    log_every: int = 50
+    seed: int = 0
+    threads: int = 4
+
+    def __post_init__(self) -> None:
+        devices = Devices.parse(self.devices)
+        checks = {
+            "fp16 needs GPUs: MXNet computes float16 convolutions on no CPU": (
+                not self.fp16 or devices.kind == "gpu"
+            ),
+            f"image size {self.image_size}: expected 16 to 1024 pixels": (
+                16 <= self.image_size <= 1024
+            ),
+            f"batch size {self.batch_size}: expected at least 1": self.batch_size >= 1,
+            f"epochs {self.epochs}: expected 1 to 9999": 1 <= self.epochs <= 9999,
+            f"rate {self.rate}: expected a number above 0": self.rate is None or self.rate > 0,
+            f"momentum {self.momentum}: expected at least 0 and below 1": 0 <= self.momentum < 1,
+            f"weight decay {self.weight_decay}: expected at least 0": self.weight_decay >= 0,
+            f"warm-up of {self.warmup} epochs: expected 0 to {self.epochs}": (
+                0 <= self.warmup <= self.epochs
+            ),
+            f"body rate {self.body_rate}: expected 0 to 1": 0 <= self.body_rate <= 1,
+            f"best by {self.best_by!r}: expected one of"
+            f" {', '.join(LESS_IS_BETTER + MORE_IS_BETTER)}": (
+                self.best_by is None or self.best_by in LESS_IS_BETTER + MORE_IS_BETTER
+            ),
+            f"seed {self.seed}: expected at least 0": self.seed >= 0,
+            f"threads {self.threads}: expected at least 1": self.threads >= 1,
+            f"a record every {self.log_every} batches: expected at least 1": self.log_every >= 1,
+            "the standard deviations must be above 0": min(self.std) > 0,
+        }
+        for message, fine in checks.items():
+            if not fine:
+                raise InputError(message)
+        if self.init is None:
+            self.depth  # noqa: B018 - reading it checks the network's name
+
+    @property
+    def depth(self) -> int:
+        """The ResNet's depth."""
+        match = re.fullmatch(r"resnet-(18|34|50|101|152)", self.network)
+        if match is None:
+            raise InputError(
+                f"{self.network!r} is no network; expected resnet-18, 34, 50, 101 or 152"
+            )
+        return int(match[1])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How photos must be prepared for the trained network: 7/8 of the short side is kept."""
+        return Preprocessing(
+            "pillow", self.image_size, round(self.image_size * 8 / 7), self.mean, self.std
+        )
+
+    def base_rate(self, global_batch: int) -> float:
+        """Return the rate after the warm-up for batches of so many photos on all devices."""
+        return self.rate if self.rate is not None else 0.1 * global_batch / _PHOTOS_PER_RATE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], *, out: Path) -> Settings:
+        """Rebuild the settings of a run, wherever its folder lies now.
+
+        Raises
+        ------
+        InputError
+            A setting is missing, unknown or invalid.
+        """
+        known = dict(values)
+        try:
+            for name in ("train", "validation"):
+                known[name] = Path(known[name])
+            known["init"] = None if known["init"] is None else Path(known["init"])
+            known["augmentation"] = Augmentation(**known["augmentation"])
+            for name in ("mean", "std", "steps"):
+                known[name] = tuple(known[name])
+            return cls(**{**known, "out": out})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{out}: the run's settings cannot be read ({error})") from error
+
+    def differing(self, other: Settings) -> list[str]:
+        """Return the names of settings that differ and that the run's result depends on."""
+        fixed = {field.name for field in dataclasses.fields(self)} - {*FREE_ON_RESUME, "out"}
+        return sorted(name for name in fixed if getattr(self, name) != getattr(other, name))
+
+
+# What the options stand at unless given; everything else stays as in `Settings`.
+PRESETS: dict[str, dict[str, Any]] = {
+    # The 2017 run: ResNet-101, twelve epochs on sixteen GPUs, with what MXNet's example for
+    # ImageNet used then. The rate follows the batch, so fewer devices need no other preset.
+    "2017": {},
+    # A few thousand photos from scratch on one machine.
+    "small": {
+        "network": "resnet-18",
+        "image_size": 112,
+        "epochs": 30,
+        "rate": 0.05,
+        "schedule": "cosine",
+        "warmup": 1.0,
+        "every_minutes": 10.0,
+        "weight_decay": 5e-4,
+    },
+    # A few hundred photos on top of a network that has seen many.
+    "fine-tune": {
+        "epochs": 20,
+        "rate": 0.01,
+        "body_rate": 0.1,
+        "schedule": "cosine",
+        "warmup": 1.0,
+        "every_minutes": 10.0,
+        "smooth_km": 0.0,
+    },
+}
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part.strip())
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise InputError(f"{text!r} names no GPUs; expected numbers such as 0-15 or 0,2")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if len(set(found)) != len(found):
+        raise InputError(f"{text!r} names a GPU twice")
+    return tuple(found)
+
+
+def settings_of(out: Path, preset: str, given: dict[str, Any], varied: dict[str, Any]) -> Settings:
+    """Combine a preset, what a checkpoint to start from records, and what was asked for.
+
+    Parameters
+    ----------
+    out
+        The run's folder.
+    preset
+        One of `PRESETS`.
+    given
+        Settings by name, ``train`` and ``validation`` among them.
+    varied
+        Parts of the `Augmentation` by name.
+
+    Raises
+    ------
+    InputError
+        There is no such preset, or a value is out of range.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"{preset!r} is no preset; expected {', '.join(PRESETS)}")
+    recorded = {} if given.get("init") is None else _recorded(given["init"])
+    return Settings(
+        out=out,
+        augmentation=Augmentation(**varied),
+        **{**PRESETS[preset], **recorded, **given},
+    )
+
+
+def resumed(run: Path, given: dict[str, Any], varied: dict[str, Any]) -> Settings:
+    """Return the settings of an earlier run, with what was asked for this time.
+
+    Raises
+    ------
+    LocationNetError
+        The folder holds no run, or what was asked for would make it another run.
+    """
+    earlier = Settings.from_json(read_facts(run)["settings"], out=run)
+    augmentation = dataclasses.replace(earlier.augmentation, **varied)
+    wanted = dataclasses.replace(earlier, **{**given, "augmentation": augmentation})
+    for name in wanted.differing(earlier):
+        raise InputError(
+            f"{run}: its {name.replace('_', ' ')} is {getattr(earlier, name)}, not"
+            f" {getattr(wanted, name)}; a resumed run keeps it"
+        )
+    return wanted
+
+
+def _recorded(init: Path) -> dict[str, Any]:
+    """Return image size, mean and std of the run that wrote a checkpoint, where it is known."""
+    prefix = re.sub(r"-\d{4,}\.params$", "", init.name)
+    facts = init.with_name(f"{prefix}-run.json")
+    if prefix == init.name or not facts.is_file():
+        return {}
+    try:
+        how = json.loads(facts.read_text(encoding="utf-8"))["preprocessing"]
+        return {
+            "image_size": int(how["size"]),
+            "mean": tuple(map(float, how["mean"])),
+            "std": tuple(map(float, how["std"])),
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{facts}: does not say how photos were prepared") from error

@@ -1,0 +1,1 @@
+"""Training on several machines, or with several workers on one: started, watched, restarted."""

@@ -1,0 +1,71 @@
+"""How good a network is on held-out photos, in kilometres too where classes are places.
+
+Knows answers and classes; nothing of how the network learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from locationnet.geo.grid import Grid
+from locationnet.geo.sphere import great_circle_km
+from locationnet.metrics import summary
+from locationnet.pack.format import Pack
+from locationnet.train.collectives import Group
+from locationnet.train.data_iter import PackIter
+from locationnet.train.module import Answer, Learner
+
+
+def validate(
+    learner: Learner,
+    photos: PackIter,
+    pack: Pack,
+    group: Group,
+    advance: Callable[[], bool],
+) -> dict[str, float] | None:
+    """Answer all photos of a pack and measure the answers.
+
+    The answer to a photo is the centroid of its most probable cell.
+
+    Parameters
+    ----------
+    learner
+        Its weights as they are.
+    photos
+        The pack's photos as they are, this worker's share.
+    pack
+        The same pack, for the truth.
+    group
+        With whom the work is shared.
+    advance
+        Called after each batch; False stops.
+
+    Returns
+    -------
+    dict
+        ``loss`` and what `locationnet.metrics.summary` gives; None if it was stopped.
+    """
+    classes = pack.class_set
+    # For each photo: loss, kilometres, rank of the true class.
+    found = np.zeros((pack.records, 3))
+    photos.start(0)
+    for batch in photos:
+        answer: Answer = learner.answer(batch).read()
+        if not advance():
+            return None
+        counting = len(answer.loss) - batch.pad
+        records, best = batch.index[:counting], answer.best[:counting]
+        place = best[:, 0]
+        found[records, 0] = answer.loss[:counting]
+        if isinstance(classes, Grid):
+            found[records, 1] = great_circle_km(
+                pack.lat[records], pack.lng[records], classes.lat[place], classes.lng[place]
+            )
+        own = best == pack.classes_of_records[records, None]
+        # Beyond the best few, how far behind does not matter.
+        found[records, 2] = np.where(own.any(axis=1), own.argmax(axis=1), len(classes))
+    found = group.sum("validation", found)
+    km = found[:, 1] if isinstance(classes, Grid) else None
+    return {"loss": float(found[:, 0].mean())} | summary(km, found[:, 2])
