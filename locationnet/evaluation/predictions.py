@@ -103,8 +103,8 @@ def predictions_with_truth(
 def answers_table(benchmark: Benchmark, predictions: Predictions) -> pa.Table:
     """Return answers in the columns of a model's, as far as they say the same.
 
-    See `locationnet.evaluation.model_predictions.answer`: the most probable cell and the best point are both
-    the first answer.
+    See `locationnet.evaluation.model_predictions.answer`: the most probable cell and the best point
+    are both the first answer.
     """
     import pyarrow as pa
 
