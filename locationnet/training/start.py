@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from locationnet.classes import ClassSet, sha256_key
-from locationnet.errors import InputError, LocationNetError
+from locationnet.errors import InputError, LocationNetError, MissingExtraError
 from locationnet.training.compat import mx
 from locationnet.training.last_layer import last_layer, with_new_head
 from locationnet.training.network import freeze, resnet
@@ -46,6 +46,30 @@ class Start:
     def keeps_head(self) -> bool:
         """Whether the last layer too comes from the checkpoint."""
         return all(name in self.arguments for name in self.head)
+
+    def check_export(self, settings: Settings) -> None:
+        """Make sure that a bundle can be made of what this network will learn.
+
+        Our own ResNets need no proof.
+
+        Raises
+        ------
+        LocationNetError
+            It cannot; the message names the file and the operator.
+        """
+        if settings.init is None:
+            return
+        from locationnet.training.preflight import check_export
+
+        try:
+            check_export(self.symbol, settings.image_size, {**self.arguments, **self.auxiliary})
+        except MissingExtraError:
+            raise
+        except LocationNetError as error:
+            raise LocationNetError(
+                f"{settings.init}: no bundle could be made of this network once it is trained:"
+                f" {error}"
+            ) from error
 
 
 def starting_point(settings: Settings, classes: ClassSet) -> Start:
