@@ -50,40 +50,48 @@ def last_layer(network: mx.sym.Symbol) -> LastLayer:
     """
     graph = json.loads(network.tojson())
     nodes = graph["nodes"]
-    ends = [_before_softmax(nodes, nodes[head[0]]) for head in graph["heads"]]
-    classifiers = {
-        end["name"]: index
-        for index, (end, head) in enumerate(zip(ends, graph["heads"], strict=True))
-        if end["op"] == "FullyConnected" and nodes[head[0]]["op"] in _SOFTMAXES
-    }
+    heads = [head[0] for head in graph["heads"]]
+    ends = [_before_softmax(nodes, head) for head in heads]
+    classifiers = [
+        (place, end)
+        for place, (end, head) in enumerate(zip(ends, heads, strict=True))
+        if nodes[end]["op"] == "FullyConnected" and nodes[head]["op"] in _SOFTMAXES
+    ]
     if not classifiers:
+        end = nodes[ends[0]]
         raise LocationNetError(
-            f"the network ends with {ends[0]['name']} ({ends[0]['op']}); expected a fully"
+            f"the network ends with {end['name']} ({end['op']}); expected a fully"
             " connected layer and a softmax"
         )
     if len(classifiers) > 1:
-        raise LocationNetError(
-            f"the network has several classifiers ({', '.join(classifiers)}); expected one"
-        )
-    [(layer, index)] = classifiers.items()
-    (source, output, *_), *parameters = ends[index]["inputs"]
-    internals = network.get_internals()
-    before = nodes[source]["name"]
-    # Operators with several outputs number them, and an input is called as it is.
-    names = (f"{before}_output", f"{before}_output{output}", before)
-    name = next(name for name in names if name in internals.list_outputs())
+        named = ", ".join(nodes[end]["name"] for _, end in classifiers)
+        raise LocationNetError(f"the network has several classifiers ({named}); expected one")
+    [(place, end)] = classifiers
+    (source, output, *_), *parameters = nodes[end]["inputs"]
     return LastLayer(
-        network[index],
-        internals[f"{layer}_output"],
-        internals[name],
+        network[place],
+        _made_by(network, nodes, end, 0),
+        _made_by(network, nodes, source, output),
         [nodes[parameter]["name"] for parameter, *_ in parameters],
     )
 
 
-def _before_softmax(nodes: list[dict[str, Any]], node: dict[str, Any]) -> dict[str, Any]:
-    while node["op"] in (*_SOFTMAXES, *_CASTS):
-        node = nodes[node["inputs"][0][0]]
-    return node
+def _before_softmax(nodes: list[dict[str, Any]], place: int) -> int:
+    while nodes[place]["op"] in (*_SOFTMAXES, *_CASTS):
+        place = nodes[place]["inputs"][0][0]
+    return place
+
+
+def _made_by(
+    network: mx.sym.Symbol, nodes: list[dict[str, Any]], place: int, output: int
+) -> mx.sym.Symbol:
+    name = nodes[place]["name"]
+    # Operators with several outputs number them, and an input is called as it is.
+    names = (f"{name}_output", f"{name}_output{output}", name)
+    internals = network.get_internals()
+    alike = [index for index, made in enumerate(internals.list_outputs()) if made in names]
+    # Names need not be unique; the order is that of the nodes.
+    return internals[alike[sum(node["name"] == name for node in nodes[:place])]]
 
 
 def with_new_head(network: mx.sym.Symbol, classes: int) -> mx.sym.Symbol:

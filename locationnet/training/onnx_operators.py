@@ -33,24 +33,14 @@ _SAME_AS = {
     "Pooling_v1": "Pooling",
     "CuDNNBatchNorm": "BatchNorm",
     "_contrib_SyncBatchNorm": "BatchNorm",
-    "make_loss": "MakeLoss",
-    "_grad_add": "elemwise_add",
 }
-# Operators of one input and no attributes that mxnet's exporter does not know, or only under
-# another name.
+# Operators of one input and no attributes that mxnet's exporter does not know.
 _PLAIN = {
     "amp_cast": "Identity",  # in float32 there is nothing to cast
-    "arccosh": "Acosh",
-    "arcsinh": "Asinh",
-    "arctanh": "Atanh",
-    "cosh": "Cosh",
     "erf": "Erf",
     "sign": "Sign",
-    "sinh": "Sinh",
     "softsign": "Softsign",
 }
-
-
 _REDUCTIONS = {
     "max": "ReduceMax",
     "mean": "ReduceMean",
@@ -58,10 +48,6 @@ _REDUCTIONS = {
     "prod": "ReduceProd",
     "sum": "ReduceSum",
 }
-
-
-class UnknownOperatorError(LocationNetError):
-    """An operator cannot become ONNX; the message names its node and says why."""
 
 
 def to_graph(network: mx.sym.Symbol, parameters: dict[str, mx.nd.NDArray], image_size: int) -> Any:
@@ -85,8 +71,8 @@ def to_graph(network: mx.sym.Symbol, parameters: dict[str, mx.nd.NDArray], image
     ------
     MissingExtraError
         onnx is not installed.
-    UnknownOperatorError
-        An operator cannot become ONNX.
+    LocationNetError
+        An operator cannot become ONNX; the message names it and says why.
     """
     # Of two batches: what differs is the number of photos.
     shapes = [_shapes(network, image_size, photos) for photos in (2, 3)]
@@ -110,7 +96,7 @@ def to_graph(network: mx.sym.Symbol, parameters: dict[str, mx.nd.NDArray], image
                 return made if isinstance(made, tuple) else (made, None)
             except Exception as error:  # it raises whatever comes: KeyError, AssertionError, ...
                 reason = " ".join(str(error).split()) or type(error).__name__
-                raise UnknownOperatorError(
+                raise LocationNetError(
                     f"{original_name(node['name'])} ({operator}) cannot become ONNX: {reason}"
                 ) from error
 
