@@ -27,7 +27,7 @@ class ImageError(LocationNetError):
 
 
 class ImageTooLargeError(ImageError):
-    """The image's header announces more pixels than we are willing to decode."""
+    """Decoding the image would take more memory than we give it."""
 
 
 class MissingExtraError(LocationNetError):
@@ -35,6 +35,13 @@ class MissingExtraError(LocationNetError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional part: pip install 'locationnet[{extra}]'")
+
+
+class MissingCodecError(MissingExtraError, ImageError):
+    """The bytes are a HEIC image, and the optional part that decodes it is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("reading HEIC", "heic")
 
 
 class FullDiskError(LocationNetError):
@@ -72,6 +79,14 @@ class RemoteStatusError(RemoteFailedError):
         super().__init__(f"the remote server answered {status}, not 200")
         self.status = status
         self.retry_after = retry_after
+
+
+class RemoteLastingError(RemoteFailedError):
+    """The remote server is set up in a way that asking it again will not mend."""
+
+
+class RemoteRedirectError(RemoteLastingError):
+    """The remote server redirects in circles, or to what is no URL."""
 
 
 class RemoteTimeoutError(FetchError):

@@ -10,6 +10,7 @@ one deadline covers everything.
 from __future__ import annotations
 
 import math
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import httpcore2
 
@@ -25,10 +27,13 @@ from locationnet.errors import (
     MalformedURLError,
     RefusedURLError,
     RemoteFailedError,
+    RemoteLastingError,
+    RemoteRedirectError,
     RemoteStatusError,
     RemoteTimeoutError,
     RemoteTooLargeError,
 )
+from locationnet.inflate import decoder
 from locationnet.urls import (
     PORTS,
     Target,
@@ -64,7 +69,9 @@ class FetchPolicy:
     timeout_s
         Seconds for everything together: names, connections, redirects and the last byte.
     max_bytes
-        The largest answer that is read.
+        The largest answer that is read, after it is decompressed.
+    cut
+        Return the beginning of an answer that is larger, rather than refusing it.
     max_redirects
         How many redirects are followed.
     allowed_hosts
@@ -87,6 +94,7 @@ class FetchPolicy:
 
     timeout_s: float = 10.0
     max_bytes: int = 20 * 1024 * 1024
+    cut: bool = False
     max_redirects: int = 3
     allowed_hosts: tuple[str, ...] = ()
     denied_hosts: tuple[str, ...] = ()
@@ -135,7 +143,8 @@ async def fetch(
         The URL, or a redirect, leads where we do not go.
     RemoteFailedError
         The server could not be reached, or answered with anything but 200 and a whole body; a
-        `RemoteStatusError` holds the status.
+        `RemoteStatusError` holds the status, and a `RemoteLastingError` will not pass: a redirect
+        that leads nowhere, a compression that is not read, a certificate that is not valid.
     RemoteTimeoutError
         The deadline passed.
     RemoteTooLargeError
@@ -168,7 +177,9 @@ async def fetch(
         raise RemoteTimeoutError(
             f"the remote server did not deliver within {policy.timeout_s:g} seconds"
         ) from error
-    raise RemoteFailedError(f"the remote server redirected more than {policy.max_redirects} times")
+    raise RemoteRedirectError(
+        f"the remote server redirected more than {policy.max_redirects} times"
+    )
 
 
 def fetch_sync(url: str, policy: FetchPolicy, on_redirect: OnRedirect | None = None) -> bytes:
@@ -274,11 +285,16 @@ async def _get(
         ):
             fields = _fields(response.headers)
             if response.status in _REDIRECTS:
-                return _redirected(target, fields.get("location", ""))
+                return _redirected(target, response.headers)
             if response.status != 200:
                 raise RemoteStatusError(response.status, fields.get("retry-after", ""))
-            return await _body(response, fields, policy.max_bytes, receive)
+            return await _body(response, fields, policy, receive)
     except httpcore2.ConnectError as error:
+        # Its cause is lost on the way, its argument is not.
+        if any(isinstance(why, ssl.SSLCertVerificationError) for why in error.args):
+            raise RemoteLastingError(
+                "the remote server could not be reached: its certificate is not valid"
+            ) from error
         raise RemoteFailedError("the remote server could not be reached") from error
     except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
         raise RemoteFailedError("the remote server broke off or garbled its answer") from error
@@ -290,21 +306,26 @@ async def _get(
 async def _body(
     response: httpcore2.Response,
     fields: dict[str, str],
-    max_bytes: int,
+    policy: FetchPolicy,
     receive: Callable[[int], None],
 ) -> bytes:
-    # A server that compresses although we asked it not to may be sending a bomb.
-    if fields.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
-        raise RemoteFailedError("the remote server compressed its answer, unasked")
-    too_large = RemoteTooLargeError(f"the remote answer is larger than {max_bytes} bytes")
-    if int(fields.get("content-length", "0")) > max_bytes:  # httpcore2 has checked its form
+    limit = policy.max_bytes
+    too_large = RemoteTooLargeError(f"the remote answer is larger than {limit} bytes")
+    # httpcore2 has checked its form.
+    if int(fields.get("content-length", "0")) > limit and not policy.cut:
         raise too_large
-    body = bytearray()
+    decoded = decoder(fields.get("content-encoding", ""))
+    body, received = bytearray(), 0
     async for chunk in response.aiter_stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise too_large
-        receive(len(chunk))
+        received += len(chunk)
+        for part in decoded(chunk):
+            body += part
+            if max(len(body), received) > limit:
+                if policy.cut:
+                    return bytes(body[:limit])
+                raise too_large
+            receive(len(part))
+            await anyio.lowlevel.checkpoint()  # what inflates far keeps nobody else waiting
     return bytes(body)
 
 
@@ -316,12 +337,19 @@ def _fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return fields
 
 
-def _redirected(base: Target, location: str) -> Target:
+def _redirected(base: Target, headers: Iterable[tuple[bytes, bytes]]) -> Target:
+    locations = {value for name, value in headers if name.lower() == b"location"}
+    if len(locations) != 1:
+        raise RemoteRedirectError("the remote server redirected without saying where")
+    raw = locations.pop()
     try:
-        # Most servers that send more than ASCII send UTF-8.
-        return parse_redirect(base, location.encode("latin-1").decode("utf-8"))
-    except (MalformedURLError, UnicodeDecodeError) as error:
-        raise RemoteFailedError("the remote server redirected to a malformed URL") from error
+        location = raw.decode("utf-8")
+    except UnicodeDecodeError:  # browsers send bytes that are no UTF-8 back as they are
+        location = re.sub(rb"[\x80-\xff]", lambda byte: b"%%%02X" % byte[0][0], raw).decode("ascii")
+    try:
+        return parse_redirect(base, location)
+    except MalformedURLError as error:
+        raise RemoteRedirectError("the remote server redirected to a malformed URL") from error
 
 
 def _admitted(target: Target, policy: FetchPolicy, *, exempt: bool) -> bool:

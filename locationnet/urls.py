@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import idna
 
@@ -42,10 +42,13 @@ _PRIVATE_V6 = tuple(
     )
 )
 
-# \s adds the other Unicode spaces; surrogates cannot be encoded.
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]|\s")
+# \s adds the other Unicode spaces.
+_UNESCAPED = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
+# Surrogates cannot be encoded.
+_FORBIDDEN = re.compile(rf"{_UNESCAPED.pattern}|[\ud800-\udfff]")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE | re.ASCII)
+_WEB_SCHEME = re.compile(r"(https?):(/*)", re.IGNORECASE | re.ASCII)
 _AUTHORITY = re.compile(
     r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>[1-9][0-9]{0,4}))?",
     re.IGNORECASE | re.ASCII,
@@ -54,6 +57,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 # What the C library, and browsers, take for a number: 2130706433, 0x7f.1, 0177.0.0.1, 127.1.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_CONTROLS_AND_SPACE = "".join(map(chr, range(0x21)))
 _KEPT_IN_TARGET = "%/:?#[]@!$&'()*+,;=-._~"
 
 
@@ -95,6 +99,8 @@ class Target:
 def parse_url(url: str) -> Target:
     """Take a URL apart, strictly: whatever two parsers could read differently is refused.
 
+    Blanks around it are not part of it, and segments ``.`` and ``..`` are gone from its path.
+
     Raises
     ------
     MalformedURLError
@@ -102,6 +108,7 @@ def parse_url(url: str) -> Target:
     RefusedURLError
         It is well-formed, but has another scheme or carries credentials.
     """
+    url = url.strip()
     if len(url) > MAX_URL_CHARACTERS:
         raise MalformedURLError(f"the URL is longer than {MAX_URL_CHARACTERS} characters")
     if _FORBIDDEN.search(url):
@@ -115,28 +122,44 @@ def parse_url(url: str) -> Target:
     if "@" in authority:
         raise RefusedURLError("the URL holds a user name or password")
     host, port = _host_and_port(authority)
-    if not path.startswith("/"):
-        path = f"/{path}"
-    return Target(scheme, host, port or PORTS[scheme], quote(path, safe=_KEPT_IN_TARGET))
+    path, mark, query = path.partition("?")
+    target = quote(f"{_without_dots(path)}{mark}{query}", safe=_KEPT_IN_TARGET)
+    return Target(scheme, host, port or PORTS[scheme], target)
 
 
 def parse_redirect(base: Target, location: str) -> Target:
-    """Resolve a redirect's ``Location``, absolute or relative to `base`.
+    """Resolve a redirect's ``Location``, absolute or relative to `base`, as browsers do.
+
+    They drop tabs and line ends, take backslashes for slashes and escape what is left of spaces and
+    control characters (https://url.spec.whatwg.org/#url-parsing). Of the host nothing is forgiven:
+    it is read as strictly as `parse_url` does.
 
     Raises
     ------
     MalformedURLError, RefusedURLError
-        As `parse_url` does; a redirect is read no less strictly.
+        As `parse_url` does.
     """
-    if not location or _FORBIDDEN.search(location):  # urljoin would silently drop some of these
+    location = re.sub(r"[\t\r\n]", "", location).strip(_CONTROLS_AND_SPACE)
+    if not location:
         raise MalformedURLError("the redirect names no URL")
-    if _SCHEME.match(location):  # urljoin would read http:///x and http:x as relative
-        return parse_url(location)
-    try:
-        joined = urljoin(str(base), location)
-    except ValueError as error:
-        raise MalformedURLError("the redirect's URL is malformed") from error
-    return parse_url(joined)
+    place, mark, query = location.partition("#")[0].partition("?")
+    place = _escaped(place.replace("\\", "/"))
+    rest = mark + _escaped(query)
+    if scheme := _WEB_SCHEME.match(place):
+        place = place[scheme.end() :]
+        if len(scheme[2]) > 1 or scheme[1].lower() != base.scheme:
+            return parse_url(f"{scheme[1]}://{place}{rest}")
+        place = scheme[2] + place  # http:x is relative to a URL of http
+    elif _SCHEME.match(place):
+        return parse_url(place + rest)
+    if place.startswith("//"):
+        return parse_url(f"{base.scheme}://{place.lstrip('/')}{rest}")
+    there, there_mark, there_query = base.path.partition("?")
+    if not place:
+        place, rest = there, rest or there_mark + there_query
+    elif not place.startswith("/"):
+        place = f"{there.rpartition('/')[0]}/{place}"
+    return parse_url(f"{base.scheme}://{base.pair}{place}{rest}")
 
 
 def is_public(address: str) -> bool:
@@ -189,10 +212,10 @@ def exempt_pair(pair: str) -> str:
 
 
 def tile_template(template: str) -> str:
-    """Return the URL of a map's tiles, with ``{z}/{x}/{y}``, as it is, or raise `ValueError`."""
+    """Return the URL of a map's tiles, with ``{z}/{x}/{y}``, or raise `ValueError`."""
     if template:
         tile_origin(template)
-    return template
+    return template.strip()
 
 
 def tile_origin(template: str) -> str:
@@ -214,6 +237,25 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _escaped(text: str) -> str:
+    return _UNESCAPED.sub(lambda found: quote(found[0], safe=""), text)
+
+
+def _without_dots(path: str) -> str:
+    """Return a path without the segments that stand for itself or the one before."""
+    kept: list[str] = []
+    dots = ""
+    for segment in path.removeprefix("/").split("/"):
+        dots = segment.lower().replace("%2e", ".")
+        if dots == "..":
+            del kept[-1:]
+        elif dots != ".":
+            kept.append(segment)
+    if dots in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
 
 
 def _host_and_port(authority: str) -> tuple[str, int | None]:

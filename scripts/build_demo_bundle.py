@@ -39,8 +39,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from locationnet.geo.partition import partition
+from locationnet.images import open_image
 from locationnet.model.bundle import Bundle, write_manifest
-from locationnet.model.preprocess import Preprocessing, open_image, tensor
+from locationnet.model.preprocess import Preprocessing, tensor
 from locationnet.model.sessions import OnnxSession
 
 ROOT = Path(__file__).parent.parent

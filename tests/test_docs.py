@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from locationnet.cli import app
+from locationnet.tables.columns import ALIASES
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +47,12 @@ def test_every_verb_has_its_options_and_an_example_on_the_page(verb: str) -> Non
     for parameter in COMMANDS[verb].params:
         for option in (*parameter.opts, *parameter.secondary_opts):
             assert option in section or not option.startswith("-")
+
+
+def test_every_name_of_a_column_is_on_the_page_of_what_is_read() -> None:
+    text = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
+    for alias in {alias for aliases in ALIASES.values() for alias in aliases}:
+        assert f"`{alias}`" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -125,12 +125,16 @@ def test_a_page_loads_nothing_but_the_sites_own_files(site: Path, pages: dict[st
             assert not re.match(r"(\w+:)?//", target), f"{path.name} loads {target}"
 
 
-def test_a_browser_asks_no_other_server(address: str, chromium: Path) -> None:
+def test_a_browser_asks_no_other_server(
+    address: str, chromium: Path, browser_environment: dict[str, str | float | bool]
+) -> None:
     asked: list[str] = []
     messages: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=str(chromium), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=str(chromium),
+            args=["--no-sandbox", "--disable-gpu"],
+            env=browser_environment,
         )
         tab = browser.new_page()
         tab.on("request", lambda request: asked.append(request.url))

@@ -62,6 +62,11 @@ def test_anything_else_is_not_public(address: str) -> None:
         ("http://MÜNCHEN.example/", Target("http", "xn--mnchen-3ya.example", 80, "/")),
         ("http://1.2.3.4/", Target("http", "1.2.3.4", 80, "/")),
         ("http://[::FFFF:1.2.3.4]/", Target("http", "::ffff:102:304", 80, "/")),
+        (" \t\u00a0http://example.org/a\r\n\u3000", Target("http", "example.org", 80, "/a")),
+        ("http://example.org/a/./b/../c", Target("http", "example.org", 80, "/a/c")),
+        ("http://example.org/../a//%2E/b/.%2e", Target("http", "example.org", 80, "/a//")),
+        ("http://example.org/a/..?../..", Target("http", "example.org", 80, "/?../..")),
+        ("http://example.org/a/...", Target("http", "example.org", 80, "/a/...")),
     ],
 )
 def test_a_url_is_taken_apart_into_one_spelling(url: str, target: Target) -> None:
@@ -90,13 +95,62 @@ def test_the_host_header_names_the_port_only_where_it_is_unusual() -> None:
         ("//other.example/", "http://other.example:80/"),
         ("https://other.example/", "https://other.example:443/"),
         ("#there", "http://example.org:80/a/photo"),
+        ("?size=l", "http://example.org:80/a/photo?size=l"),
+        ("../b", "http://example.org:80/b"),
+        ("/b/../../c", "http://example.org:80/c"),
     ],
 )
 def test_a_redirect_may_be_relative(location: str, url: str) -> None:
     assert str(parse_redirect(parse_url("http://example.org/a/photo"), location)) == url
 
 
-@pytest.mark.parametrize("location", ["", "/a b", "/a\tb", "\\\\host\\", "//[::1", "http://a:b/"])
+# What Chromium makes of each, beginning at http://example.org/a/photo.
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        ("/a b/ü.jpg", "http://example.org:80/a%20b/%C3%BC.jpg"),
+        ("my photo.jpg?a b#c d", "http://example.org:80/a/my%20photo.jpg?a%20b"),
+        (" /b\t ", "http://example.org:80/b"),
+        ("/a\tb\x01", "http://example.org:80/ab"),
+        ("/a\x01b", "http://example.org:80/a%01b"),
+        ("/a\u3000b\u00a0", "http://example.org:80/a%E3%80%80b%C2%A0"),
+        ("/a%20b%zz", "http://example.org:80/a%20b%zz"),
+        ('/<a>"b"{c}', "http://example.org:80/%3Ca%3E%22b%22%7Bc%7D"),
+        ("\\b\\c?d\\e", "http://example.org:80/b/c?d%5Ce"),
+        ("\\\\other.example\\b", "http://other.example:80/b"),
+        ("///other.example/b", "http://other.example:80/b"),
+        ("HTTP://other.example\\b", "http://other.example:80/b"),
+        ("http:////other.example/b", "http://other.example:80/b"),
+        ("https:other.example/b", "https://other.example:443/b"),
+        ("https:/other.example/b", "https://other.example:443/b"),
+        ("http:b", "http://example.org:80/a/b"),
+        ("http:other.example:80/b", "http://example.org:80/a/other.example:80/b"),
+        ("b;c//d;", "http://example.org:80/a/b;c//d;"),
+        ("[b]", "http://example.org:80/a/[b]"),
+        ("?", "http://example.org:80/a/photo?"),
+        ("http:/b", "http://example.org:80/b"),
+        ("http://other.example?b c", "http://other.example:80/?b%20c"),
+        ("http://BÜCHER.example/b", "http://xn--bcher-kva.example:80/b"),
+    ],
+)
+def test_a_redirect_is_read_as_browsers_read_it(location: str, url: str) -> None:
+    assert str(parse_redirect(parse_url("http://example.org/a/photo"), location)) == url
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        " \t",
+        "http:///",
+        "//[::1",
+        "http://a:b/",
+        "http://a b/",
+        "//a\u3000b/",
+        "/\ud800",
+        "a:b",
+    ],
+)
 def test_a_malformed_redirect_is_refused(location: str) -> None:
     with pytest.raises(MalformedURLError):
         parse_redirect(parse_url("http://example.org/a"), location)

@@ -21,6 +21,7 @@ from locationnet.aws.clients import AWSError, clear_errors, client
 from locationnet.aws.job import RUN_TAG
 from locationnet.aws.recipe import SageMakerRecipe
 from locationnet.aws.transfer import upload
+from locationnet.containers import MEDIA_TYPES, kind_of
 from locationnet.errors import InputError, LocationNetError
 from locationnet.model.bundle import Bundle
 
@@ -236,6 +237,4 @@ def _remove(sagemaker: Any, recipe: SageMakerRecipe, kind: _Kind) -> Iterator[st
 
 
 def _media_type(photo: bytes) -> str:
-    if photo.startswith(b"\x89PNG"):
-        return "image/png"
-    return "image/webp" if photo[8:12] == b"WEBP" else "image/jpeg"
+    return MEDIA_TYPES[kind_of(photo) or "JPEG"]

@@ -30,6 +30,7 @@ from locationnet.cli import (
     split,
     train,
 )
+from locationnet.cli.terminal import begin_output, end_output, say
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  # its callback has ended the process by then
         bool,
         typer.Option(
             "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
@@ -58,6 +59,7 @@ def options(
     ] = False,
 ) -> None:
     """Find where on Earth a photo was probably taken."""
+    begin_output()
 
 
 # The service's settings are its options, and say themselves how they are written.
@@ -89,12 +91,19 @@ def main() -> None:
     # Pillow remarks on broken metadata, with paths of the installation; nobody can act on it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        app()
+        try:
+            app()
+        finally:
+            end_output()
     except LocationNetError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", error=True)
+        sys.exit(1)
+    except UnicodeEncodeError as error:
+        # Arrow, for one, takes no path that is not UTF-8.
+        say(f"error: {error.object}: holds characters that are not UTF-8", error=True)
         sys.exit(1)
     except (OSError, UnicodeError) as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", error=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -13,7 +11,17 @@ import typer
 
 from locationnet.cli.locate import progress
 from locationnet.cli.sources import Source, expand
+from locationnet.cli.terminal import (
+    csv_name,
+    data_output,
+    json_text,
+    people_console,
+    say,
+    showable,
+)
 from locationnet.errors import LocationNetError
+from locationnet.files import csv_writer
+from locationnet.names import printable, valid_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +81,7 @@ def _prepared(source: Source, classifier: Classifier) -> NDArray[np.float32] | N
     try:
         return classifier.prepare(source.read())
     except LocationNetError as error:
-        typer.echo(f"error: {source.name}: {error}", err=True)
+        say(f"error: {source.name}: {error}", error=True)
         return None
 
 
@@ -83,26 +91,27 @@ def _write(
     """Write answers to standard output as they come; return how many there were."""
     count = 0
     waiting: list[dict[str, Any]] = []
-    table = csv.writer(sys.stdout, lineterminator="\n")
+    file = sys.stdout if form == "table" else data_output()
+    table = csv_writer(file)
     if form == "csv":
         table.writerow(_COLUMNS)
     for photo, answer in answers:
         count += 1
         if form == "csv":
+            name = csv_name(photo, file)
             table.writerows(
-                (photo, item.rank, item.probability, item.label) for item in answer.labels
+                (name, item.rank, item.probability, item.label) for item in answer.labels
             )
         elif form == "table":
             _print(photo, answer)
         else:
-            facts = {"photo": photo, **answer.to_dict(), "model": _model(classifier)}
+            facts = {"photo": valid_text(photo), **answer.to_dict(), "model": _model(classifier)}
             if form == "json":
                 waiting.append(facts)
             else:
-                sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+                file.write(json_text(facts, file) + "\n")
     if form == "json":
-        json.dump(waiting, sys.stdout, indent=1, ensure_ascii=False)
-        sys.stdout.write("\n")
+        file.write(json_text(waiting, file, indent=1) + "\n")
     return count
 
 
@@ -117,14 +126,14 @@ def _model(classifier: Classifier) -> dict[str, str]:
 
 def _print(photo: str, answer: Classification) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(photo), title_justify="left", box=box.SIMPLE_HEAD)
+    console = people_console()
+    console.print(printable(photo), style="bold")
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("rank", justify="right")
     table.add_column("probability", justify="right")
     table.add_column("label")
     for item in answer.labels:
-        table.add_row(str(item.rank), f"{item.probability:.1%}", Text(item.label))
-    Console(file=sys.stdout, highlight=False).print(table)
+        table.add_row(str(item.rank), f"{item.probability:.1%}", showable(item.label, console))
+    console.print(table)

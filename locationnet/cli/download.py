@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from locationnet.cli.terminal import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -135,16 +137,14 @@ def _to_folder(
             placeholders=placeholders,
             space=space(out),
             advance=lambda state: show(state.done, state.total, state.pace),
-            say=lambda text: typer.echo(text, err=True),
+            say=lambda text: say(text, error=True),
         )
-    typer.echo(f"photos here     {done.photos:>11,}")
+    say(f"photos here     {done.photos:>11,}")
     for reason, count in done.problems.items():
-        typer.echo(f"  not here      {count:>11,}  {reason}")
-    typer.echo(f"wrote {out / TABLE} and {out / PROBLEMS}")
+        say(f"  not here      {count:>11,}  {reason}")
+    say(f"wrote {out / TABLE} and {out / PROBLEMS}")
     if done.postponed:
-        typer.echo(
-            f"servers failed for {done.postponed:,} photos; run the same command later", err=True
-        )
+        say(f"servers failed for {done.postponed:,} photos; run the same command later", error=True)
         raise typer.Exit(1)
 
 

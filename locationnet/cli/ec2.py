@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from locationnet.cli.options import check_train_options
+from locationnet.cli.terminal import say
 
 if TYPE_CHECKING:
     from locationnet.aws.ec2 import Running
@@ -57,11 +58,11 @@ def train(
     planned = launch.plan(read, package)
     if dry_run:
         _show(planned)
-        typer.echo(cost(read.machine, price))
+        say(cost(read.machine, price))
         return
     for machine in launch.launch(read, planned):
-        typer.echo(f"{machine.id} {machine.state}  {machine.type} {machine.market} {machine.zone}")
-    typer.echo(f"launch {planned.job.launch}; next: locationnet ec2 logs {recipe} --follow")
+        say(f"{machine.id} {machine.state}  {machine.type} {machine.market} {machine.zone}")
+    say(f"launch {planned.job.launch}; next: locationnet ec2 logs {recipe} --follow")
 
 
 @app.command()
@@ -75,11 +76,11 @@ def status(recipe: Recipe) -> None:
     read = _read(recipe)
     found = ec2.machines(read)
     for machine in found:
-        typer.echo(_line(machine))
+        say(_line(machine))
     if not found:
-        typer.echo("no machines")
+        say("no machines")
     states = ec2.states(read)
-    typer.echo(f"newest checkpoint in S3: {states[-1] if states else 'none'}  ({read.out})")
+    say(f"newest checkpoint in S3: {states[-1] if states else 'none'}  ({read.out})")
 
 
 @app.command()
@@ -116,12 +117,12 @@ def logs(
             break
         if not done and not waiting:
             waiting = True
-            typer.echo(f"{running[0].id} is {running[0].state}, and installs first", err=True)
+            say(f"{running[0].id} is {running[0].state}, and installs first", error=True)
         time.sleep(_FOLLOW_S)
     if not done:
         for it in found:
             why = f" ({it.reason})" if it.reason else ""
-            typer.echo(f"{it.id} is {it.state}{why} and has not begun to train; its console:")
+            say(f"{it.id} is {it.state}{why} and has not begun to train; its console:")
             typer.echo(ec2.console(read, it))
 
 
@@ -148,7 +149,7 @@ def stop(
     elif found:
         ec2.ask_to_stop(read, found)
     console = Console(stderr=True)
-    with console.status("waiting") as shown:
+    with console.status("waiting", spinner="line") as shown:
         for found in ec2.until_gone(read, _STOPPING_S):
             shown.update(", ".join(f"{machine.id} {machine.state}" for machine in found))
             # Whoever stopped it in the console left nobody there to notice the wish.
@@ -159,8 +160,8 @@ def stop(
             f"{found[0].id} is still {found[0].state}: see `locationnet ec2 logs`, or give --now"
         )
     for what in groups.clean(read):
-        typer.echo(f"removed {what}")
-    typer.echo("no machines are left")
+        say(f"removed {what}")
+    say("no machines are left")
 
 
 @app.command()
@@ -201,9 +202,7 @@ def sync(
             moved = s3.push(connection, folder, place, advance=advance)
         else:
             moved = s3.pull(connection, place, folder, advance=advance)
-    typer.echo(
-        f"copied {moved.files:,} files ({moved.bytes:,} bytes), {moved.same:,} were the same"
-    )
+    say(f"copied {moved.files:,} files ({moved.bytes:,} bytes), {moved.same:,} were the same")
 
 
 @app.command()
@@ -238,17 +237,17 @@ def _show(plan: Plan) -> None:
     from locationnet.aws.groups import FIRST_PORT, LAST_PORT
 
     for file in plan.package:
-        typer.echo(f"would copy {file} to {plan.job.package / file.name}")
+        say(f"would copy {file} to {plan.job.package / file.name}")
     if plan.own_security_group:
-        typer.echo(
+        say(
             f"would make security group {plan.group}: TCP {FIRST_PORT}-{LAST_PORT} among its"
             " members"
         )
     if plan.group:
-        typer.echo(f"would make placement group {plan.group}: cluster")
-    typer.echo(f"would run {plan.request['MaxCount']} x {plan.request['InstanceType']}:")
+        say(f"would make placement group {plan.group}: cluster")
+    say(f"would run {plan.request['MaxCount']} x {plan.request['InstanceType']}:")
     typer.echo(json.dumps(plan.request, indent=2))
-    typer.echo(f"with this user data ({len(plan.script.encode()):,} bytes):")
+    say(f"with this user data ({len(plan.script.encode()):,} bytes):")
     typer.echo(plan.script)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from locationnet.cli.progress import progress_bar
+from locationnet.cli.terminal import people_console, say
 
 
 def evaluate(
@@ -65,7 +66,6 @@ def evaluate(
     A model that has labels, not places, is measured class by class on a table with the columns
     path and label; confusion.csv takes the place of report.html.
     """
-    from rich.console import Console
     from rich.progress import TaskID
 
     from locationnet.errors import MissingExtraError
@@ -96,7 +96,7 @@ def evaluate(
                 images,
                 advance=lambda done, total: bar.update(task, completed=done, total=total),
             )
-            typer.echo(f"photos: {images}; {images / RECORD} says what came", err=True)
+            say(f"photos: {images}; {images / RECORD} says what came", error=True)
         photos = load_benchmark(benchmark, images, cluster_column=cluster)
         locator = load_model(model, threads=2)
         tasks: dict[str, TaskID] = {}
@@ -116,19 +116,17 @@ def evaluate(
             advance=advance,
         )
     write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")
-    print_report(results, Console(width=200, highlight=False))
+    print_report(results, people_console())
     try:
         write_page(out / "report.html", results, table)
     except MissingExtraError as error:
-        typer.echo(f"no report.html: {error}", err=True)
-    typer.echo(f"wrote {out}")
+        say(f"no report.html: {error}", error=True)
+    say(f"wrote {out}")
 
 
 def _evaluate_labels(
     table: Path, images: Path | None, out: Path, model: str, label_column: str | None
 ) -> None:
-    from rich.console import Console
-
     from locationnet.evaluation.labels import as_json, evaluate_labels, print_labels
     from locationnet.files import write_text
     from locationnet.model.classifier import load_classifier
@@ -144,5 +142,5 @@ def _evaluate_labels(
             advance=lambda done, total: bar.update(task, completed=done, total=total),
         )
     write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")
-    print_labels(results, Console(width=200, highlight=False))
-    typer.echo(f"wrote {out}")
+    print_labels(results, people_console())
+    say(f"wrote {out}")

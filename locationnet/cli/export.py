@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from locationnet.cli.terminal import say
+
 if TYPE_CHECKING:
     from locationnet.data.pack import Pack
     from locationnet.model.bundle import Manifest
@@ -114,8 +116,8 @@ def export(
         overwrite=overwrite,
     )
     for line in _summary(manifest):
-        typer.echo(line)
-    typer.echo(f"wrote {out}")
+        say(line)
+    say(f"wrote {out}")
 
 
 def _pack(path: Path | None) -> Pack | None:

@@ -5,16 +5,23 @@ Knows nothing of where photos come from or how they are located.
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
-from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
+
+from locationnet.cli.terminal import (
+    csv_name,
+    data_output,
+    json_text,
+    people_console,
+    showable,
+    terminal_width,
+)
+from locationnet.files import csv_writer
+from locationnet.names import printable, valid_text
 
 if TYPE_CHECKING:  # the command line reads this module before it knows that it needs NumPy
     from locationnet.model.bundle import Bundle
@@ -29,6 +36,12 @@ _COLUMNS = (
     "abstained", "information_bits",
 )  # fmt: skip
 _PRIOR_COLUMNS = ("prior_place", "prior_probability")
+_PLACE_HEADS = ("place", "prob.", "lat, lng")
+_PRIOR_HEADS = ("prior (no photo)", "prob.")
+# Names of places give way where a terminal is narrow. Wider than 100, the eye loses the line.
+_NAME_HEADS = (_PLACE_HEADS[0], _PRIOR_HEADS[0])
+_ID = "cell "
+_WIDEST_NAME, _NARROWEST_NAME, _WIDEST_TABLE = 32, 12, 100
 
 
 @dataclass(frozen=True)
@@ -50,20 +63,18 @@ class Writer:
         Where the answers come from; named in JSON.
     prior
         The answer without a photo, shown beside a demo's.
-    file
-        Where to write; standard output unless told otherwise.
     """
 
-    def __init__(
-        self, form: Format, bundle: Bundle, prior: Prediction, file: TextIO | None = None
-    ) -> None:
+    def __init__(self, form: Format, bundle: Bundle, prior: Prediction) -> None:
         self._form = form
         self._bundle = bundle
         self._prior = prior
         self._demo = bundle.manifest.demo
-        self._file = file or sys.stdout
-        self._console = Console(file=self._file, highlight=False)
-        self._csv = csv.writer(self._file, lineterminator="\n")
+        if form == "table":
+            self._console = people_console()
+            return
+        self._file = data_output()
+        self._csv = csv_writer(self._file)
         self._waiting: list[dict[str, Any]] = []
         if form == "csv":
             self._csv.writerow(_COLUMNS + (_PRIOR_COLUMNS if self._demo else ()))
@@ -75,7 +86,7 @@ class Writer:
         elif self._form == "csv":
             self._csv.writerows(self._rows(answer))
         elif self._form == "jsonl":
-            self._file.write(json.dumps(self._object(answer), ensure_ascii=False) + "\n")
+            self._file.write(json_text(self._object(answer), self._file) + "\n")
         elif self._form == "json":
             self._waiting.append(self._object(answer))
         else:
@@ -89,20 +100,23 @@ class Writer:
             self._dump({"type": "FeatureCollection", "features": self._waiting})
 
     def _dump(self, document: object) -> None:
-        json.dump(document, self._file, indent=1, ensure_ascii=False)
-        self._file.write("\n")
+        self._file.write(json_text(document, self._file, indent=1) + "\n")
 
     def _object(self, item: Answer) -> dict[str, Any]:
         from locationnet.model.answer import answer
 
-        return {"photo": item.photo, **answer(self._bundle, item.prediction, self._prior)}
+        return {
+            "photo": valid_text(item.photo),
+            **answer(self._bundle, item.prediction, self._prior),
+        }
 
     def _rows(self, answer: Answer) -> list[list[object]]:
         prediction = answer.prediction
+        photo = csv_name(answer.photo, self._file)
         rows: list[list[object]] = []
         for index, place in enumerate(prediction.places):
             row: list[object] = [
-                answer.photo, place.rank, place.probability, place.lat, place.lng, place.cell,
+                photo, place.rank, place.probability, place.lat, place.lng, place.cell,
                 place.level, place.name, prediction.abstained, prediction.information_bits,
             ]  # fmt: skip
             if self._demo:
@@ -116,38 +130,49 @@ class Writer:
             {
                 "type": "Feature",
                 "geometry": {"type": "Point", "coordinates": [place["lng"], place["lat"]]},
-                "properties": {"photo": answer.photo, **place, **demo},
+                "properties": {"photo": valid_text(answer.photo), **place, **demo},
             }
             for place in answer.prediction.to_dict()["predictions"]
         ]
 
     def _print(self, answer: Answer) -> None:
-        prediction, prior = answer.prediction, self._prior
-        console = self._console
-        console.print(Text(answer.photo, style="bold"))
-        # Ratios need a width to share out; wider than this, the eye loses the line.
-        width = min(console.width, 100)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=width)
-        table.add_column("", justify="right", min_width=2)
-        table.add_column("place", no_wrap=True, overflow="ellipsis", ratio=3, max_width=32)
-        table.add_column("prob.", justify="right", min_width=6)
-        table.add_column("lat, lng", justify="right", min_width=14)
-        if self._demo:
+        prediction, console = answer.prediction, self._console
+        console.print(printable(answer.photo), style="bold")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("", *_PLACE_HEADS, *(_PRIOR_HEADS if self._demo else ())):
             table.add_column(
-                "prior (no photo)", no_wrap=True, overflow="ellipsis", ratio=2, style="dim"
+                name,
+                justify="left" if name in _NAME_HEADS else "right",
+                no_wrap=True,
+                # There is no ellipsis in ASCII.
+                overflow="crop" if console.options.ascii_only else "ellipsis",
+                style="dim" if len(table.columns) > len(_PLACE_HEADS) else "",
             )
-            table.add_column("prob.", justify="right", min_width=6, style="dim")
         for index, place in enumerate(prediction.places):
             row = [str(place.rank), _shown(place), f"{place.probability:.2%}"]
             row.append(f"{place.lat:.2f}, {place.lng:.2f}")
             if self._demo:
-                other = prior.places[index]
+                other = self._prior.places[index]
                 row += [_shown(other), f"{other.probability:.2%}"]
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(showable(cell, console) for cell in row))
+        self._shorten_names(table)
         console.print(table)
         for line in self._remarks(prediction):
-            console.print(Text(line))
+            console.print(printable(line))
         console.print()
+
+    def _shorten_names(self, table: Table) -> None:
+        names = [column for column in table.columns if column.header in _NAME_HEADS]
+        # A cell without a name has an id, which can be copied from the table and is kept whole.
+        ids = [
+            len(cell) for column in names for cell in map(str, column.cells) if cell.startswith(_ID)
+        ]
+        room = min(terminal_width(), _WIDEST_TABLE)
+        for width in range(_WIDEST_NAME, max([_NARROWEST_NAME, *ids]) - 1, -1):
+            for column in names:
+                column.max_width = width
+            if Measurement.get(self._console, self._console.options, table).maximum <= room:
+                return
 
     def _remarks(self, prediction: Prediction) -> list[str]:
         best, manifest = prediction.best, self._bundle.manifest
@@ -174,4 +199,4 @@ class Writer:
 
 
 def _shown(place: Place) -> str:
-    return place.name or f"cell {place.cell}"
+    return place.name or f"{_ID}{place.cell}"

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
+from locationnet.cli.terminal import say
 
 
 def labels(
@@ -37,15 +38,17 @@ def labels(
     The layout is recognised by its files. With boxes there is a row for each, and `pack` crops.
     """
     from locationnet.data.labelled.layouts import read_labelled
-    from locationnet.data.tables import write_table
+    from locationnet.tables.read import check_table_name, write_table
 
     require_folder(out)
+    check_table_name(out)
+    refuse_replacing(folder.rglob("*"), out)
     found = read_labelled(folder, part=part, names=label or [], crop=crop)
     write_table(out, found.table)
     counts = found.table["label"].value_counts().to_pylist()
-    typer.echo(f"rows            {found.table.num_rows:>11,}")
+    say(f"rows            {found.table.num_rows:>11,}")
     for item in sorted(counts, key=lambda item: (-item["counts"], item["values"])):
-        typer.echo(f"  label         {item['counts']:>11,}  {item['values']}")
+        say(f"  label         {item['counts']:>11,}  {item['values']}")
     for reason, count in found.left_out.items():
-        typer.echo(f"  left out      {count:>11,}  {reason}")
-    typer.echo(f"wrote {out}")
+        say(f"  left out      {count:>11,}  {reason}")
+    say(f"wrote {out}")

@@ -13,7 +13,9 @@ import typer
 from locationnet.cli.formats import Answer, Format, Writer
 from locationnet.cli.outputs import require_folder
 from locationnet.cli.sources import Source, expand
+from locationnet.cli.terminal import say
 from locationnet.errors import LocationNetError
+from locationnet.names import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,9 +75,9 @@ def locate(
     if html is not None and kept:
         from locationnet.viz.html import MapItem, write_map
 
-        items = [MapItem(answer.photo, answer.prediction) for answer in kept]
+        items = [MapItem(printable(answer.photo), answer.prediction) for answer in kept]
         write_map(html, items, prior=prior if locator.bundle.manifest.demo else None)
-        typer.echo(f"map: {html}", err=True)
+        say(f"map: {html}", error=True)
     if located < len(sources):
         raise typer.Exit(1)
 
@@ -101,7 +103,7 @@ def _prepared(source: Source, locator: Locator) -> NDArray[np.float32] | None:
     try:
         return locator.prepare(source.read())
     except LocationNetError as error:
-        typer.echo(f"error: {source.name}: {error}", err=True)
+        say(f"error: {source.name}: {error}", error=True)
         return None
 
 

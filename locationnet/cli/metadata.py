@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
+from locationnet.cli.terminal import say
+from locationnet.names import printable
 
 if TYPE_CHECKING:
     from locationnet.data.metadata.build import Summary
@@ -61,18 +63,19 @@ def metadata(
 
     Example: locationnet metadata yfcc100m_dataset-*.bz2 -o photos.parquet --min-accuracy 12
 
-    Reads YFCC100M (25 or 23 columns, plain, .gz, .bz2 or .zst, and the SQLite edition), the
-    Placing task's files, and CSV or Parquet tables. Videos, rows without a place and the same
+    Reads YFCC100M (25 or 23 columns, plain, .gz, .bz2, .xz or .zst, and the SQLite edition),
+    the Placing task's files, and CSV or Parquet tables. Videos, rows without a place and the same
     photo again are dropped and counted. Run the same command again after an interruption:
     finished files are kept.
     """
     from locationnet.data.metadata.build import build_table
     from locationnet.data.metadata.filters import Filters, licence_key, read_opt_out
-    from locationnet.data.streams import is_parquet
+    from locationnet.tables.read import named_parquet
 
     require_folder(out)
-    if not is_parquet(out):
-        raise typer.BadParameter(f"{out}: must be named .parquet")
+    if not named_parquet(out):
+        raise typer.BadParameter(f"{printable(out)}: must be named .parquet")
+    refuse_replacing([opt_out], out)
     filters = Filters(
         min_accuracy=min_accuracy,
         licences=frozenset(map(licence_key, licence or ())),
@@ -91,12 +94,10 @@ def metadata(
             progress=bar.show,
         )
     for line in _summary(made):
-        typer.echo(line)
+        say(line)
     for name, what in sorted(made.garbled.items()):
-        typer.echo(
-            f"warning: {name} is damaged ({what}); only what comes before was read", err=True
-        )
-    typer.echo(f"wrote {out}")
+        say(f"warning: {name} is damaged ({what}); only what comes before was read", error=True)
+    say(f"wrote {out}")
 
 
 def _box(text: str) -> Box:

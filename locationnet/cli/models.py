@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from locationnet.cli.terminal import data_output, json_text, say
 
 
 def models(
@@ -32,12 +33,13 @@ def models(
         for name in names or available_models():
             load = load_classifier if Bundle.open(name).has_labels else load_model
             manifest = load(name).bundle.manifest
-            typer.echo(f"{name}: {manifest.name} {manifest.version} is whole")
+            say(f"{name}: {manifest.name} {manifest.version} is whole")
     elif names:
         for name in names:
             manifest = Bundle.open(name).manifest
-            typer.echo(json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False))
+            file = data_output()
+            file.write(json_text(manifest.model_dump(mode="json"), file, indent=1) + "\n")
     else:
         for name in available_models():
             manifest = Bundle.open(name).manifest
-            typer.echo(f"{name}  {manifest.version}  {manifest.description}")
+            say(f"{name}  {manifest.version}  {manifest.description}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.progress import progress_bar
+from locationnet.cli.terminal import say
 
 if TYPE_CHECKING:
     from locationnet.data.pack import Pack
@@ -87,8 +88,8 @@ def pack(
 
 def print_pack(made: Pack, out: Path) -> None:
     """Say what a pack holds and what it does not."""
-    typer.echo(f"photos packed   {made.records:>11,} in {len(made.shards):,} shards")
+    say(f"photos packed   {made.records:>11,} in {len(made.shards):,} shards")
     for reason, count in made.summary["skipped"].items():
-        typer.echo(f"  skipped       {count:>11,}  {reason}")
-    typer.echo(f"classes seen    {int((made.counts > 0).sum()):>11,} of {made.classes:,}")
-    typer.echo(f"wrote {out}")
+        say(f"  skipped       {count:>11,}  {reason}")
+    say(f"classes seen    {int((made.counts > 0).sum()):>11,} of {made.classes:,}")
+    say(f"wrote {out}")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.progress import progress_bar
+from locationnet.cli.terminal import say
 
 if TYPE_CHECKING:
-    from locationnet.data.coordinates import CoordinateFiles
     from locationnet.geo.grid import Grid
     from locationnet.geo.partition import Ceiling, Chunks, Partition
+    from locationnet.tables.coordinates import CoordinateFiles
 
 
 def partition(
@@ -46,15 +47,16 @@ def partition(
 
     Example: locationnet partition photos.csv -o grids.txt --max-photos 5000 --min-photos 500
     """
-    from locationnet.data.coordinates import CoordinateFiles
     from locationnet.geo.partition import Ceiling
     from locationnet.geo.partition import partition as make_partition
+    from locationnet.tables.coordinates import CoordinateFiles
 
     if min_photos > max_photos:
         raise typer.BadParameter(f"--min-photos {min_photos} is above --max-photos {max_photos}")
     require_folder(out, geojson)
-    if out.resolve() in {file.resolve() for file in (*files, *(check or ()), geojson or Path())}:
-        raise typer.BadParameter(f"{out}: would replace a file that is also named elsewhere")
+    read = [*files, *(check or ())]
+    refuse_replacing(read, out, geojson)
+    refuse_replacing([geojson], out)
     photos = CoordinateFiles(files, lat_column, lng_column)
     checked = CoordinateFiles(check, lat_column, lng_column) if check else photos
     with _Passes() as passes:
@@ -73,8 +75,8 @@ def partition(
         _write_geojson(geojson, made)
     bad_checked = dict(checked.bad) if check else {}
     for line in _summary(made, bad, ceiling, bad_checked):
-        typer.echo(line)
-    typer.echo(f"wrote {out}")
+        say(line)
+    say(f"wrote {out}")
 
 
 class _Passes:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.options import check_train_options
+from locationnet.cli.terminal import data_output, json_text, say
+from locationnet.names import valid_text
 
 if TYPE_CHECKING:
     from locationnet.aws.recipe import SageMakerRecipe
@@ -44,16 +46,16 @@ def train(
     read = _read(recipe)
     if dry_run:
         typer.echo(json.dumps(jobs.request(read), indent=2))
-        typer.echo(cost(read.training))
+        say(cost(read.training))
         return
     job = jobs.start(read)
     try:
         for line in jobs.follow(read, job):
-            typer.echo(line)
+            say(line)
     except KeyboardInterrupt:
-        typer.echo(f"{job} goes on; the same command follows it again", err=True)
+        say(f"{job} goes on; the same command follows it again", error=True)
         raise typer.Exit(130) from None
-    typer.echo(f"wrote {jobs.model_data(read)}; next: locationnet sagemaker deploy {recipe}")
+    say(f"wrote {jobs.model_data(read)}; next: locationnet sagemaker deploy {recipe}")
 
 
 @app.command()
@@ -82,15 +84,15 @@ def deploy(
         data = endpoints.upload_bundle(read, Path(model))
     try:
         for line in endpoints.deploy(read, data):
-            typer.echo(line)
+            say(line)
     except KeyboardInterrupt:
-        typer.echo(
+        say(
             f"endpoint {read.name} is still being made, and costs until"
             f" `locationnet sagemaker delete {recipe}`",
-            err=True,
+            error=True,
         )
         raise typer.Exit(130) from None
-    typer.echo(f"next: locationnet sagemaker invoke {recipe} photo.jpg")
+    say(f"next: locationnet sagemaker invoke {recipe} photo.jpg")
 
 
 @app.command()
@@ -107,7 +109,8 @@ def invoke(
     read = _read(recipe)
     for photo in photos:
         answer = endpoints.invoke(read, photo)
-        typer.echo(json.dumps({"photo": str(photo), **answer}, ensure_ascii=False))
+        file = data_output()
+        file.write(json_text({"photo": valid_text(photo), **answer}, file) + "\n")
 
 
 @app.command()
@@ -124,13 +127,13 @@ def delete(recipe: Recipe) -> None:
     done = False
     for job in jobs.names(read, "InProgress"):
         jobs.stop(read, job)
-        typer.echo(f"asked {job} to stop")
+        say(f"asked {job} to stop")
         done = True
     for line in endpoints.delete(read):
-        typer.echo(line)
+        say(line)
         done = True
     if not done:
-        typer.echo("nothing was there")
+        say("nothing was there")
 
 
 def _read(path: Path) -> SageMakerRecipe:

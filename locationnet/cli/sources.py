@@ -6,15 +6,17 @@ Knows nothing of what a photo shows; reading one is left to whoever iterates.
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from locationnet.cli.terminal import say
+from locationnet.containers import READ, is_photo_name, kind_of_name
 from locationnet.errors import InputError
 
 # No photo that we decode is larger; a device or an archive by mistake may be.
 MAX_BYTES = 256 << 20
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Source:
     @property
     def is_url(self) -> bool:
         """Whether `name` is to be fetched."""
-        return self.name.lower().startswith(("http://", "https://"))
+        return self.name.strip().lower().startswith(("http://", "https://"))
 
     def read(self) -> bytes:
         """Return the photo's bytes.
@@ -45,7 +47,7 @@ class Source:
         path = Path(self.name)
         try:
             if path.is_dir():
-                raise InputError("no JPEG, PNG or WebP image below this folder")
+                raise InputError(f"no {READ} image below this folder")
             if path.exists() and not path.is_file():
                 raise InputError("not a regular file")
             with path.open("rb") as file:
@@ -61,8 +63,9 @@ class Source:
 def expand(names: Iterable[str]) -> list[Source]:
     """List the photos that `names` stand for, in order.
 
-    A folder stands for the images below it, by suffix; a pattern for its matches; anything else,
-    even a file that is not there or a folder without images, for itself: reading it says why not.
+    A folder stands for the images below it, by suffix, and a line on standard error counts its
+    other files; a pattern stands for its matches; anything else, even a file that is not there or a
+    folder without images, for itself: reading it says why not.
     """
     found: list[Source] = []
     for name in names:
@@ -78,7 +81,9 @@ def _below(name: str) -> list[Source]:
         if not name:
             return []
         if path.is_dir():
-            matches = [match for match in path.rglob("*") if match.suffix.lower() in SUFFIXES]
+            files = [match for match in path.rglob("*") if match.is_file()]
+            matches = [file for file in files if is_photo_name(file)]
+            _say_left_out(name, [file for file in files if not is_photo_name(file)])
         elif not path.exists() and glob.has_magic(name):
             # Path.glob takes no absolute pattern.
             matches = [Path(match) for match in glob.iglob(name, recursive=True)]  # noqa: PTH207
@@ -87,3 +92,11 @@ def _below(name: str) -> list[Source]:
         return [Source(str(match)) for match in sorted(matches) if match.is_file()]
     except (OSError, ValueError):  # reading the name itself will say what is wrong with it
         return []
+
+
+def _say_left_out(folder: str, files: list[Path]) -> None:
+    if files:
+        kinds = Counter(map(kind_of_name, files))
+        order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
+        counts = ", ".join(f"{kinds[kind]:,} {kind}" for kind in order)
+        say(f"{folder}: {len(files):,} other files are not read: {counts}", error=True)

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from locationnet.cli.outputs import refuse_replacing, require_new_folder
+from locationnet.cli.terminal import say
+
 
 def split(
     table: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV or Parquet, a row for each photo.")
+        Path, typer.Argument(metavar="FILE", help="A table with a row for each photo.")
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for train, val and test.")
@@ -32,19 +35,23 @@ def split(
     Example: locationnet split photos.csv -o split --group-column uploader
 
     A photographer's set follows from a hash of the name, so that adding photos moves nobody.
-    Without a column of photographers each row counts as one.
+    Without a column of photographers each row counts as one, and so does a row that names none.
+    The sets are written in the form of the table: Parquet, CSV or TSV, compressed as it is.
     """
     from locationnet.data.split import SETS, balance, split_table
-    from locationnet.data.tables import write_table
+    from locationnet.tables.read import table_suffix, write_table
 
     if val + test >= 1:
         raise typer.BadParameter(f"--val {val} and --test {test} leave nothing to train on")
+    require_new_folder(out)
+    names = {name: f"{name}{table_suffix(table)}" for name in SETS}
+    refuse_replacing([table], *(out / name for name in names.values()))
     parts = split_table(
         table, val=val, test=test, group_column=group_column, stratify=stratify, salt=salt
     )
     out.mkdir(parents=True, exist_ok=True)
-    for name in SETS:
-        write_table(out / f"{name}{table.suffix}", parts.tables[name])
+    for name, file in names.items():
+        write_table(out / file, parts.tables[name])
     for line in balance(parts):
-        typer.echo(line)
-    typer.echo(f"wrote {', '.join(f'{name}{table.suffix}' for name in SETS)} to {out}")
+        say(line)
+    say(f"wrote {', '.join(names.values())} to {out}")

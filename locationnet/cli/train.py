@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from locationnet.cli.terminal import say
+
 
 class Schedule(StrEnum):
     """How the learning rate falls."""
@@ -195,7 +197,7 @@ def _launch(layout: Any, settings: Any, *, resume: bool, restarts: int) -> None:
     try:
         launch(layout, settings, resume=resume, restarts=restarts)
     except StoppedGroupError as error:
-        typer.echo(str(error), err=True)
+        say(str(error), error=True)
         raise typer.Exit(128 + error.signal) from error
     _say_next(settings.out)
 
@@ -206,7 +208,7 @@ def _train(settings: Any, *, resume: bool) -> None:
     try:
         outcome = train(settings, resume=resume)
     except InterruptedRunError as error:
-        typer.echo(str(error), err=True)
+        say(str(error), error=True)
         raise typer.Exit(128 + error.signal) from error
     except BaseException as error:
         if os.environ.get("DMLC_ROLE") == "worker":
@@ -214,12 +216,12 @@ def _train(settings: Any, *, resume: bool) -> None:
 
             leave_at_once(error)
         raise
-    typer.echo(f"trained {outcome.epochs} epochs; the best is number {outcome.best_epoch}")
+    say(f"trained {outcome.epochs} epochs; the best is number {outcome.best_epoch}")
     _say_next(outcome.run)
 
 
 def _say_next(run: Path) -> None:
-    typer.echo(f"wrote {run}; next: locationnet export {run} -o BUNDLE")
+    say(f"wrote {run}; next: locationnet export {run} -o BUNDLE")
 
 
 def _devices(gpus: str | None, devices: str | None) -> str | None:

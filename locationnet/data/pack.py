@@ -28,6 +28,7 @@ from locationnet.classes import ClassSet, read_classes, sha256_key
 from locationnet.data.records import read_offsets, read_record
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.geo.grid import Grid
+from locationnet.tables.source import arrow_file
 
 SUMMARY = "pack.json"
 PHOTOS = "photos.parquet"
@@ -158,11 +159,12 @@ class Pack:
             from pyarrow import parquet
         except ImportError as error:
             raise MissingExtraError("reading packs", "data") from error
-        file = self.path / PHOTOS
+        path = self.path / PHOTOS
         try:
-            table = parquet.read_table(file, columns=["class", "lat", "lng"])
+            with arrow_file(path) as file:
+                table = parquet.read_table(file, columns=["class", "lat", "lng"])
         except (OSError, ValueError) as error:
-            raise InputError(f"{file}: not the table of a pack") from error
+            raise InputError(f"{path}: not the table of a pack") from error
         return {name: table[name].to_numpy() for name in table.column_names}
 
 
@@ -175,7 +177,8 @@ class PackedJpegs:
     def __init__(self, pack: Pack) -> None:
         from pyarrow import parquet
 
-        table = parquet.read_table(pack.path / PHOTOS, columns=["shard", "record"])
+        with arrow_file(pack.path / PHOTOS) as file:
+            table = parquet.read_table(file, columns=["shard", "record"])
         self._shards, self._numbers = (table[name].to_numpy() for name in ("shard", "record"))
         self._paths = pack.shards
         self._offsets: dict[int, NDArray[np.int64]] = {}

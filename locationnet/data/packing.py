@@ -27,10 +27,10 @@ from locationnet.data.shards import (
     write_shard,
 )
 from locationnet.errors import ImageError, ImageTooLargeError, InputError, LocationNetError
-from locationnet.model.preprocess import open_image
+from locationnet.images import open_image
 
 NO_FILE = "cannot be opened"
-TOO_LARGE = "too many pixels"
+TOO_LARGE = "takes too much memory to decode"
 
 
 def pack_photos(
@@ -115,7 +115,8 @@ def _photos(rows: Rows, images: Path) -> Iterator[Packed | str]:
             continue
         box = None if rows.boxes is None else rows.boxes[row]
         try:
-            yield shrink(open_image((images / path).read_bytes()), box)
+            image = open_image((images / path).read_bytes())
+            yield shrink(image, box, of_stored=rows.boxes_of_stored[row])
         except OSError:
             yield NO_FILE
         except ImageTooLargeError:

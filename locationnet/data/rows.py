@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.classes import ClassSet
-from locationnet.data.coordinates import LAT_NAMES, LNG_NAMES, numbers
-from locationnet.data.download.wanted import (
-    HASH_NAMES,
-    URL_NAMES,
-    in_text,
-    photo_path,
-    texts,
-)
-from locationnet.data.tables import PHOTO_NAMES, UPLOADER_NAMES, find_column, read_table
+from locationnet.data.download.wanted import photo_path
 from locationnet.errors import InputError
 from locationnet.geo.s2 import valid_coordinates
 from locationnet.labels import LabelSet
+from locationnet.tables.columns import (
+    find_column,
+    missing_columns,
+    need_column,
+    require_column,
+)
+from locationnet.tables.coordinates import NULL_ISLAND, null_island
+from locationnet.tables.read import names_column, number_column, read_table, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,12 +34,15 @@ BAD_COORDINATE = "no usable coordinate"
 NO_LABEL = "its label is none of the classes"
 
 # Columns that say whose a photo is and what may be done with it; kept beside the pack.
-CREDITS = ("licence", "license", "attribution", "url", "page")
+CREDITS = ("licence", "attribution", "url", "page")
 BOX_NAMES = ("x_min", "y_min", "x_max", "y_max")
+# Which pixels a box is a share of: the photo's as stored, or those of the upright photo.
+BOX_PIXELS = "box_pixels"
+STORED, UPRIGHT = "stored", "upright"
 
-_NOT_IN_CLASS, _NO_PLACE = -1, -2
-_TEXTS = ("id", "uploader", "url", "hash", "path")
-COLUMNS = (*_TEXTS, "lat", "lng", "label")
+_NOT_IN_CLASS, _NO_PLACE, _AT_ZERO = -1, -2, -3
+_NAMES = ("id", "uploader", "url", "hash")
+COLUMNS = (*_NAMES, "path", "lat", "lng", "label")
 
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.float64]
@@ -70,10 +73,13 @@ class Rows:
     lat, lng
         float64 ``(n,)``, degrees; NaN where there is none.
     classes
-        int64 ``(n,)``; −1 for a photo in no cell or with no label, −2 without a usable place.
+        int64 ``(n,)``; −1 for a photo in no cell or with no label, −2 without a usable place,
+        −3 for one at 0, 0, which is where photos without a place are put.
     boxes
         Left, top, right and bottom of the part that is packed, as shares of width and height;
         None where photos are packed whole.
+    boxes_of_stored
+        Whether each box is of the pixels as stored; else it is of the upright photo.
     credits
         Columns of `CREDITS` that the table has.
     """
@@ -87,6 +93,7 @@ class Rows:
     lng: Floats
     classes: NDArray[np.int64]
     boxes: list[Box] | None
+    boxes_of_stored: list[bool]
     credits: dict[str, list[str]]
 
     def __len__(self) -> int:
@@ -98,7 +105,9 @@ class Rows:
             return None
         if self.kind == "labels":
             return NO_LABEL
-        return NO_CELL if self.classes[row] == _NOT_IN_CLASS else BAD_COORDINATE
+        return {_NOT_IN_CLASS: NO_CELL, _AT_ZERO: NULL_ISLAND}.get(
+            int(self.classes[row]), BAD_COORDINATE
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +119,16 @@ class PhotoTable:
     kind
         What the classes are.
     table
-        The columns that `Rows` has, under their names in the file.
+        Texts: the columns of `COLUMNS` and `CREDITS` that there are, under these names, but for
+        lat, lng and label.
     names
-        The columns that are used, as far as there are any: of path, id, uploader, url and hash, and
-        of lat, lng and label, which `table` does without.
+        The columns' names in the file.
     lat, lng, classes
         See `Rows`.
     boxes
         float64 ``(n, 4)``, see `Rows`; None where photos are packed whole.
+    boxes_of_stored
+        bool ``(n,)``, see `Rows`.
     remote
         Whether paths are those in the bucket, not those of files.
     """
@@ -129,6 +140,7 @@ class PhotoTable:
     lng: Floats
     classes: NDArray[np.int64]
     boxes: Floats | None
+    boxes_of_stored: NDArray[np.bool_]
     remote: bool
 
     def __len__(self) -> int:
@@ -143,8 +155,9 @@ class PhotoTable:
         start, stop, _ = part.indices(len(self))
         table = self.table.slice(start, stop - start)
 
-        def column(what: str) -> list[str]:
-            return texts(table, self.names.get(what))
+        def column(field: str) -> list[str]:
+            there = field in table.column_names
+            return table[field].to_pylist() if there else [""] * table.num_rows
 
         urls = column("url")
         if self.remote:
@@ -162,7 +175,8 @@ class PhotoTable:
             lng=self.lng[part],
             classes=self.classes[part],
             boxes=None if sides is None else [(a, b, c, d) for a, b, c, d in sides],
-            credits={name: texts(table, name) for name in CREDITS if name in table.column_names},
+            boxes_of_stored=self.boxes_of_stored[part].tolist(),
+            credits={name: column(name) for name in CREDITS if name in table.column_names},
         )
 
 
@@ -174,7 +188,7 @@ def read_rows(
     Parameters
     ----------
     file
-        CSV or Parquet.
+        The table.
     classes
         Decide the class of each row, by its place or by its label.
     columns
@@ -187,60 +201,66 @@ def read_rows(
     InputError
         A column is missing or holds something else.
     """
+    import pyarrow as pa
+
     table = read_table(file)
-    names = table.column_names
-
-    def find(wanted: str | None, usual: tuple[str, ...]) -> str | None:
-        return find_column(file, names, wanted, usual)
-
-    def need(wanted: str | None, usual: tuple[str, ...], what: str) -> str:
-        found = find(wanted, usual)
-        if found is None:
-            shown = ", ".join(map(repr, names))
-            raise InputError(f"{file}: no column of {what} among {shown}")
-        return found
-
-    def degrees(found: str | None) -> Floats:
-        if found is None:
-            return np.full(table.num_rows, np.nan)
-        return numbers(table[found], f"{file}: column {found!r}")
-
-    there = {
-        "id": find(None, ("id", "photo_id")),
-        "uploader": find(columns.group, UPLOADER_NAMES),
-        "url": find(None, URL_NAMES),
-        "hash": find(None, HASH_NAMES),
-        "path": None if remote else need(None, PHOTO_NAMES, "paths"),
-    }
-    if remote and there["url"] is None:
-        there["hash"] = need(None, HASH_NAMES, "hashes or URLs")
+    labelled = isinstance(classes, LabelSet)
+    names = _find_columns(file, table.column_names, columns, labelled=labelled, remote=remote)
+    lat, lng = (
+        number_column(file, table, names[field])
+        if field in names
+        else np.full(table.num_rows, np.nan)
+        for field in ("lat", "lng")
+    )
     if isinstance(classes, LabelSet):
-        there["lat"] = find(columns.lat, LAT_NAMES)
-        there["lng"] = find(columns.lng, LNG_NAMES)
-        there["label"] = need(columns.label, ("label",), "labels")
+        of_rows = classes.assign(texts(file, table, names["label"]))
     else:
-        there["lat"] = need(columns.lat, LAT_NAMES, "latitudes")
-        there["lng"] = need(columns.lng, LNG_NAMES, "longitudes")
-    known = {what: name for what, name in there.items() if name is not None}
-    lat, lng = degrees(there["lat"]), degrees(there["lng"])
-    if isinstance(classes, LabelSet):
-        of_rows = classes.assign(_labels(file, table, known["label"]))
-    else:
-        valid = valid_coordinates(lat, lng)
-        of_rows = np.full(table.num_rows, _NO_PLACE, np.int64)
+        at_zero = null_island(lat, lng)
+        valid = valid_coordinates(lat, lng) & ~at_zero
+        of_rows = np.where(at_zero, _AT_ZERO, _NO_PLACE)
         of_rows[valid] = classes.assign(lat[valid], lng[valid])
-    boxes = _boxes(file, table)
-    kept = [name for name in names if name in {*map(there.get, _TEXTS), *CREDITS}]
+    kept = {field: names_column(file, table, names[field]) for field in _NAMES if field in names}
+    kept |= {
+        field: texts(file, table, names[field]) for field in ("path", *CREDITS)
+        if field in names and field not in kept
+    }  # fmt: skip
     return PhotoTable(
-        kind="labels" if isinstance(classes, LabelSet) else "grid",
-        table=in_text(file, table.select(kept)),
-        names=known,
+        kind="labels" if labelled else "grid",
+        table=pa.table({field: pa.array(column, pa.string()) for field, column in kept.items()}),
+        names={field: name for field, name in names.items() if field in COLUMNS},
         lat=lat,
         lng=lng,
         classes=of_rows,
-        boxes=boxes,
+        boxes=_boxes(file, table),
+        boxes_of_stored=_boxes_of_stored(file, table),
         remote=remote,
     )
+
+
+def _find_columns(
+    file: Path, names: list[str], columns: Columns, *, labelled: bool, remote: bool
+) -> dict[str, str]:
+    """Return the columns of the fields that there are.
+
+    Raises
+    ------
+    InputError
+        One that is needed is not there.
+    """
+    own = {"uploader": columns.group, "lat": columns.lat, "lng": columns.lng}
+    optional = {*_NAMES, "lat", "lng", *CREDITS}
+    found = {field: find_column(file, names, field, own.get(field)) for field in optional}
+    if not remote:
+        found["path"] = need_column(file, names, "path")
+    elif found["url"] is None and found["hash"] is None:
+        raise missing_columns(file, names, "hash", "url")
+    if labelled:
+        found["label"] = need_column(file, names, "label", columns.label)
+    else:
+        for field in ("lat", "lng"):
+            option = f"--{field}-column"
+            found[field] = need_column(file, names, field, own[field], option)
+    return {field: name for field, name in found.items() if name is not None}
 
 
 def labels_of(file: Path, column: str) -> LabelSet:
@@ -252,27 +272,32 @@ def labels_of(file: Path, column: str) -> LabelSet:
         There is no such column, or too few labels.
     """
     table = read_table(file)
-    find_column(file, table.column_names, column, ())
-    labels = _labels(file, table, column)
+    labels = texts(file, table, require_column(file, table.column_names, column))
     try:
         return LabelSet.of(labels)
     except InputError as error:
         raise InputError(f"{file}: column {column!r}: {error}") from error
 
 
-def _labels(file: Path, table: pa.Table, column: str) -> list[str]:
-    return texts(in_text(file, table.select([column])), column)
-
-
 def _boxes(file: Path, table: pa.Table) -> Floats | None:
-    if not all(name in table.column_names for name in BOX_NAMES):
+    names = [find_column(file, table.column_names, side) for side in BOX_NAMES]
+    there = [name for name in names if name is not None]
+    if len(there) < len(BOX_NAMES):
         return None
-    sides = np.stack(
-        [numbers(table[name], f"{file}: column {name!r}") for name in BOX_NAMES], axis=1
-    )
+    sides = np.stack([number_column(file, table, name) for name in there], axis=1)
     left, top, right, bottom = sides.T
     good = (left >= 0) & (top >= 0) & (right <= 1) & (bottom <= 1) & (left < right) & (top < bottom)
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         raise InputError(f"{file}: row {row + 1}: {', '.join(BOX_NAMES)} are no box within 0 to 1")
     return sides
+
+
+def _boxes_of_stored(file: Path, table: pa.Table) -> NDArray[np.bool_]:
+    named = names_column(file, table, find_column(file, table.column_names, BOX_PIXELS))
+    for row, name in enumerate(named, 1):
+        if name not in ("", STORED, UPRIGHT):
+            raise InputError(
+                f"{file}: row {row}: {BOX_PIXELS} is {STORED} or {UPRIGHT}, not {name!r}"
+            )
+    return np.array([name == STORED for name in named], bool)

@@ -7,7 +7,6 @@ made anew, and the same rows and photos always give the same bytes.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import shutil
@@ -24,10 +23,11 @@ from locationnet.classes import ClassSet, classes_file, sha256_key
 from locationnet.data.pack import ATTRIBUTION, FORMAT, PHOTOS, SKIPPED, SUMMARY, Pack, shard_name
 from locationnet.data.records import ShardWriter
 from locationnet.data.rows import COLUMNS, Box, Rows
-from locationnet.data.tables import write_table
 from locationnet.errors import InputError
-from locationnet.files import write_text
-from locationnet.model.preprocess import cropped, shrunk
+from locationnet.files import csv_writer, write_text
+from locationnet.images import cropped, shrunk
+from locationnet.tables.read import write_table
+from locationnet.tables.source import arrow_file
 
 SHORT_SIDE = 256
 SHARD_PHOTOS = 4096
@@ -52,15 +52,19 @@ class Packed:
     phash: int
 
 
-def shrink(image: Image.Image, box: Box | None = None) -> Packed:
+def shrink(image: Image.Image, box: Box | None = None, *, of_stored: bool = False) -> Packed:
     """Return a photo that `open_image` opened, or the part of it in a box, as it is packed.
+
+    See `locationnet.images.cropped` for `of_stored`.
 
     Raises
     ------
     ImageError
         Its pixels cannot be decoded.
     """
-    image = shrunk(image if box is None else cropped(image, box), SHORT_SIDE)
+    if box is not None:
+        image = cropped(image, box, SHORT_SIDE, of_stored=of_stored)
+    image = shrunk(image, SHORT_SIDE)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
     return Packed(buffer.getvalue(), difference_hash(image))
@@ -230,8 +234,11 @@ def finish(
     from pyarrow import parquet
 
     def joined(suffix: str) -> pa.Table:
-        parts = (part_path(out, shard, suffix) for shard in range(shards))
-        return pa.concat_tables([parquet.read_table(part) for part in parts])
+        tables = []
+        for shard in range(shards):
+            with arrow_file(part_path(out, shard, suffix)) as part:
+                tables.append(parquet.read_table(part))
+        return pa.concat_tables(tables)
 
     photos = joined(".parquet")
     if not photos.num_rows:
@@ -241,7 +248,7 @@ def finish(
         write_table(out / ATTRIBUTION, joined(".credits.parquet"))
     reasons = Counter[str]()
     listing = io.StringIO()
-    writer = csv.writer(listing, lineterminator="\n")
+    writer = csv_writer(listing)
     writer.writerow(("path", "reason"))
     for shard in range(shards):
         skipped = json.loads(_skipped_of(out, shard).read_text(encoding="utf-8"))

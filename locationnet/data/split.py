@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.data.tables import PHOTO_NAMES, UPLOADER_NAMES, find_column, read_table
 from locationnet.errors import InputError
+from locationnet.tables.columns import find_column, require_column
+from locationnet.tables.read import names_column, read_table, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,17 +143,15 @@ def split_table(
     import pyarrow as pa
 
     table = read_table(file)
-    column = find_column(file, table.column_names, group_column, UPLOADER_NAMES)
+    column = find_column(file, table.column_names, "uploader", group_column)
+    groups = _photos(file, table)
     if column is not None:
-        groups = table[column].cast(pa.string()).fill_null("").to_pylist()
-    else:
-        # A row is known by its photo, so that the split does not depend on the other columns.
-        own = find_column(file, table.column_names, None, PHOTO_NAMES)
-        groups = _texts(table.select([own]) if own is not None else table)
+        uploaders = names_column(file, table, column)
+        # A photo without an uploader stands alone; no uploader has a NUL in the name.
+        groups = [name or f"\0{own}" for name, own in zip(uploaders, groups, strict=True)]
     strata = None
     if stratify is not None:
-        find_column(file, table.column_names, stratify, ())
-        strata = table[stratify].cast(pa.string()).fill_null("").to_pylist()
+        strata = texts(file, table, require_column(file, table.column_names, stratify))
     sets = split_groups(groups, val=val, test=test, salt=salt, strata=strata)
     names = np.asarray(groups, dtype=object)
     return Parts(
@@ -171,6 +170,11 @@ def balance(parts: Parts) -> Iterator[str]:
         yield f"{name:<5} {table.num_rows:>11,} photos {share:>7.2%}  {parts.groups[name]:,} {what}"
 
 
-def _texts(table: pa.Table) -> list[str]:
+def _photos(file: Path, table: pa.Table) -> list[str]:
+    """Return what tells each photo apart, so that a split does not depend on other columns."""
+    for field in ("path", "id", "url", "hash"):
+        name = find_column(file, table.column_names, field)
+        if name is not None:
+            return texts(file, table, name)
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
     return ["\0".join(map(str, row)) for row in rows]

@@ -34,7 +34,7 @@ from locationnet.data.shards import (
     write_shard,
 )
 from locationnet.data.spool import Spool, discard
-from locationnet.errors import ImageError, LocationNetError
+from locationnet.errors import ImageError, InputError, LocationNetError
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,17 @@ def stream_photos(
     Raises
     ------
     InputError
-        The table lacks a column, the folder holds a pack of other photos, or nothing can be packed.
+        The table lacks a column or has boxes, the folder holds a pack of other photos, or nothing
+        can be packed.
     LocationNetError
         Servers failed, and the pack waits for their photos; the next call asks them again.
     """
     out = job.out
     rows = read_rows(table, classes, columns or Columns(), remote=True)
+    if rows.boxes is not None:
+        raise InputError(
+            f"{table}: has boxes, which only pack cuts out; download to a folder first"
+        )
     # Whatever is wrong with the source is said before anything is written.
     make = make or partial(make_here, reader=job.source.open())
     begun = begin(out, file_sha256(table), classes, shard_photos, rows.names)
@@ -253,7 +258,8 @@ class _Making:
             making.waiting = len(wanted)
             for path, alike in wanted.items():
                 self._of[number] = making, alike
-                yield Photo(number, path, next(filter(None, (rows.urls[row] for row in alike)), ""))
+                urls = (rows.urls[row].strip() for row in alike)
+                yield Photo(number, path, next(filter(None, urls), ""))
                 number += 1
             self._finish(making)
 

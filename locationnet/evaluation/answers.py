@@ -19,6 +19,8 @@ from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.confidence import INFORMATION_KM
 from locationnet.files import write_text
 from locationnet.geo.sphere import antipode, great_circle_km
+from locationnet.names import valid_text
+from locationnet.tables.source import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,18 +95,24 @@ def answer(
         path = parts / f"{start:09d}.parquet"
         if not path.is_file():
             rows = _rows(locator, benchmark, classes, range(start, stop))
-            part = path.with_suffix(".part")
-            parquet.write_table(pa.Table.from_pylist(rows, _schema()), part)
-            part.replace(path)
-        tables.append(parquet.read_table(path))
+            _write(path, pa.Table.from_pylist(rows, _schema()))
+        with arrow_file(path) as file:
+            tables.append(parquet.read_table(file))
         if advance is not None:
             advance(stop, len(benchmark))
     table = pa.concat_tables(tables)
-    part = out / f".{PREDICTIONS}"
-    parquet.write_table(table, part)
-    part.replace(out / PREDICTIONS)
+    _write(out / PREDICTIONS, table)
     shutil.rmtree(parts)
     return table
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    from pyarrow import parquet
+
+    part = path.with_name(f".{path.name}")
+    with arrow_file(part, "wb") as file:
+        parquet.write_table(table, file)
+    part.replace(path)
 
 
 def _schema() -> pa.Schema:
@@ -171,8 +179,8 @@ def _rows(
 def _truth(benchmark: Benchmark, place: int) -> dict[str, Any]:
     uploaders = benchmark.uploaders
     return {
-        "id": benchmark.ids[place],
-        "path": str(benchmark.paths[place]),
+        "id": valid_text(benchmark.ids[place]),
+        "path": valid_text(benchmark.paths[place]),
         "uploader": None if uploaders is None else uploaders[place],
         "lat": float(benchmark.lat[place]),
         "lng": float(benchmark.lng[place]),

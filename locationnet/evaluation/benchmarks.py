@@ -5,21 +5,23 @@ Knows columns; published benchmarks are in `layouts`, and nothing here knows mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.data.tables import PHOTO_NAMES, UPLOADER_NAMES, find_column, read_table
 from locationnet.errors import InputError
 from locationnet.geo.sphere import THRESHOLDS_KM
+from locationnet.tables.columns import find_column, need_column
+from locationnet.tables.coordinates import null_island
+from locationnet.tables.read import names_column, number_column, read_table, texts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Floats = NDArray[np.float64]
-_Value = TypeVar("_Value")
-_LAT, _LNG = ("lat", "latitude"), ("lng", "lon", "long", "longitude")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,17 @@ class Benchmark:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def chosen(self, photos: NDArray[np.int64]) -> Benchmark:
+        """Return some of the photos, by their index."""
+        return replace(
+            self,
+            ids=tuple(self.ids[photo] for photo in photos),
+            paths=tuple(self.paths[photo] for photo in photos),
+            lat=self.lat[photos],
+            lng=self.lng[photos],
+            uploaders=self.uploaders and tuple(self.uploaders[photo] for photo in photos),
+        )
+
 
 def from_table(
     path: Path, images: Path | None = None, *, cluster_column: str | None = None
@@ -100,56 +113,46 @@ def from_table(
         The file or a column is missing, or a row is wrong; the message names it.
     """
     table = read_table(path)
-
-    def column(usual: tuple[str, ...], what: str) -> str:
-        found = find_column(path, table.column_names, None, usual)
-        if found is None:
-            raise InputError(f"{path}: no column for the {what}, such as {', '.join(usual)}")
-        return found
-
-    files = _texts(path, table[column(PHOTO_NAMES, "photo")].to_pylist(), "photo")
-    lat = degrees(path, table[column(_LAT, "latitude")].to_pylist(), 90, "latitude")
-    lng = degrees(path, table[column(_LNG, "longitude")].to_pylist(), 180, "longitude")
-    group = find_column(path, table.column_names, cluster_column, UPLOADER_NAMES)
-    uploaders = (
-        None
-        if group is None
-        else tuple("" if value is None else str(value) for value in table[group].to_pylist())
-    )
+    names = table.column_names
+    files = texts(path, table, need_column(path, names, "path"))
+    if "" in files:
+        raise InputError(f"{path}: row {files.index('') + 1}: contains no path")
+    lat, lng = known_places(path, table)
+    group = find_column(path, names, "uploader", cluster_column)
+    uploaders = None if group is None else tuple(names_column(path, table, group))
     folder = path.parent if images is None else images
-    return Benchmark(path.stem, files, tuple(folder / file for file in files), lat, lng, uploaders)
+    made = Benchmark(
+        path.stem, tuple(files), tuple(folder / file for file in files), lat, lng, uploaders
+    )
+    return without_null_island(made)
 
 
-def _texts(path: Path, values: Sequence[object], what: str) -> tuple[str, ...]:
-    return tuple(_each(path, values, what, lambda value: str(value) if value else None))
-
-
-def degrees(path: Path, values: Sequence[object], most: float, what: str) -> Floats:
-    """Return coordinates as float64 ``(n,)``.
+def known_places(path: Path, table: pa.Table) -> tuple[Floats, Floats]:
+    """Return the latitudes and longitudes of a table, float64 ``(n,)`` degrees.
 
     Raises
     ------
     InputError
-        One is not a number between −most and most; the message names its row, from 1.
+        A column is missing, or one is not a number in range; the message names its row, from 1.
     """
-
-    def read(value: object) -> float | None:
-        number = float(str(value))
-        return number if abs(number) <= most else None
-
-    return np.array(_each(path, values, what, read), np.float64)
-
-
-def _each(
-    path: Path, values: Sequence[object], what: str, read: Callable[[object], _Value | None]
-) -> list[_Value]:
     found = []
-    for row, value in enumerate(values, 1):
-        try:
-            one = read(value)
-        except ValueError:
-            one = None
-        if one is None:
-            raise InputError(f"{path}: row {row}: {value!r} is no {what}")
-        found.append(one)
-    return found
+    for field, most, what in (("lat", 90, "latitude"), ("lng", 180, "longitude")):
+        name = need_column(path, table.column_names, field)
+        degrees = number_column(path, table, name)
+        bad = np.flatnonzero(~(np.abs(degrees) <= most))
+        if len(bad):
+            row = int(bad[0])
+            value = table[name][row].as_py()
+            raise InputError(f"{path}: row {row + 1}: {value!r} is not a valid {what}")
+        found.append(degrees)
+    return found[0], found[1]
+
+
+def without_null_island(benchmark: Benchmark) -> Benchmark:
+    """Return a benchmark without photos whose truth is 0, 0; a note counts them."""
+    at_zero = null_island(benchmark.lat, benchmark.lng)
+    if not at_zero.any():
+        return benchmark
+    left = benchmark.chosen(np.flatnonzero(~at_zero))
+    note = f"{int(at_zero.sum()):,} photos whose truth is 0, 0 are left out"
+    return replace(left, notes=(*benchmark.notes, note))

@@ -24,6 +24,8 @@ Advance = Callable[[int, int | None], object]
 """Called with the bytes that are there so far, and with all there are where that is known."""
 
 _BLOCK_BYTES = 1 << 16
+# Another day may be better: asked too often, or a server in trouble.
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)", re.ASCII)
 
 
@@ -86,6 +88,8 @@ def download(
         response = _open(url, page, timeout_s)
         state = None
     with response:
+        if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise RemoteFailedError(f"{url}: the server compressed its answer, unasked")
         if response.status == 206 and state:
             total = state.total
         elif response.status == 200:
@@ -130,7 +134,8 @@ def _open(
             return _open(url, page, timeout_s)
         what = "the link is dead" if error.code in (404, 410) else "the server refused"
         see = f"; see {page}" if page else ""
-        raise RemoteFailedError(f"{url}: {what} ({error.code}){see}") from error
+        later = "; run again later" if error.code in _PASSING else ""
+        raise RemoteFailedError(f"{url}: {what} ({error.code}){later}{see}") from error
     except (OSError, HTTPException, ValueError) as error:
         raise RemoteFailedError(f"{url}: cannot be reached ({_reason(error)})") from error
 

@@ -29,6 +29,7 @@ from locationnet.evaluation.scores import (
     paired,
     uniform_guess,
 )
+from locationnet.tables.source import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -153,7 +154,8 @@ def _difference(table: Any, against: Path, benchmark: Benchmark, bootstrap: Boot
     from pyarrow import ArrowInvalid, parquet
 
     try:
-        other = parquet.read_table(against)
+        with arrow_file(against) as file:
+            other = parquet.read_table(file)
         return paired(table, other, benchmark.rule, bootstrap)
     except (OSError, ArrowInvalid, KeyError) as error:
         raise InputError(f"{against}: holds no predictions ({error})") from error

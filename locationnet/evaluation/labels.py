@@ -5,7 +5,6 @@ Knows truths and answers; nothing of places. Pure NumPy but for the table that i
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from locationnet.data.rows import NO_LABEL, Columns, Rows, read_rows
 from locationnet.errors import ImageError, InputError
 from locationnet.evaluation.metrics import expected_calibration_error
-from locationnet.model.preprocess import cropped, open_image
+from locationnet.images import cropped, open_image
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -163,7 +162,7 @@ def evaluate_labels(
     """
     import pyarrow as pa
 
-    from locationnet.data.tables import write_table
+    from locationnet.tables.read import write_table
 
     rows = read_rows(table, classifier.labels, Columns(label=label_column))[:]
     known = np.flatnonzero(rows.classes >= 0)
@@ -281,11 +280,14 @@ def _prepared(
     known: NDArray[np.int64],
     problems: dict[int, str],
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    how = classifier.bundle.preprocessing
+    needed = None if how.recipe == "2017" else how.short_side
     for place, row in enumerate(known.tolist()):
         try:
             image = open_image((images / rows.paths[row]).read_bytes())
             if rows.boxes is not None:
-                image = cropped(image, rows.boxes[row])
+                box, of_stored = rows.boxes[row], rows.boxes_of_stored[row]
+                image = cropped(image, box, needed, of_stored=of_stored)
             yield place, classifier.prepare(image)
         except OSError:
             problems[place] = NO_FILE
@@ -294,10 +296,10 @@ def _prepared(
 
 
 def _write_confusion(path: Path, results: LabelResults) -> None:
-    from locationnet.files import write_text
+    from locationnet.files import csv_writer, write_text
 
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     writer.writerow(("label", *results.names, "no answer"))
     for name, counts, missed in zip(
         results.names, results.scores.confusion.tolist(), results.scores.missed, strict=True

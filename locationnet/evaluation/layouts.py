@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from locationnet.containers import JPEG_COMMENT, is_photo_name, jpeg_segments
 from locationnet.data.commons import image_key
 from locationnet.data.metadata.layouts import PLACING_2016_START, YFCC_25
 from locationnet.errors import InputError
-from locationnet.evaluation.benchmarks import Benchmark, Rule, degrees, from_table
+from locationnet.evaluation.benchmarks import Benchmark, Floats, Rule, from_table
 from locationnet.geo.sphere import great_circle_km
+from locationnet.tables.read import as_floats
 
 # Photos of IM2GPS3k whose authors' table gives no place.
 IM2GPS3K_WITHOUT_TRUTH = frozenset(
@@ -28,7 +30,6 @@ IM2GPS3K_WITHOUT_TRUTH = frozenset(
 )
 # 10 m to 1000 km, on the ellipsoid: the rule of MediaEval's Placing task.
 PLACING_RULE = Rule("karney", True, (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0))
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 # The truth in a comment, which must say both numbers; spaces and case vary.
 _COMMENT = re.compile(
     rb"^\s*(latitude|longitude)\s*[:=]\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)",
@@ -176,31 +177,13 @@ def comment_place(jpeg: bytes) -> tuple[float, float] | None:
     """
     found = {
         key.lower(): float(value)
-        for comment in _comments(jpeg)
-        for key, value in _COMMENT.findall(comment)
+        for segment in jpeg_segments(jpeg)
+        if segment.marker == JPEG_COMMENT
+        for key, value in _COMMENT.findall(segment.body)
     }
     if len(found) < 2 or abs(found[b"latitude"]) > 90 or abs(found[b"longitude"]) > 180:
         return None
     return found[b"latitude"], found[b"longitude"]
-
-
-def _comments(jpeg: bytes) -> Iterator[bytes]:
-    """Yield the comment (COM) segments before the picture, ISO/IEC 10918-1 annex B."""
-    place = 2
-    while jpeg[:2] == b"\xff\xd8" and place + 4 <= len(jpeg) and jpeg[place] == 0xFF:
-        marker = jpeg[place + 1]
-        if marker == 0xFF:  # a filler
-            place += 1
-            continue
-        if marker in (0xD9, 0xDA):  # the end, or the picture's data
-            return
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            place += 2
-            continue
-        length = int.from_bytes(jpeg[place + 2 : place + 4], "big")
-        if marker == 0xFE:
-            yield jpeg[place + 4 : place + 2 + length]
-        place += 2 + max(length, 2)
 
 
 def _listed(listed: dict[str, dict[str, str]], stem: str) -> dict[str, str] | None:
@@ -211,11 +194,11 @@ def _listed(listed: dict[str, dict[str, str]], stem: str) -> dict[str, str] | No
 
 
 def _photos(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if is_photo_name(path))
 
 
 def _stem(name: str) -> str:
-    return Path(name).stem if name.lower().endswith(_SUFFIXES) else name
+    return Path(name).stem if is_photo_name(Path(name)) else name
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -258,6 +241,23 @@ def _tab_rows(path: Path, columns: int | None) -> list[tuple[int, list[str]]]:
             expected = columns or "5 or more"
             raise InputError(f"{path}: row {number}: {len(row)} columns, expected {expected}")
     return rows
+
+
+def degrees(path: Path, values: Sequence[str], most: float, what: str) -> Floats:
+    """Return texts as float64 ``(n,)`` degrees.
+
+    Raises
+    ------
+    InputError
+        One is not a number between −most and most; the message names its row, from 1.
+    """
+    import pyarrow as pa
+
+    found = as_floats(pa.array(values, pa.string()), str(path))[0]
+    bad = np.flatnonzero(~(np.abs(found) <= most))
+    if len(bad):
+        raise InputError(f"{path}: row {bad[0] + 1}: {values[bad[0]]!r} is not a valid {what}")
+    return found
 
 
 def _place(path: Path, what: str, lat: str, lng: str) -> tuple[float, float]:

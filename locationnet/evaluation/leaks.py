@@ -14,7 +14,8 @@ from locationnet.data.pack import PHOTOS, Pack
 from locationnet.data.shards import SHORT_SIDE, difference_hash
 from locationnet.errors import ImageError
 from locationnet.evaluation.benchmarks import Benchmark
-from locationnet.model.preprocess import open_image, shrunk
+from locationnet.images import open_image, shrunk
+from locationnet.tables.source import arrow_file
 
 # Of 64 bits, as many may differ in two versions of one photo; unrelated ones differ in about 32.
 NEAR_BITS = 5
@@ -42,7 +43,8 @@ def leaks(benchmark: Benchmark, training: Path) -> tuple[str, ...]:
     from pyarrow import parquet
 
     pack = Pack.open(training)
-    table = parquet.read_table(pack.path / PHOTOS, columns=["uploader", "phash"])
+    with arrow_file(pack.path / PHOTOS) as file:
+        table = parquet.read_table(file, columns=["uploader", "phash"])
     found = []
     if benchmark.uploaders is not None:
         seen = set(table["uploader"].to_pylist()) - {None, ""}

@@ -151,7 +151,11 @@ def _figures(results: Results, table: pa.Table) -> list[str]:
     sheets = ((order[:_SHEET], "The best answers."), (order[::-1][:_SHEET], "The worst answers."))
     for chosen, caption in sheets:
         if len(chosen):
-            rows = table.take(chosen).to_pylist()
+            # The table's paths are text to read: a name that is not UTF-8 opens by itself alone.
+            rows = [
+                {**row, "path": results.benchmark.paths[place]}
+                for place, row in zip(chosen.tolist(), table.take(chosen).to_pylist(), strict=True)
+            ]
             figures.append((plots.photo_sheet(rows, best[chosen].tolist()), caption))
     return [_picture(plots.png(figure), caption) for figure, caption in figures]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from locationnet.errors import ImageError, MissingExtraError
 from locationnet.evaluation.confidence import Reliability, RiskCoverage
-from locationnet.model.preprocess import open_image
+from locationnet.images import open_image, shrunk
 from locationnet.viz import shapes
 
 if TYPE_CHECKING:
@@ -151,10 +151,9 @@ def photo_sheet(rows: list[dict[str, Any]], km: list[float]) -> Figure:
     for axes, row, error in zip(figure.axes, rows, km, strict=False):
         axes.set_title(f"{error:,.0f} km, {row['mode_probability']:.0%} sure", fontsize="small")
         try:
-            image = open_image(Path(row["path"]).read_bytes()).convert("RGB")
+            image = shrunk(open_image(Path(row["path"]).read_bytes()), _THUMBNAIL)
         except (ImageError, OSError):
             axes.text(0.5, 0.5, "cannot be read", ha="center", va="center")
             continue
-        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
         axes.imshow(np.asarray(image))
     return figure

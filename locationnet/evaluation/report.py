@@ -17,6 +17,7 @@ from locationnet.evaluation.confidence import INFORMATION_KM
 from locationnet.evaluation.intervals import Interval
 from locationnet.evaluation.published import published
 from locationnet.evaluation.scores import Floats, Guess
+from locationnet.names import printable
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,16 @@ def as_json(results: Results) -> dict[str, Any]:
 def print_report(results: Results, console: Console) -> None:
     """Print the table."""
     benchmark, measures = results.benchmark, results.measures
-    console.print(
+
+    def say(text: str) -> None:  # names of files may hold anything, markup included
+        console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
+
+    say(
         f"{benchmark.name}: {len(benchmark):,} photos, {benchmark.rule}; 95 % intervals by"
         f" bootstrap over {results.clusters}"
     )
     if measures["broken"]:
-        console.print(f"{measures['broken']} photos could not be read and count as wrong")
+        say(f"{measures['broken']} photos could not be read and count as wrong")
     table = Table(box=None, header_style="none", pad_edge=False)
     table.add_column("% within", no_wrap=True)
     limits = benchmark.rule.thresholds_km
@@ -131,20 +136,20 @@ def print_report(results: Results, console: Console) -> None:
         table.add_row(f"{row.model}, {row.year}", *texts, "", "(published)")
     console.print(table)
     for name, label in SHARES.items():
-        console.print(f"{label:32} {share(measures[name])}")
+        say(f"{label:32} {share(measures[name])}")
     bits = measures["information_bits"]
-    console.print(
+    say(
         f"{'information over the prior':32} {bits.value:+.2f} [{bits.low:+.2f}, {bits.high:+.2f}]"
         f" bits within {INFORMATION_KM:g} km"
     )
-    console.print(f"{'expected calibration error':32} {measures['calibration_error']:.1%}")
+    say(f"{'expected calibration error':32} {measures['calibration_error']:.1%}")
     for name, gain in (results.paired or {}).items():
         text = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
-        console.print(f"{'against the other, ' + name:32} {text}")
+        say(f"{'against the other, ' + name:32} {text}")
     for note in (*benchmark.notes, *results.notes, *results.problems[:_SHOWN]):
-        console.print(f"note: {note}")
+        say(f"note: {note}")
     if len(results.problems) > _SHOWN:
-        console.print(f"note: {len(results.problems) - _SHOWN} more photos are in report.json")
+        say(f"note: {len(results.problems) - _SHOWN} more photos are in report.json")
 
 
 def _guess_json(one: Guess) -> dict[str, Any]:

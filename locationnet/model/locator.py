@@ -109,7 +109,7 @@ class Locator:
         Parameters
         ----------
         photo
-            A path, the bytes of a JPEG, PNG or WebP file, a Pillow image, or a uint8 array
+            A path, the bytes of an image file, a Pillow image, or a uint8 array
             ``(height, width, 3)``.
         top_k
             How many places the prediction lists; at least 1.

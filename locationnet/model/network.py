@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from locationnet.errors import BundleError, ImageError
+from locationnet.images import open_image
 from locationnet.model.bundle import Bundle
-from locationnet.model.preprocess import open_image, tensor
+from locationnet.model.preprocess import tensor
 from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
 
 Wanted = Literal["auto", "f32", "bf16", "int8"]

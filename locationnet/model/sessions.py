@@ -15,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from locationnet.errors import BundleError, MissingExtraError
+from locationnet.names import valid_text
 
 # Without these instructions int8 products may overflow (AVX2 adds pairs in 16 bits) and bfloat16
 # is slower than float32; what was measured at the export would not hold.
@@ -63,7 +64,7 @@ class OnnxSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
+                _source(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors share no public base class
             raise BundleError(f"{path}: not a network that ONNX Runtime can load") from error
@@ -120,7 +121,9 @@ class OpenVinoSession:
             "ENABLE_CPU_PINNING": False,  # other processes, and decoding, want the cores too
         }
         try:
-            self._network = openvino.Core().compile_model(str(path), "CPU", settings)
+            core, source = openvino.Core(), _source(path)
+            network = core.read_model(source) if isinstance(source, bytes) else source
+            self._network = core.compile_model(network, "CPU", settings)
         except Exception as error:  # OpenVINO's errors are bare RuntimeErrors and worse
             raise BundleError(f"{path}: not a network that OpenVINO can load") from error
         self._names = [output.get_any_name() for output in self._network.outputs]
@@ -144,6 +147,12 @@ class OpenVinoSession:
             self._local.request = self._network.create_infer_request()
         self._local.request.infer({"images": images})
         return {name: self._local.request.get_tensor(name).data.copy() for name in self._names}
+
+
+def _source(path: Path) -> str | bytes:
+    """Return what a runtime loads: a path, or the file itself where its path is not UTF-8."""
+    name = str(path)
+    return name if name == valid_text(name) else path.read_bytes()
 
 
 @cache

@@ -38,7 +38,7 @@ from locationnet.server.schemas import (
 )
 from locationnet.server.service import Service
 from locationnet.server.settings import MAX_BATCH_PHOTOS, Settings, read_settings
-from locationnet.server.uploads import read_photo, read_photos
+from locationnet.server.uploads import BYTES, read_photo, read_photos
 
 # What these say of a broken upload quotes it, and Python prints it where nobody listens.
 for _name in ("python_multipart", "PIL"):
@@ -59,7 +59,8 @@ def _body(json: type[PhotoURL] | type[PhotoURLs], *, files: int) -> dict[str, An
         "multipart/form-data": {"schema": form},
     }
     if files == 1:
-        content["image/*"] = {"schema": {"type": "string", "format": "binary"}}
+        for kind in ("image/*", BYTES):
+            content[kind] = {"schema": {"type": "string", "format": "binary"}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -73,7 +74,7 @@ _PROBLEMS = {
     403: "The URL leads where this server does not go, or a page of another site asks.",
     408: "The request did not arrive in time.",
     413: "The photo is too large.",
-    415: "Not an image that is read: JPEG, PNG and WebP are.",
+    415: "Not an image that is read: JPEG, PNG, WebP, AVIF and perhaps HEIC are.",
     422: "A number is out of range, or a region holds no cell.",
     **_BUSY,
     502: "The URL's server failed.",

@@ -20,8 +20,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from locationnet.containers import MEDIA_TYPES
 from locationnet.geo import geojson
 from locationnet.geo.grid import Grid
+from locationnet.images import can_read_heic
 from locationnet.server.settings import Settings
 from locationnet.urls import tile_origin
 from locationnet.viz import assets
@@ -165,7 +167,10 @@ def _files() -> dict[str, _Document]:
 
 
 def _page(settings: Settings, cells: int) -> _Document:
+    # What a phone may send as it is: one that finds no HEIC here turns its photos into JPEG.
+    accept = [kind for kind in MEDIA_TYPES.values() if kind != "image/heic" or can_read_heic()]
     values = {
+        "accept": ",".join(accept),
         "max_bytes": str(settings.max_upload_bytes),
         "cells": str(cells),
         "tile_url": settings.tile_url,

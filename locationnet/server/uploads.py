@@ -6,9 +6,11 @@ than the limit of it is ever held, and every byte held is accounted for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -23,10 +25,15 @@ from locationnet.server.settings import MAX_BATCH_PHOTOS
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# What clients send that do not look at what they send.
+BYTES = "application/octet-stream"
 _MAX_JSON_BYTES = 16 * 1024
 _MAX_JSON_BATCH_BYTES = MAX_BATCH_PHOTOS * _MAX_JSON_BYTES
 _MULTIPART_OVERHEAD = 16 * 1024
 _MAX_FIELDS = 300
+# Of a Content-Disposition, whose quoted values hold escapes, or backslashes that are none.
+_PARAMETER = re.compile(rb';\s*([^\s=;]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
+_UNESCAPED_PARAMETER = re.compile(rb';\s*([^\s=;]+)\s*=\s*("[^"]*"|[^;]*)')
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ async def read_photo(
     ----------
     request
         With a body of JSON ``{"url": …, "top_k": …}``, of multipart form data with one ``file``, or
-        of an image.
+        of an image, which may also be called `BYTES`.
     options
         From the query; fields of the body win.
     max_bytes
@@ -71,13 +78,13 @@ async def read_photo(
     if kind == "multipart/form-data":
         photos, fields = await _read_form(request, max_bytes, account, files=1)
         options = _merged(options, fields)
-    elif kind.startswith("image/"):
+    elif kind.startswith("image/") or kind == BYTES:
         photos = [await _read(request, max_bytes, "photo", account)]
     else:
         raise Problem(
             415,
             "send application/json with a url, multipart/form-data with a file, or a body of "
-            "type image/jpeg, image/png or image/webp",
+            f"type image/jpeg, image/png, image/webp, image/avif, image/heic or {BYTES}",
         )
     check_photo(photos[0], max_bytes)
     return Submission(options, photos=photos)
@@ -102,10 +109,40 @@ async def read_photos(
     raise Problem(415, "send application/json with urls, or multipart/form-data with files")
 
 
+def part_name(disposition: bytes) -> str:
+    """Return the name of a form's part, ``""`` where its Content-Disposition gives none.
+
+    Clients write file names in more ways than RFC 7578 allows: coded and in pieces (RFC 8187 and
+    2231), quotes and backslashes escaped or as they are. None may hide the name beside it.
+    """
+    for parameter in (_PARAMETER, _UNESCAPED_PARAMETER):
+        found: dict[bytes, bytes] = {
+            key.lower(): value for key, value in parameter.findall(disposition)
+        }
+        if b"name" in found:
+            return found[b"name"].strip(b' \t"').decode("utf-8", "replace")
+        if b"name*" in found:
+            return unquote(found[b"name*"].rpartition(b"'")[2].decode("ascii", "replace"))
+    return ""
+
+
 class _FormParser(MultiPartParser):
-    """Starlette's parser, which drops a last part that is cut off, and says nothing of it."""
+    """Starlette's parser, which takes a file without a plain filename for text.
+
+    It also drops a last part that is cut off, and says nothing of it.
+    """
 
     ended = False
+
+    def on_headers_finished(self) -> None:
+        """Have each part named file taken for one, and each that is an option for text."""
+        part = self._current_part
+        name = part_name(part.content_disposition or b"")
+        if name == "file":
+            part.content_disposition = b'form-data; name="file"; filename="photo"'
+        elif name in Options.model_fields:
+            part.content_disposition = f'form-data; name="{name}"'.encode()
+        super().on_headers_finished()
 
     def on_end(self) -> None:
         """Note that the closing boundary has come."""

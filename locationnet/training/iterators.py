@@ -18,7 +18,8 @@ from PIL import Image
 
 from locationnet.data.pack import Pack, PackedJpegs
 from locationnet.errors import ImageError, InputError, LocationNetError
-from locationnet.model.preprocess import Preprocessing, open_image, tensor
+from locationnet.images import open_image
+from locationnet.model.preprocess import Preprocessing, tensor
 from locationnet.training.augment import Augmentation, augmented, uniforms
 from locationnet.training.compat import mx
 from locationnet.training.labels import Labels

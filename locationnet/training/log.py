@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from locationnet.errors import LocationNetError
 from locationnet.evaluation.metrics import summary_line
 from locationnet.files import write_text
+from locationnet.names import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -37,7 +38,14 @@ class RunLog:
         from rich.console import Console
 
         self._path = None if run is None else run / LOG
-        self._console = Console(stderr=True, quiet=run is None, highlight=False, soft_wrap=True)
+        self._console = Console(
+            stderr=True,
+            quiet=run is None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+        )
         self._bar: tuple[Progress, TaskID] | None = None
 
     def rewind(self, updates: int, epochs: int) -> None:
@@ -71,7 +79,7 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text, markup=False)
+        self._console.print(printable(text))
 
     @contextmanager
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[None]:

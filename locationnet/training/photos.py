@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from locationnet.data.pack import Pack, PackedJpegs
 from locationnet.errors import InputError
-from locationnet.model.preprocess import Preprocessing, open_image, tensor
+from locationnet.images import open_image
+from locationnet.model.preprocess import Preprocessing, tensor
 from locationnet.training.calibration import Truth
 
 SHIPPED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")

@@ -50,9 +50,7 @@ def write_map(
     LocationNetError
         The file cannot be written.
     """
-    text = page_html(payload.page(items, prior), title=title)
-    # A file name that is not UTF-8 reaches us with lone surrogates; they become question marks.
-    write_text(path, text.encode("utf-8", errors="replace").decode("utf-8"))
+    write_text(path, page_html(payload.page(items, prior), title=title))
 
 
 def page_html(page: dict[str, Any], *, title: str = _TITLE) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from locationnet.errors import LocationNetError, MissingExtraError
+from locationnet.images import open_image, shrunk
 from locationnet.model.prediction import Prediction
-from locationnet.model.preprocess import open_image, shrunk
 from locationnet.viz import shapes, worldmap
 from locationnet.viz.shapes import LatLng
 from locationnet.viz.worldmap import Extent

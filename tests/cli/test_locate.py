@@ -65,6 +65,25 @@ def test_a_folder_stands_for_the_images_below_it(run: Run, photos: Path) -> None
     assert names == ["bright.jpg", "dark.PNG", "red.webp"]
 
 
+def test_a_folder_of_every_kind_is_read_and_the_rest_counted(
+    run: Run, photos: Path, make_photo: Maker
+) -> None:
+    register = pytest.importorskip("pillow_heif").register_heif_opener
+    register()
+    forms = {"a.jfif": "JPEG", "b.jpe": "JPEG", "c.avif": "AVIF", "d.HEIC": "HEIF", "e.hif": "HEIF"}
+    for name, form in forms.items():
+        (photos / name).write_bytes(make_photo((5, 5, 5), form=form))
+    for name in ("clip.MOV", "more.mov", "._bright.jpg", "LICENCE"):
+        (photos / name).write_bytes(b"no photo")
+    answer = run(photos, "--format", "jsonl")
+    assert answer.exit_code == 0
+    names = [Path(json.loads(line)["photo"]).name for line in answer.stdout.splitlines()]
+    assert sorted(names) == sorted([*forms, "bright.jpg", "dark.PNG", "red.webp"])
+    assert answer.stderr == (
+        f"{photos}: 5 other files are not read: 2 .mov, 1 .txt, 1 hidden, 1 without a suffix\n"
+    )
+
+
 def test_a_pattern_stands_for_its_matches(run: Run, photos: Path) -> None:
     answer = run(photos / "*.jpg", "--format", "jsonl")
     assert len(answer.stdout.splitlines()) == 1
@@ -123,7 +142,7 @@ def test_unreadable_photos_are_reported_and_the_rest_goes_on(
     assert len(answer.stdout.splitlines()) == 1
     errors = answer.stderr.splitlines()
     assert len(errors) == 3
-    assert errors[0].endswith("notes.txt: not a JPEG, PNG or WebP image")
+    assert errors[0].endswith("notes.txt: not a JPEG, PNG, WebP, AVIF or HEIC image")
     assert "broken.jpg: the image is truncated" in errors[1]
     assert "missing.jpg: cannot read the file (No such file or directory)" in errors[2]
 
@@ -137,7 +156,10 @@ def test_a_document_is_whole_even_where_every_photo_failed(run: Run, tmp_path: P
 def test_a_folder_without_images_is_an_error(run: Run, tmp_path: Path) -> None:
     answer = run(tmp_path)
     assert answer.exit_code == 1
-    assert answer.stderr == f"error: {tmp_path}: no JPEG, PNG or WebP image below this folder\n"
+    assert (
+        answer.stderr
+        == f"error: {tmp_path}: no JPEG, PNG, WebP, AVIF or HEIC image below this folder\n"
+    )
 
 
 def test_a_folder_without_images_does_not_stop_the_others(
@@ -205,10 +227,12 @@ def photo_server(photos: Path) -> Iterator[str]:
 
 
 def test_a_url_into_the_users_own_network_is_refused(run: Run, photo_server: str) -> None:
-    answer = run(photo_server)
-    assert answer.exit_code == 1
-    assert answer.stdout == ""
-    assert len(answer.stderr.splitlines()) == 1
+    for url in (photo_server, f" {photo_server}\t"):
+        answer = run(url)
+        assert answer.exit_code == 1
+        assert answer.stdout == ""
+        assert len(answer.stderr.splitlines()) == 1
+        assert "only port 80 for http" in answer.stderr
 
 
 def test_models_lists_shows_and_verifies(tiny_bundle: Path) -> None:

@@ -97,9 +97,9 @@ def test_what_is_not_packed_is_listed_with_its_reason(whole: Path) -> None:
     assert {row["path"]: row["reason"] for row in rows} == {
         "broken.jpg": "the image is truncated or corrupt",
         "gone.jpg": "cannot be opened",
-        "1.jpg": "in no cell of the grid",
+        "1.jpg": "at 0, 0",
         "2.jpg": "no usable coordinate",
-        "grids.txt": "not a JPEG, PNG or WebP image",
+        "grids.txt": "not a JPEG, PNG, WebP, AVIF or HEIC image",
     }
     summary = json.loads((whole / "pack.json").read_text())
     assert sum(summary["skipped"].values()) == 5

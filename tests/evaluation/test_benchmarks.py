@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from locationnet.errors import InputError
-from locationnet.evaluation.benchmarks import Rule, degrees, from_table
-from locationnet.evaluation.layouts import load_benchmark
+from locationnet.evaluation.benchmarks import Rule, from_table
+from locationnet.evaluation.layouts import degrees, load_benchmark
 
 ROWS = "path,lat,lng,uploader\na/1.jpg,48.5,-2.25,ann\n2.jpg,-90,180,ben\n"
 
@@ -83,16 +83,16 @@ def test_photographers_may_be_unknown_or_another_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("path,lat,lng\n1.jpg,1,2\n2.jpg,91,2\n", "row 2: '91' is no latitude"),
-        ("path,lat,lng\n1.jpg,1,-180.5\n", "row 1: '-180.5' is no longitude"),
-        ("path,lat,lng\n1.jpg,nan,2\n", "row 1: 'nan' is no latitude"),
-        ("path,lat,lng\n1.jpg,1,\n", "row 1: '' is no longitude"),
-        ("path,lat,lng\n1.jpg,48° N,2\n", "row 1: '48° N' is no latitude"),
-        ("path,lat,lng\n1.jpg,1,2\n,1,2\n", "row 2: '' is no photo"),
-        ("lat,lng\n1,2\n", "no column for the photo, such as path"),
-        ("path,lng\n1.jpg,2\n", "no column for the latitude, such as lat"),
-        ("path,lat\n1.jpg,2\n", "no column for the longitude, such as lng"),
-        ("path,lat,lng\n", "holds no rows"),
+        ("path,lat,lng\n1.jpg,1,2\n2.jpg,91,2\n", "row 2: '91' is not a valid latitude"),
+        ("path,lat,lng\n1.jpg,1,-180.5\n", "row 1: '-180.5' is not a valid longitude"),
+        ("path,lat,lng\n1.jpg,nan,2\n", "row 1: 'nan' is not a valid latitude"),
+        ("path,lat,lng\n1.jpg,1,\n", "row 1: '' is not a valid longitude"),
+        ("path,lat,lng\n1.jpg,48° N,2\n", "row 1: '48° N' is not a valid latitude"),
+        ("path,lat,lng\n1.jpg,1,2\n,1,2\n", "row 2: contains no path"),
+        ("lat,lng\n1,2\n", "no column of paths among 'lat', 'lng'"),
+        ("path,lng\n1.jpg,2\n", "no column of latitudes among"),
+        ("path,lat\n1.jpg,2\n", "no column of longitudes among"),
+        ("path,lat,lng\n", "contains no rows"),
     ],
 )
 def test_a_wrong_row_or_column_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -103,7 +103,7 @@ def test_a_wrong_row_or_column_is_named(tmp_path: Path, text: str, said: str) ->
 def test_an_empty_cell_of_a_parquet_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"path": ["1", "2"], "lat": [1.0, None], "lng": [0, 0]}), path)
-    with pytest.raises(InputError, match=r"a\.parquet: row 2: None is no latitude"):
+    with pytest.raises(InputError, match=r"a\.parquet: row 2: None is not a valid latitude"):
         from_table(path)
 
 

@@ -143,12 +143,12 @@ def test_a_model_compared_with_itself_is_no_better(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("path,lat,lng\na.jpg,91,0\n", "row 1: '91' is no latitude"),
-        ("path,lat,lng\na.jpg,1,x\n", "row 1: 'x' is no longitude"),
-        ("path,lat,lng\na.jpg,1,2\n,1,2\n", "row 2: '' is no photo"),
-        ("path,lat,lng\na.jpg,nan,2\n", "row 1: 'nan' is no latitude"),
-        ("path,lat\na.jpg,1\n", "no column for the longitude"),
-        ("path,lat,lng\n", "holds no rows"),
+        ("path,lat,lng\na.jpg,91,0\n", "row 1: '91' is not a valid latitude"),
+        ("path,lat,lng\na.jpg,1,x\n", "row 1: 'x' is not a valid longitude"),
+        ("path,lat,lng\na.jpg,1,2\n,1,2\n", "row 2: contains no path"),
+        ("path,lat,lng\na.jpg,nan,2\n", "row 1: 'nan' is not a valid latitude"),
+        ("path,lat\na.jpg,1\n", "no column of longitudes"),
+        ("path,lat,lng\n", "contains no rows"),
     ],
 )
 def test_a_wrong_table_is_named(tmp_path: Path, text: str, said: str) -> None:

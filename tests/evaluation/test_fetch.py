@@ -315,10 +315,55 @@ def test_nobody_there_is_said(site: Site, tmp_path: Path) -> None:
         fetch("im2gps", tmp_path, archive=Archive(url, "", 3))
 
 
-def test_a_redirect_is_followed(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 504])
+def test_a_fault_that_passes_is_said_to(site: Site, tmp_path: Path, status: int) -> None:
+    site.special = lambda handler: handler.answer(status, {"Content-Length": "0"})
+    with pytest.raises(
+        RemoteFailedError, match=rf"refused \({status}\); run again later; see http"
+    ):
+        fetch("im2gps", tmp_path, archive=site.archive())
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (403, {}),
+        (404, {}),
+        (501, {}),
+        (302, {"Location": "/photos.zip"}),
+        (302, {}),
+        (200, {"Content-Encoding": "gzip"}),
+    ],
+)
+def test_a_fault_that_lasts_is_not(
+    site: Site, tmp_path: Path, status: int, headers: dict[str, str]
+) -> None:
+    site.special = lambda handler: handler.answer(status, {"Content-Length": "0", **headers})
+    with pytest.raises(RemoteFailedError) as caught:
+        fetch("im2gps", tmp_path, archive=site.archive())
+    assert "again" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_is_compressed_unasked_is_refused(site: Site, tmp_path: Path) -> None:
+    site.headers["Content-Encoding"] = "gzip"
+    with pytest.raises(RemoteFailedError, match="compressed its answer, unasked"):
+        fetch("im2gps", tmp_path, archive=site.archive())
+    assert list(tmp_path.iterdir()) == []
+    site.headers["Content-Encoding"] = "Identity"
+    fetch("im2gps", tmp_path, archive=site.archive())
+    _all_there(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "location", ["/elsewhere.zip", "/else where.zip#a", "/fr\u00fch.zip", "?size=l x", "//{host}/a"]
+)
+def test_a_redirect_is_followed(site: Site, tmp_path: Path, location: str) -> None:
     def once(handler: Handler) -> None:
         site.special = None
-        handler.answer(302, {"Location": "/elsewhere.zip", "Content-Length": "0"})
+        host = handler.headers["Host"]
+        handler.answer(302, {"Location": location.format(host=host), "Content-Length": "0"})
 
     site.special = once
     fetch("im2gps", tmp_path, archive=site.archive())

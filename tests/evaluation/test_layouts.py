@@ -143,7 +143,7 @@ def test_yfcc4k_is_read_from_its_25_columns(tmp_path: Path) -> None:
     assert found.lng.tolist() == [2.5] * 3
     assert found.uploaders == ("0@N01", "1@N01", "0@N01")
     info.write_text(_yfcc_row(0) + "\n" + _yfcc_row(1, lat="2.5", lng="-190") + "\n")
-    with pytest.raises(InputError, match=r"info\.txt: row 2: '-190' is no longitude"):
+    with pytest.raises(InputError, match=r"info\.txt: row 2: '-190' is not a valid longitude"):
         load_benchmark("yfcc4k", tmp_path)
     info.write_text(_yfcc_row(0) + "\nshort\trow\n")
     with pytest.raises(InputError, match="row 2: 2 columns, expected 25"):

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from locationnet.errors import ImageError, ImageTooLargeError
-from locationnet.model.preprocess import MEAN_2017, Preprocessing, open_image, recipe_2017, tensor
+from locationnet.images import open_image
+from locationnet.model.preprocess import MEAN_2017, Preprocessing, recipe_2017, tensor
 
 PLAIN = Preprocessing("pillow", 4, 4, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 Maker = Callable[..., bytes]
@@ -26,23 +21,6 @@ def _gradient(width: int, height: int) -> Image.Image:
     rows, columns = np.mgrid[0:height, 0:width]
     pixels = np.stack([columns * 10, rows * 10, np.full_like(rows, 7)], axis=-1)
     return Image.fromarray(pixels.astype(np.uint8))
-
-
-def _png_header(width: int, height: int) -> bytes:
-    """A PNG that announces a size and holds almost nothing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(bytes(1000)))
-        + chunk(b"IEND", b"")
-    )
 
 
 def test_the_centre_square_is_kept_pixel_for_pixel_where_nothing_is_resized() -> None:
@@ -193,77 +171,3 @@ def test_only_the_first_frame_of_an_animation_is_read(make_photo: Maker) -> None
         image=frames[0], form="WEBP", save_all=True, append_images=frames[1:], lossless=True
     )
     assert (tensor(open_image(data), PLAIN) == 255).all()
-
-
-@pytest.mark.parametrize(
-    ("width", "height"), [(13_000, 13_000), (6_325, 6_325), (2**31 - 1, 2**31 - 1), (40_000_001, 1)]
-)
-def test_more_than_forty_megapixels_are_refused_by_the_header(width: int, height: int) -> None:
-    with pytest.raises(ImageTooLargeError):
-        open_image(_png_header(width, height))
-
-
-def test_forty_megapixels_pass_the_header() -> None:
-    assert open_image(_png_header(8_000, 5_000)).size == (8_000, 5_000)
-
-
-def test_a_webp_is_limited_to_sixteen_megapixels(make_photo: Maker) -> None:
-    data = make_photo(size=(4_001, 4_000), form="WEBP", quality=1, method=0)
-    with pytest.raises(ImageTooLargeError, match="16 megapixels"):
-        open_image(data)
-
-
-@pytest.mark.parametrize(
-    "form", ["TIFF", "GIF", "BMP", "ICO", "PPM", "TGA", "JPEG2000", "EPS", "PDF"]
-)
-def test_other_formats_are_refused_whatever_they_are_called(form: str, make_photo: Maker) -> None:
-    with pytest.raises(ImageError, match="not a JPEG, PNG or WebP"):
-        open_image(make_photo(form=form))
-
-
-def test_a_fits_file_is_refused() -> None:
-    cards = [
-        "SIMPLE  =                    T",
-        "BITPIX  =                    8",
-        "NAXIS   =  2",
-        "END",
-    ]
-    data = "".join(card.ljust(80) for card in cards).ljust(2880).encode() + bytes(2880)
-    with pytest.raises(ImageError):
-        open_image(data)
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
-def test_a_truncated_file_is_an_image_error(form: str, share: float, make_photo: Maker) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    data = make_photo(image=Image.fromarray(noise), form=form)
-    with pytest.raises(ImageError):
-        tensor(open_image(data[: int(len(data) * share)]), PLAIN)
-
-
-@pytest.mark.filterwarnings("ignore:.*EXIF")  # Pillow says so in passing
-@settings(max_examples=300, deadline=None)
-@given(
-    form=st.sampled_from(["JPEG", "PNG", "WEBP"]),
-    flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=8),
-)
-def test_flipped_bits_end_in_pixels_or_an_image_error(
-    form: str, flips: list[tuple[int, int]]
-) -> None:
-    buffer = io.BytesIO()
-    _gradient(20, 16).save(buffer, form)
-    data = bytearray(buffer.getvalue())
-    for position, mask in flips:
-        data[position % len(data)] ^= mask
-    try:
-        pixels = tensor(open_image(bytes(data)), PLAIN)
-    except ImageError:
-        return
-    assert pixels.shape == (3, 4, 4)
-
-
-@given(st.binary(max_size=200))
-def test_random_bytes_are_an_image_error(data: bytes) -> None:
-    with pytest.raises(ImageError):
-        tensor(open_image(data), PLAIN)

@@ -115,8 +115,10 @@ class _Photos(http.server.BaseHTTPRequestHandler):
         status, body = self.files.get(self.path.partition("?")[0], (404, b""))
         self.send_response(status)
         if status == 302:
-            self.send_header("Location", body.decode())
+            self.send_header("Location", body.decode("latin-1"))  # byte for byte
             body = b""
+        if body.startswith(b"\x1f\x8b"):
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import logging
@@ -34,12 +35,14 @@ def test_all_three_forms_give_the_locators_answer(
     answers = [
         without_timing(client.raw(photo, query="?explain=true")),
         without_timing(client.raw(photo, "image/png; charset=binary", "?explain=true")),
+        without_timing(client.raw(photo, "Image/JPEG;charset=UTF-8", "?explain=true")),
+        without_timing(client.raw(photo, "Application/Octet-Stream ; a=b", "?explain=true")),
         without_timing(client.form(photo, explain="true")),
         without_timing(client.url(url, explain=True)),
     ]
     expected = json.loads(json.dumps(tiny_locator.locate(photo).to_dict()))
     model = {"name": "tiny", "version": "0.0.1", "grid_sha256": tiny_locator.grid.sha256}
-    assert answers == [{**expected, "model": model}] * 4
+    assert answers == [{**expected, "model": model}] * 6
     assert answers[0]["predictions"][0]["place"] == "Nairobi, Nairobi County, KE"
 
 
@@ -187,6 +190,30 @@ def test_a_redirect_to_the_metadata_address_is_403(client: Any, photo_server: An
     assert client.url(url).status == 403
 
 
+def test_a_url_is_followed_as_browsers_follow_it(
+    client: Any, photo_server: Any, make_photo: Make
+) -> None:
+    photo = make_photo(DARK)
+    photo_server.put("/my%20photo%20%C3%BC.png", gzip.compress(photo))
+    url = photo_server.put("/moved", "/my photo ü.png#top".encode(), 302)
+    assert without_timing(client.url(f" {url}\n")) == without_timing(client.raw(photo))
+    batch = client.ask(
+        "POST",
+        "/locate/batch",
+        json.dumps({"urls": [f"\t{url} "]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    assert [result["status"] for result in batch.json["results"]] == [200]
+
+
+def test_a_remote_photo_that_inflates_beyond_the_limit_is_413(
+    client: Any, photo_server: Any
+) -> None:
+    reply = client.url(photo_server.put("/bomb.png", gzip.compress(bytes(10_000_000))))
+    assert reply.status == 413
+    assert "200000 bytes" in reply.problem
+
+
 def test_a_failing_remote_server_is_502(client: Any, photo_server: Any) -> None:
     assert client.url(f"http://{photo_server.pair}/missing.jpg").status == 502
     assert "404" in client.url(f"http://{photo_server.pair}/missing.jpg").problem
@@ -254,12 +281,12 @@ def test_a_form_is_one_file(client: Any, make_photo: Make) -> None:
     assert client.form(photo, name="image").status == 400
     assert "file" in client.form(photo, name="image").problem
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    field = b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
-    end = b"\r\n--b--\r\n"
-    for body in (part + photo + b"\r\n" + part + photo + end, field + photo + end):
-        reply = client.raw(body, "multipart/form-data; boundary=b")
-        assert reply.status == 400
-        assert reply.problem
+    reply = client.raw(
+        part + photo + b"\r\n" + part + photo + b"\r\n--b--\r\n",
+        "multipart/form-data; boundary=b",
+    )
+    assert reply.status == 400
+    assert reply.problem
 
 
 def test_an_empty_photo_is_400(client: Any) -> None:
@@ -322,6 +349,23 @@ def test_what_is_no_photo_is_415_in_every_form(client: Any, photo_server: Any, n
     ):
         assert reply.status == 415
         assert reply.problem
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"), [("AVIF", "image/avif"), ("HEIF", "image/heic"), ("HEIF", "image/heif")]
+)
+def test_what_phones_write_today_is_located(
+    client: Any, photo_server: Any, form: str, kind: str
+) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    content = _saved(form)
+    for reply in (
+        client.raw(content, kind),
+        client.raw(content, "image/jpeg"),  # the bytes say what it is
+        client.form(content, filename="IMG_0001.HEIC"),
+        client.url(photo_server.put("/photo.heic", content)),
+    ):
+        assert reply.status == 200
 
 
 def test_an_image_of_too_many_pixels_is_413(client: Any) -> None:
@@ -417,7 +461,9 @@ def test_the_description_has_examples_for_every_form(client: Any) -> None:
     described = client.get("/openapi.json").json
     operation = described["paths"]["/locate"]["post"]
     content = operation["requestBody"]["content"]
-    assert content.keys() == {"application/json", "multipart/form-data", "image/*"}
+    assert content.keys() == {
+        "application/json", "multipart/form-data", "image/*", "application/octet-stream",
+    }  # fmt: skip
     assert content["application/json"]["schema"]["example"]["url"]
     assert {"400", "403", "413", "415", "422", "502", "504"} < operation["responses"].keys()
     problem = operation["responses"]["422"]["content"]

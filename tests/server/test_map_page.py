@@ -79,7 +79,9 @@ def origin(serving: Any, locator: Locator, photo_server: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
+def browser(
+    chromium: Path, browser_environment: dict[str, str | float | bool]
+) -> Iterator[Browser]:
     arguments = [
         "--no-sandbox",
         "--disable-gpu",
@@ -87,7 +89,9 @@ def browser(chromium: Path) -> Iterator[Browser]:
         "--no-first-run",
     ]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium), args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=str(chromium), args=arguments, env=browser_environment
+        )
         yield browser
         browser.close()
 
@@ -225,6 +229,18 @@ def test_what_is_no_photo_is_not_even_sent(visit: Callable[..., Visit]) -> None:
         expect(visited.page.get_by_role("alert")).to_contain_text(says)
     assert not [url for url in visited.requests if "/locate" in url]
     visited.assert_quiet()
+
+
+@pytest.mark.parametrize("form", ["AVIF", "HEIF"])
+def test_what_phones_write_today_is_sent(
+    visit: Callable[..., Visit], make_photo: Callable[..., bytes], form: str
+) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    visited = visit()
+    visited.choose(make_photo((250, 250, 250), form=form))
+    expect(visited.page.locator(".places .place-name").first).to_be_visible()
+    expect(visited.page.locator("#limits")).to_contain_text("JPEG, PNG, WebP, AVIF or HEIC")
+    assert [url for url in visited.requests if "/locate" in url]
 
 
 def test_what_the_server_refuses_is_said_in_its_words(

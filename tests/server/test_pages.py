@@ -119,3 +119,10 @@ def test_tiles_widen_the_policy_by_exactly_their_server(
 def test_a_tile_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="LOCATIONNET_TILE_URL"):
         read_settings(tile_url=url)
+
+
+def test_the_page_offers_the_kinds_of_photos_that_are_read(client: Any) -> None:
+    pytest.importorskip("pillow_heif")
+    page = client.get("/").body.decode()
+    kinds = "image/jpeg,image/png,image/webp,image/avif,image/heic"
+    assert f'accept="{kinds}"' in page

@@ -236,6 +236,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "progressive jpeg 13k": lambda: _jpeg(13_000, 13_000, progressive=True),
     "progressive jpeg 65k": lambda: _jpeg(65_500, 65_500, progressive=True),
     "jpeg 65k": lambda: _jpeg(65_500, 65_500),
+    "progressive jpeg of 200 megapixels": lambda: _jpeg(16_384, 12_288, progressive=True),
+    "avif that hides its size": lambda: _hidden("AVIF", speed=10),
+    "heic that hides its size": lambda: _hidden("HEIF"),
     "webp 16k": lambda: _webp(16_383, 16_383),
     "tiff": lambda: _saved("TIFF"),
     "fits": lambda: b"SIMPLE  =                    T".ljust(80) + b"END".ljust(2800),
@@ -248,6 +251,17 @@ def _saved(form: str) -> bytes:
     buffer = io.BytesIO()
     Image.effect_noise((200, 200), 80).convert("RGB").save(buffer, form)
     return buffer.getvalue()
+
+
+def _hidden(form: str, **options: Any) -> bytes:
+    """49 megapixels whose boxes say 64 x 64."""
+    if form == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    buffer = io.BytesIO()
+    Image.new("RGB", (7_000, 7_000)).save(buffer, form, **options)
+    size = struct.pack(">II", 7_000, 7_000)
+    assert size in buffer.getvalue()
+    return buffer.getvalue().replace(size, struct.pack(">II", 64, 64))
 
 
 def _webp(width: int, height: int) -> bytes:
@@ -281,6 +295,9 @@ LARGEST: dict[str, Callable[[], bytes]] = {
     "grey png": lambda: _png(6_300, 6_300, 0, 1),
     "jpeg": lambda: _jpeg(6_300, 6_300),
     "progressive jpeg": lambda: _jpeg(6_300, 6_300, progressive=True, subsampling=0),
+    "48 megapixel jpeg": lambda: _jpeg(8_064, 6_048),
+    "48 megapixel progressive jpeg": lambda: _jpeg(8_064, 6_048, progressive=True),
+    "200 megapixel jpeg": lambda: _jpeg(16_384, 12_288),
 }
 
 

@@ -87,7 +87,8 @@ def test_labels_are_the_photos_own_cells(packs: tuple[Pack, Pack]) -> None:
 
 def test_validation_photos_are_what_the_locator_would_see(packs: tuple[Pack, Pack]) -> None:
     from locationnet.data.records import open_shard
-    from locationnet.model.preprocess import open_image, tensor
+    from locationnet.images import open_image
+    from locationnet.model.preprocess import tensor
 
     _, pack = packs
     batch = make_iterator(pack, plain=True).next()

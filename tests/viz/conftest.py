@@ -75,11 +75,13 @@ class Visit:
 
 
 @pytest.fixture(scope="module")  # while it runs, no event loop can be started
-def browser(chromium: Path) -> Iterator[Browser]:
+def browser(
+    chromium: Path, browser_environment: dict[str, str | float | bool]
+) -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=str(chromium), args=CHROMIUM_ARGUMENTS, headless=True
+            executable_path=str(chromium), args=CHROMIUM_ARGUMENTS, env=browser_environment
         )
         yield browser
         browser.close()

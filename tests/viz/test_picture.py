@@ -196,7 +196,7 @@ def test_a_photo_may_come_in_any_form(predict: Predict, rocket: Path, kind: str)
 def test_what_cannot_be_read_or_written_is_one_clear_error(
     predict: Predict, tmp_path: Path
 ) -> None:
-    with pytest.raises(ImageError, match="not a JPEG, PNG or WebP image"):
+    with pytest.raises(ImageError, match="not a JPEG, PNG, WebP, AVIF or HEIC image"):
         draw(predict(48.9, 2.3), photo=b"nothing")
     missing = tmp_path / "none" / "map.png"
     with pytest.raises(LocationNetError, match=r"map\.png: cannot be written"):

@@ -15,14 +15,15 @@ from PIL import Image
 from locationnet.data.download.problems import (
     DAMAGED,
     EMPTY,
+    NEEDS_HEIC,
     NO_IMAGE,
     PLACEHOLDER,
     TOO_LARGE,
     WEB_PAGE,
     ProblemError,
 )
-from locationnet.errors import ImageError, ImageTooLargeError, InputError
-from locationnet.model.preprocess import open_image, shrunk
+from locationnet.errors import ImageError, ImageTooLargeError, InputError, MissingCodecError
+from locationnet.images import open_image, shrunk
 
 # So many different photos with the same bytes are none of them.
 ALIKE = 5
@@ -109,7 +110,7 @@ def check_answer(data: bytes, placeholders: Placeholders) -> None:
 
 
 def opened(data: bytes) -> Image.Image:
-    """Read an image's header; see `locationnet.model.preprocess.open_image`.
+    """Read an image's header; see `locationnet.images.open_image`.
 
     Raises
     ------
@@ -118,6 +119,8 @@ def opened(data: bytes) -> Image.Image:
     """
     try:
         return open_image(data)
+    except MissingCodecError as error:
+        raise ProblemError(NEEDS_HEIC, str(error)) from error
     except ImageTooLargeError as error:
         raise ProblemError(TOO_LARGE, str(error)) from error
     except ImageError as error:

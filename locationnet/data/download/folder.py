@@ -14,7 +14,6 @@ nothing and asks for nothing twice.
 
 from __future__ import annotations
 
-import csv
 import errno
 import os
 from collections import Counter
@@ -43,6 +42,8 @@ from locationnet.data.download.source import Source
 from locationnet.data.download.space import Space
 from locationnet.data.download.wanted import Batch, Wanted, with_paths
 from locationnet.errors import FullDiskError, InputError, LocationNetError
+from locationnet.files import csv_writer, same_file
+from locationnet.tables.source import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,7 +134,7 @@ def download_photos(
         Another run uses the folder, or it cannot be written.
     """
     wanted = Wanted(table)
-    if table.resolve() == (out / TABLE).resolve():
+    if any(same_file(table, out / name) for name in (TABLE, PROBLEMS, JOURNAL)):
         raise InputError(f"{table}: would be replaced; choose another --out")
     reader = source.open()
     try:
@@ -260,16 +261,19 @@ class _Run:
         reasons: Counter[str] = Counter()
         photos, writer = 0, None
         try:
-            with parts[1].open("w", encoding="utf-8", newline="") as file:
-                lines = csv.writer(file, lineterminator="\n")
+            with (
+                arrow_file(parts[0], "wb") as content,
+                parts[1].open("w", encoding="utf-8", newline="") as file,
+            ):
+                lines = csv_writer(file)
                 lines.writerow(("row", "id", "path", "url", "reason", "detail"))
                 for batch in self._wanted.batches():
                     kept = self._kept(batch, lines, reasons)
-                    writer = writer or parquet.ParquetWriter(parts[0], kept.schema)
+                    writer = writer or parquet.ParquetWriter(content, kept.schema)
                     writer.write_table(kept)
                     photos += kept.num_rows
-            if writer is not None:
-                writer.close()
+                if writer is not None:
+                    writer.close()
             for path, part in zip((table, problems), parts, strict=True):
                 part.replace(path)
         except OSError as error:

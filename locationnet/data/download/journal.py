@@ -14,10 +14,12 @@ from locationnet.data.database import Database
 from locationnet.data.download.checks import ALIKE, Placeholders
 from locationnet.data.download.problems import (
     DUPLICATE,
-    NO_ADDRESS,
+    NEEDS_HEIC,
     PLACEHOLDER,
     TEMPORARY,
+    UNSETTLED,
 )
+from locationnet.images import can_read_heic
 
 # A photo without a reason is there. Fingerprints of placeholders that were found out are kept.
 _TABLES = (
@@ -106,8 +108,9 @@ class Journal:
             Tells for a reason who would be asked now: others may have the photo.
         """
         entry = self.entry(path)
-        # The table may know an address by now.
-        if entry is None or entry.reason in TEMPORARY or entry.reason == NO_ADDRESS:
+        if entry is None or entry.reason in UNSETTLED:
+            return False
+        if entry.reason == NEEDS_HEIC and can_read_heic():
             return False
         if entry.reason is None or entry.reason == DUPLICATE:
             return True

@@ -16,15 +16,20 @@ PLACEHOLDER = "a placeholder, not the photo"
 DUPLICATE = "the same bytes as another photo"
 WEB_PAGE = "a web page, not a photo"
 EMPTY = "empty"
-NO_IMAGE = "not a JPEG, PNG or WebP image"
+NO_IMAGE = "not a JPEG, PNG, WebP, AVIF or HEIC image"
+NEEDS_HEIC = "HEIC, which needs the optional part heic"
 DAMAGED = "truncated or corrupt"
 TOO_LARGE = "too large"
 THROTTLED = "the server asks to slow down"
 UNREACHABLE = "the server cannot be reached or fails"
+FAULTY = "the server is set up wrongly"
 SLOW = "the server is too slow"
 
 # Another day may be better; and reasons to ask for fewer at a time.
 TEMPORARY = frozenset({THROTTLED, UNREACHABLE, SLOW})
+# Others can change too: a table may know an address by now, a host its mind. Nobody is told to try
+# again, but who does gets a new answer.
+UNSETTLED = TEMPORARY | {NO_ADDRESS, FORBIDDEN, FAULTY}
 
 # How often a photo is asked for in one run.
 _TRIES = 5

@@ -6,34 +6,33 @@ network. Knows nothing of what a photo holds.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import re
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import anyio.to_thread
 
 from locationnet import __version__
 from locationnet.data.download.agenda import Photo
 from locationnet.data.download.problems import (
-    FORBIDDEN,
-    GONE,
+    FAULTY,
     NO_ADDRESS,
     NOT_CONTACTED,
     PLACEHOLDER,
-    REFUSED,
     SLOW,
-    THROTTLED,
     TOO_LARGE,
     UNREACHABLE,
     ProblemError,
 )
 from locationnet.data.download.robots import AGENT, Robots
+from locationnet.data.download.statuses import of_status
 from locationnet.data.download.turns import Turns
 from locationnet.errors import (
     FetchError,
     InputError,
     MalformedURLError,
     RefusedURLError,
+    RemoteLastingError,
     RemoteStatusError,
     RemoteTimeoutError,
     RemoteTooLargeError,
@@ -45,9 +44,10 @@ USER_AGENT = f"{AGENT}/{__version__} (+https://github.com/locationnet/locationne
 
 _TIMEOUT_S = 30.0
 _MAX_BYTES = 64 << 20
+# RFC 9309, section 2.5: at least 500 KiB are read.
 _ROBOTS_BYTES = 512 << 10
-# Where Flickr sends those who ask for a photo that was removed.
-_UNAVAILABLE = "photo_unavailable"
+# Where Flickr sends those who ask for a photo that was removed, in the size that they asked for.
+_UNAVAILABLE = re.compile(r"photo[_-]unavailable(?![^\W_])", re.IGNORECASE)
 
 
 class Urls:
@@ -66,6 +66,8 @@ class Urls:
     ------
     InputError
         An exemption is not ``host:port``.
+    MissingExtraError
+        Protego is not installed.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Urls:
         self._policy_of_rules = FetchPolicy(
             timeout_s=timeout_s,
             max_bytes=_ROBOTS_BYTES,
+            cut=True,
             max_redirects=5,
             exempt=exempt,
             user_agent=USER_AGENT,
@@ -93,7 +96,7 @@ class Urls:
 
     def problem(self, photo: Photo) -> ProblemError | None:
         """Return why a photo's URL cannot be asked; None where it can."""
-        if not photo.url:
+        if not photo.url.strip():
             return ProblemError(NO_ADDRESS)
         try:
             parse_url(photo.url)
@@ -117,13 +120,15 @@ class Urls:
             self._admit(parse_url(photo.url))
             return fetch_sync(photo.url, self._policy, self._redirected)
         except RemoteStatusError as error:
-            raise _of_status(error) from error
+            raise of_status(error) from error
         except RemoteTooLargeError as error:
             raise ProblemError(TOO_LARGE, str(error)) from error
         except (RefusedURLError, MalformedURLError) as error:
             raise ProblemError(NOT_CONTACTED, str(error)) from error
         except RemoteTimeoutError as error:
             raise ProblemError(SLOW, str(error)) from error
+        except RemoteLastingError as error:
+            raise ProblemError(FAULTY, str(error)) from error
         except FetchError as error:
             raise ProblemError(UNREACHABLE, str(error)) from error
 
@@ -133,47 +138,22 @@ class Urls:
 
     def _fetch_rules(self, url: str) -> bytes:
         self._turns.take(parse_url(url).host)
-        return fetch_sync(url, self._policy_of_rules, self._rules_redirected)
+        data = fetch_sync(url, self._policy_of_rules, self._rules_redirected)
+        if len(data) == _ROBOTS_BYTES:  # it was cut, and half a rule may forbid more than all of it
+            data = data[: max(data.rfind(b"\r"), data.rfind(b"\n")) + 1]
+        return data
 
     async def _rules_redirected(self, target: Target) -> None:
         await anyio.to_thread.run_sync(self._turns.take, target.host)
 
     def _admit(self, target: Target) -> None:
         """Wait until a URL may be asked for, or object."""
+        if _UNAVAILABLE.match(PurePosixPath(unquote(target.path.partition("?")[0])).name):
+            raise ProblemError(PLACEHOLDER, "it leads to photo_unavailable")
         rules = self._robots.rules(target)
-        if rules.unknown:
-            raise ProblemError(UNREACHABLE, f"its robots.txt: {rules.unknown}")
-        if not rules.allow(str(target)):
-            raise ProblemError(FORBIDDEN)
+        if problem := rules.problem(target):
+            raise problem
         self._turns.take(target.host, rules.delay_s)
 
     async def _redirected(self, target: Target) -> None:
-        if PurePosixPath(target.path.partition("?")[0]).stem == _UNAVAILABLE:
-            raise ProblemError(PLACEHOLDER, f"it leads to {_UNAVAILABLE}")
         await anyio.to_thread.run_sync(self._admit, target)
-
-
-def retry_after_s(header: str, now: datetime) -> float | None:
-    """Return the seconds that a ``Retry-After`` means: a number or a date; None for neither."""
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
-
-
-def _of_status(error: RemoteStatusError) -> ProblemError:
-    said = f"answered {error.status}"
-    if error.status in (404, 410):
-        return ProblemError(GONE, said)
-    wait_s = retry_after_s(error.retry_after, datetime.now(UTC))
-    if error.status == 429 or (error.status == 503 and wait_s is not None):
-        return ProblemError(THROTTLED, said, wait_s)
-    if error.status >= 500 or error.status == 408:
-        return ProblemError(UNREACHABLE, said)
-    return ProblemError(REFUSED, said)

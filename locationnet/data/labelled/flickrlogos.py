@@ -1,6 +1,7 @@
 """FlickrLogos-32 as its archive unpacks: lists of paths, photos by brand, boxes beside the masks.
 
-Knows the set's files, and of a photo only its size, which boxes are measured in.
+Knows the set's files, and of a photo only its size and which way up it is stored: boxes are
+measured in stored pixels.
 
 ::
 
@@ -18,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from locationnet.data.labelled.table import Builder, Labelled
 from locationnet.data.rows import Box
 from locationnet.errors import ImageError, InputError
-from locationnet.model.preprocess import open_image
+from locationnet.images import open_image, orientation, upright_box
 
 LISTS = "*set*.relpaths.txt"
 NO_LOGO = "no-logo"
@@ -98,11 +99,11 @@ def parse_boxes(text: str, place: str) -> list[tuple[int, int, int, int]]:
 
 
 def _boxes(folder: Path, path: PurePosixPath, found: Builder) -> list[Box]:
-    """Return a photo's boxes as shares of its sides; count what cannot be used."""
+    """Return a photo's boxes as shares of the upright sides; count what cannot be used."""
     if path.parts[2] == NO_LOGO:
         return [_WHOLE]
     try:
-        width, height = open_image((folder / path).read_bytes()).size
+        image = open_image((folder / path).read_bytes())
     except (OSError, ImageError):
         found.left_out[NO_PHOTO] += 1
         return []
@@ -113,13 +114,16 @@ def _boxes(folder: Path, path: PurePosixPath, found: Builder) -> list[Box]:
         text = beside.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{beside}: the boxes of {path} cannot be read") from error
+    width, height = image.size
+    stored = orientation(image)
     boxes = []
     for left, top, wide, high in parse_boxes(text, str(beside)):
         right, bottom = min(left + wide, width), min(top + high, height)
         if left >= right or top >= bottom:
             found.left_out[OUTSIDE] += 1
             continue
-        boxes.append((left / width, top / height, right / width, bottom / height))
+        box = (left / width, top / height, right / width, bottom / height)
+        boxes.append(upright_box(box, stored))
     return boxes
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from locationnet.containers import is_photo_name, kind_of_name
 from locationnet.data.labelled.table import Builder, Labelled
 from locationnet.errors import InputError
+from locationnet.names import valid_text
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-
-OTHER_SUFFIX = "neither JPEG, PNG nor WebP by its name"
+NO_PHOTO = "no photo by its name"
+NO_LABEL = "in no folder of a label"
+NOT_UTF8 = "a name that is not UTF-8"
 
 
 def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
@@ -25,6 +27,7 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
         There are no photos, or none of a label that was asked for, or a name cannot be used.
     """
     found = Builder(folder)
+    found.left_out[NO_LABEL] += sum(path.is_file() for path in folder.iterdir())
     labels = sorted(
         path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
@@ -35,17 +38,18 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
         if names and path.name not in names:
             continue
         for photo in sorted(path.rglob("*")):
-            if not photo.is_file() or photo.name.startswith("."):
+            if not photo.is_file():
                 continue
-            if photo.suffix.lower() not in SUFFIXES:
-                found.left_out[OTHER_SUFFIX] += 1
+            if not is_photo_name(photo):
+                found.left_out[f"{NO_PHOTO} ({kind_of_name(photo)})"] += 1
                 continue
             name = photo.relative_to(folder).as_posix()
-            try:
-                name.encode()
-            except UnicodeEncodeError as error:
-                raise InputError(f"{folder}: the name {name!r} is not UTF-8") from error
+            if name != valid_text(name):  # a table could not say where the photo lies
+                found.left_out[NOT_UTF8] += 1
+                continue
             found.add(path.name, {"id": name, "path": name})
     if not found.rows:
-        raise InputError(f"{folder}: holds no photos in folders named after their labels")
+        counts = found.left_out.items()
+        left_out = "".join(f"; {count} left out: {why}" for why, count in counts if count)
+        raise InputError(f"{folder}: holds no photos in folders named after their labels{left_out}")
     return found.labelled()

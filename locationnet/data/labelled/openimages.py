@@ -8,7 +8,7 @@ Knows the files of versions 4 to 7; downloads nothing. The photos come by their 
     class-descriptions-boxable.csv          /m/0k4j,Car a line
     bbox_labels_600_hierarchy.json          what is a kind of what; needed for names with kinds
     train-annotations-bbox.csv              ImageID, LabelName, XMin, XMax, YMin, YMax, IsGroupOf, …
-    train-images-boxable-with-rotation.csv  ImageID, OriginalURL, License, Author, Rotation, …
+    train-images-boxable-with-rotation.csv  ImageID, OriginalURL, License, Author, …
 """
 
 from __future__ import annotations
@@ -17,28 +17,26 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from locationnet.data.labelled.table import Builder, Labelled
-from locationnet.data.rows import Box
-from locationnet.errors import InputError, MissingExtraError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from locationnet.data.rows import BOX_PIXELS, STORED, Box
+from locationnet.errors import InputError
+from locationnet.tables.columns import require_column
+from locationnet.tables.read import stream_texts
+from locationnet.tables.source import open_table
 
 DESCRIPTIONS = "*class-descriptions*.csv"
 HIERARCHY = "*hierarchy*.json"
 
 GROUP = "a box around a group"
 NO_BOX = "a box without an area"
-TURNED = "its photo is stored turned"
 NO_URL = "its photo has no URL"
 
-_BLOCK_BYTES = 8 << 20
 _BOX_COLUMNS = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax", "IsGroupOf")
 _PHOTO_COLUMNS = (
     "ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author",
-    "Title", "Rotation",
+    "Title",
 )  # fmt: skip
 
 
@@ -61,8 +59,9 @@ def read_open_images(
 
     Notes
     -----
-    Boxes around groups are left out, and so are photos that are stored turned, whose boxes may not
-    fit their pixels.
+    Boxes around groups are left out. A box is of the photo's stored pixels, and the table says so;
+    what is cut out is put upright by the photo's own EXIF. The column Rotation, which says how far
+    Flickr turns photos together with their boxes, is not needed.
 
     Raises
     ------
@@ -88,9 +87,6 @@ def read_open_images(
         mine = boxes.pop(row["ImageID"], None)
         if mine is None:
             raise InputError(f"{photos}: the ImageID {row['ImageID']!r} is there twice")
-        if row["Rotation"] not in ("", "0", "0.0"):
-            found.left_out[TURNED] += len(mine)
-            continue
         _add(found, row, mine, crop=crop)
     if boxes:
         found.left_out[NO_URL] += sum(map(len, boxes.values()))
@@ -143,11 +139,12 @@ def pick_classes(
 
 
 def _add(found: Builder, row: dict[str, str], boxes: list[tuple[str, Box]], *, crop: bool) -> None:
-    if not row["OriginalURL"]:
+    url = row["OriginalURL"].strip()
+    if not url:
         found.left_out[NO_URL] += len(boxes)
         return
     facts = {
-        "url": row["OriginalURL"],
+        "url": url,
         "uploader": row["AuthorProfileURL"] or row["Author"],
         "licence": row["License"],
         "attribution": f'"{row["Title"] or "Photo"}" by {row["Author"]}, '
@@ -155,7 +152,8 @@ def _add(found: Builder, row: dict[str, str], boxes: list[tuple[str, Box]], *, c
     }
     if crop:
         for index, (label, box) in enumerate(boxes):
-            found.add(label, box=box, facts={"id": f"{row['ImageID']}#{index}", **facts})
+            of = {"id": f"{row['ImageID']}#{index}", **facts, BOX_PIXELS: STORED}
+            found.add(label, of, box)
         return
     for label in sorted({label for label, _ in boxes}):
         found.add(label, facts={"id": row["ImageID"], **facts})
@@ -217,33 +215,14 @@ def _is_class(node: Any) -> bool:
 
 def _rows(path: Path, columns: Sequence[str], keys: set[str]) -> Iterator[dict[str, str]]:
     """Yield the rows of a large CSV whose class, or else whose photo, is among the keys."""
-    try:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-    except ImportError as error:
-        raise MissingExtraError("reading tables", "data") from error
+    table = open_table(path)
+    for name in columns:
+        require_column(path, table.names, name)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     key = "LabelName" if "LabelName" in columns else "ImageID"
     wanted = pa.array(sorted(keys), pa.string())
-    for batch in _batches(path, columns):
+    for batch in stream_texts(table, columns):
         chosen = batch.filter(pc.is_in(batch.column(key), value_set=wanted))
         yield from chosen.to_pylist()
-
-
-def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    try:
-        yield from arrow_csv.open_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=list(columns),
-                include_missing_columns=False,
-                column_types=dict.fromkeys(columns, pa.string()),
-                strings_can_be_null=False,
-            ),
-        )
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from error

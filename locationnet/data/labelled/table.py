@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locationnet.data.rows import BOX_NAMES, Box
+from locationnet.data.rows import BOX_NAMES, BOX_PIXELS, Box
 from locationnet.errors import InputError
 from locationnet.labels import is_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_OPTIONAL = ("url", "uploader", "licence", "attribution")
+_OPTIONAL = (BOX_PIXELS, "url", "uploader", "licence", "attribution")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Labelled:
     ----------
     table
         Columns ``id``, ``path`` or ``url``, ``label``, and perhaps ``x_min``, ``y_min``, ``x_max``,
-        ``y_max``, ``uploader``, ``licence`` and ``attribution``.
+        ``y_max``, ``box_pixels``, ``uploader``, ``licence`` and ``attribution``.
     left_out
         What is not in it, by reason.
     """
@@ -78,4 +78,4 @@ class Builder:
             name: pa.array([row.get(name) for row in self.rows], kinds.get(name, pa.string()))
             for name in there
         }
-        return Labelled(pa.table(columns), dict(sorted(self.left_out.items())))
+        return Labelled(pa.table(columns), dict(sorted((+self.left_out).items())))

@@ -20,6 +20,7 @@ from locationnet.data.metadata.readers import detect
 from locationnet.data.metadata.shards import Shard, list_shards
 from locationnet.data.metadata.work import Counts, Job, read_shards
 from locationnet.errors import InputError, MissingExtraError
+from locationnet.files import same_file
 
 _FORMAT = 1
 
@@ -104,7 +105,7 @@ def build_table(
     progress = progress or (lambda *_: None)
     shards = list_shards(names, endpoint_url)
     lists = [] if hashes is None else list_shards([hashes], endpoint_url)
-    if out.resolve() in {shard.path.resolve() for shard in (*shards, *lists) if shard.path}:
+    if any(shard.path and same_file(out, shard.path) for shard in (*shards, *lists)):
         raise InputError(f"{out}: is also read; give another --out")
     layouts = [_photo_layout(shard) for shard in shards]
     for shard in lists:

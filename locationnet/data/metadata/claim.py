@@ -43,7 +43,13 @@ def claimed(out: Path, facts: dict[str, Any]) -> Iterator[Path]:
     with _lock(out, parts):
         shutil.rmtree(_thrown(parts), ignore_errors=True)
         _begin(out, parts, facts)
-        yield parts
+        try:
+            yield parts
+        except InputError:
+            # A mistake in what was asked for; without finished parts there is nothing to resume.
+            if not any(parts.glob(f"{'[0-9]' * 5}.json")):
+                _throw_away(parts)
+            raise
         _throw_away(parts)
 
 

@@ -23,6 +23,7 @@ from locationnet.data.metadata.readers import read_raw
 from locationnet.data.metadata.rows import GROUP, KEY, NUMERIC_ID, schema
 from locationnet.data.metadata.settle import KEYED, LISTED, Fate, Settlement
 from locationnet.data.metadata.shards import GarbledError, Shard
+from locationnet.tables.source import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +65,10 @@ class Finish:
         self._parts = parts
         self._scratch = scratch
         self._progress = progress
-        self._rows = sum(parquet.read_metadata(part).num_rows for part in parts)
+        self._rows = 0
+        for part in parts:
+            with arrow_file(part) as file:
+                self._rows += parquet.read_metadata(file).num_rows
         self.dropped: Counter[str] = Counter()
         self.bad_hashes = 0
         self.garbled: dict[str, str] = {}

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from locationnet.data.commons import is_photo_hash
-from locationnet.data.coordinates import LAT_NAMES, LNG_NAMES
-from locationnet.data.streams import find_name
-from locationnet.data.tables import PHOTO_NAMES, UPLOADER_NAMES
 from locationnet.errors import InputError
+from locationnet.tables.columns import find_column, missing_columns
 
 YFCC_23 = (
     "photoid", "uid", "unickname", "datetaken", "dateuploaded", "capturedevice", "title",
@@ -27,27 +25,22 @@ HASHES = ("photoid", "hash")
 PLACING_2015 = ("hash", "marker", "year", "node", "place", "longitude", "latitude")
 # Between the latitude and the hash, the files of 2016 have more or fewer columns.
 PLACING_2016_START = ("photoid", "", "longitude", "latitude")
+# How its training files name a place: 7:Oslo:Town.
+_PLACING_LABEL = re.compile(r"\d+:[^:\t]+:[^:\t]+.*")
 
 # What a table may know about a photo; the rest is left where it is.
 FIELDS = (
     "photoid", "path", "hash", "uid", "unickname", "datetaken", "title", "longitude", "latitude",
     "accuracy", "pageurl", "downloadurl", "licensename", "licenseurl", "marker", "attribution",
 )  # fmt: skip
-# What own tables call these fields.
-_OWN_NAMES = {
-    "photoid": ("id", "photo_id", "photoid"),
-    "path": PHOTO_NAMES,
-    "hash": ("hash",),
-    "uid": UPLOADER_NAMES,
-    "datetaken": ("taken", "datetaken", "date"),
-    "longitude": LNG_NAMES,
-    "latitude": LAT_NAMES,
-    "accuracy": ("accuracy",),
-    "downloadurl": ("url", "download_url", "downloadurl"),
-    "licensename": ("licence", "license"),
-    "attribution": ("attribution",),
-}
+# The columns of own tables that hold these fields, as `locationnet.tables.columns` calls them.
+_OWN_COLUMNS = {
+    "photoid": "id", "path": "path", "hash": "hash", "uid": "uploader", "datetaken": "taken",
+    "longitude": "lng", "latitude": "lat", "accuracy": "accuracy", "downloadurl": "url",
+    "licensename": "licence", "attribution": "attribution",
+}  # fmt: skip
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\ufffd]")
 _SHOWN = 120
 
 
@@ -60,8 +53,8 @@ class Layout:
     name
         As the summary says it.
     form
-        ``"tab"``: lines of tab-separated columns without a header; ``"sqlite"``; ``"table"``: CSV
-        with a header, or Parquet.
+        ``"tab"``: lines of tab-separated columns without a header; ``"sqlite"``; ``"table"``:
+        delimited text with a header, or Parquet.
     columns
         The field that each column holds, ``""`` for none that has a name here; of a table,
         the file's own column names.
@@ -119,37 +112,42 @@ def tab_layout(place: str, lines: Sequence[str]) -> Layout:
             votes[found] = votes.get(found, 0) + 1
     if not votes:
         first = lines[0]
+        if _CONTROL.search(first):
+            raise InputError(f"{place}: not a table of text (it holds control bytes)")
         shown = first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
         raise InputError(
             f"{place}: unknown layout; row 1 has {first.count(chr(9)) + 1} tab-separated columns:"
-            f" {shown!r}; expected YFCC100M's 25 or 23, the Placing task's, or a header with a"
-            " latitude and a longitude column"
+            f" {shown!r}; expected YFCC100M's 25 or 23, the Placing task's with their hash, or a"
+            " header that names a latitude and a longitude column"
         )
     return max(votes, key=votes.__getitem__)
 
 
 def table_layout(place: str, names: Sequence[str]) -> Layout | None:
     """Return the layout of a table with these column names, or None if it holds no coordinates."""
-    found = {field: find_name(names, usual) for field, usual in _OWN_NAMES.items()}
+    found = {field: find_column(place, names, own) for field, own in _OWN_COLUMNS.items()}
     if found["latitude"] is None or found["longitude"] is None:
         return None
     if found["photoid"] is None and found["path"] is None:
-        raise InputError(f"{place}: no column of photo ids or paths, such as id or path")
+        raise missing_columns(place, names, "id", "path")
     columns = {field: name for field, name in found.items() if name is not None}
     return Layout("table", "table", tuple(columns.values()), tuple(columns), False, "path")
 
 
 def _layout_of(row: list[str]) -> Layout | None:
     for layout in _FIXED:
-        if _follows(row, layout):
+        if _follows(row, layout) and (layout.else_id != "hash" or row[0]):
             return layout
     if _follows(row, HASH_LIST) and row[1]:
         return HASH_LIST
     if len(row) < len(PLACING_2016_START) + 1:
         return None
+    # Nothing but the last column tells it from any other numbers in the third and fourth.
+    hashed = is_photo_hash(row[-1])
+    if not hashed and _PLACING_LABEL.fullmatch(row[-1]) is None:
+        return None
     more = [""] * (len(row) - len(PLACING_2016_START) - 1)
-    last = "hash" if is_photo_hash(row[-1]) else ""
-    columns = (*PLACING_2016_START, *more, last)
+    columns = (*PLACING_2016_START, *more, "hash" if hashed else "")
     layout = Layout("Placing task 2016", "tab", columns, else_id="hash")
     return layout if row[2] and row[3] and _follows(row, layout) else None
 

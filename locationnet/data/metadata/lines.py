@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from locationnet.data.coordinates import WRONG_COLUMNS
 from locationnet.data.metadata.layouts import Layout
 from locationnet.data.metadata.shards import GarbledError, Text
+from locationnet.tables.stream import WRONG_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from locationnet.tables.source import arrow_file
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -38,8 +40,9 @@ class PartWriter:
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._count = 0
+        self._file = arrow_file(path, "wb")
         self._writer = parquet.ParquetWriter(
-            path, schema, compression=compression, use_dictionary=_REPEATED
+            self._file, schema, compression=compression, use_dictionary=_REPEATED
         )
         self.rows = 0
 
@@ -56,7 +59,8 @@ class PartWriter:
             if kind is None:
                 self._flush(1)
         finally:
-            self._writer.close()
+            with self._file:
+                self._writer.close()
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows."""
@@ -86,6 +90,6 @@ def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.
     """Yield the row groups of a file, only the columns that are named."""
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path, pre_buffer=False) as file:
+    with arrow_file(path) as raw, parquet.ParquetFile(raw, pre_buffer=False) as file:
         for group in range(file.metadata.num_row_groups):
             yield file.read_row_group(group, columns=columns, use_threads=False)

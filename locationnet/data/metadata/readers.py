@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locationnet.data.coordinates import WRONG_COLUMNS
 from locationnet.data.metadata.layouts import (
     FIELDS,
     SQLITE,
@@ -23,14 +22,14 @@ from locationnet.data.metadata.layouts import (
 )
 from locationnet.data.metadata.lines import parse_block, read_blocks
 from locationnet.data.metadata.shards import GarbledError, Shard, open_text
-from locationnet.data.streams import header, is_parquet, stream_columns
 from locationnet.errors import InputError
+from locationnet.tables.columns import missing_columns
+from locationnet.tables.source import SQLITE_MAGIC, header_of, is_utf8_text, open_table
+from locationnet.tables.stream import WRONG_COLUMNS, BadRow, stream_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_SQLITE_MAGIC = b"SQLite format 3\0"
-_PARQUET_MAGIC = b"PAR1"
 _SAMPLE_BYTES = 1 << 20
 _SAMPLE_LINES = 100
 _SQLITE_ROWS = 1 << 15
@@ -47,32 +46,42 @@ def detect(shard: Shard) -> Layout | None:
         The layout is unknown, or cannot be read where the shard is; the message shows the row.
     """
     sample, damage = _sample(shard)
-    if sample.startswith((_SQLITE_MAGIC, _PARQUET_MAGIC)):
-        path = _require_local(shard)
-        if sample.startswith(_SQLITE_MAGIC):
-            return _sqlite_layout(path)
-        if not is_parquet(path):
-            raise InputError(f"{path}: a Parquet file must be named .parquet")
-        found = table_layout(shard.name, header(path))
+    if sample.startswith(SQLITE_MAGIC):
+        return _sqlite_layout(_require_local(shard))
+    if not is_utf8_text(sample):
+        names = open_table(_require_local(shard)).names
+        found = table_layout(shard.name, names)
         if found is None:
-            raise InputError(f"{path}: no columns of latitudes and longitudes")
+            raise missing_columns(shard.name, names, "lat", "lng")
         return found
+    if b"\n" not in sample:
+        sample = sample.replace(b"\r", b"\n")
     text = sample.decode("utf-8-sig", errors="replace")
     *lines, last = (line.removesuffix("\r") for line in text.split("\n"))
     if damage or len(sample) >= _SAMPLE_BYTES:
         last = ""  # cut off
-    lines = [line for line in (*lines, last) if line]
+    lines = [line for line in (*lines, last) if line.strip()]
     if not lines and (damage or sample.strip()):
         raise InputError(f"{shard.name}: {damage or 'too long'} before the first row ends")
     if not lines:
         return None
-    if "\t" not in lines[0]:
-        names = lines[0].split(",") if shard.path is None else header(shard.path)
-        found = table_layout(shard.name, names)
-        if found is not None:
-            _require_local(shard)
-            return found
-    return tab_layout(shard.name, lines[:_SAMPLE_LINES])
+    found = _own_table(shard, lines)
+    return found or tab_layout(shard.name, lines[:_SAMPLE_LINES])
+
+
+def _own_table(shard: Shard, lines: list[str]) -> Layout | None:
+    """Return the layout of a table whose header names columns; None where there is no header."""
+    tabs = "\t" in lines[0]
+    try:
+        names = header_of(Path(shard.name), "\n".join(lines).encode()).names
+    except InputError:
+        if not tabs:  # what has tabs may be rows without a header, in which quotes mean nothing
+            raise
+        return None
+    found = table_layout(shard.name, names)
+    if found is not None:
+        open_table(_require_local(shard))
+    return found
 
 
 def read_raw(
@@ -145,10 +154,10 @@ def _table(
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    def wrong() -> None:
+    def wrong(_row: BadRow) -> None:
         dropped[WRONG_COLUMNS] += 1
 
-    for batch, count in stream_columns(path, layout.columns, pa.binary(), wrong):
+    for batch, count in stream_rows(open_table(path), layout.columns, wrong):
         yield pa.RecordBatch.from_arrays(batch.columns, names=list(layout.fields))
         advance(count)
 

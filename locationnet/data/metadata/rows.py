@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from locationnet.data.commons import HASH, photo_hash
-from locationnet.data.coordinates import faults, floats
 from locationnet.data.metadata.filters import CAP_LEVEL, Filters, licence_name
 from locationnet.data.metadata.keys import Keys, group_keys, text_keys
 from locationnet.data.metadata.layouts import Layout
-from locationnet.data.metadata.texts import Mask, as_numpy, decoded, not_utf8
-from locationnet.errors import InputError
+from locationnet.data.metadata.texts import Mask, as_numpy, decoded
 from locationnet.geo import s2
+from locationnet.tables.coordinates import faults
+from locationnet.tables.read import as_floats, as_names, as_texts, as_utf8
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,6 @@ NOT_TEXT = "not UTF-8"
 NO_ID = "no photo id"
 NO_MARKER = "neither photo nor video"
 VIDEO = "video"
-NULL_ISLAND = "at 0, 0"
 LOW_ACCURACY = "accuracy too low or unknown"
 OUTSIDE = "outside the box"
 LICENCE = "another licence"
@@ -37,7 +36,7 @@ OPTED_OUT = "opted out"
 KEY, GROUP = "key", "group"
 
 _PLACES = ("latitude", "longitude")
-_NAMES = ("photoid", "uid")
+_NAMES = ("photoid", "uid", "hash", "downloadurl")
 _ENCODED = ("uid", "unickname", "datetaken", "title", "licensename")
 NUMERIC_ID = r"^[1-9][0-9]{0,18}$"
 _ACCURACY = r"^[0-9]{1,2}$"
@@ -81,13 +80,18 @@ def wanted_rows(
     InputError
         A column of a Parquet file has a type that makes no sense there.
     """
+    import pyarrow.compute as pc
+
     rows = _Rows(raw, dropped)
-    _make_texts(rows, place)
+    _make_texts(rows, place, encoded=layout.encoded)
     _check(rows, layout, filters, place)
     if layout.encoded:
         for field in _ENCODED:
             if rows.has(field):
                 rows.put(field, decoded(rows.text(field)))
+    for field in ("downloadurl", "hash"):
+        if rows.has(field):
+            rows.put(field, pc.utf8_trim_whitespace(rows.text(field)))
     _name_licences(rows)
     rows.drop({LICENCE: ~_each_once(rows.text("licence"), filters.wants_licence)})
     rows.put("hash", _hashes(rows))
@@ -140,7 +144,7 @@ class _Rows:
             self.batch = self.batch.filter(pa.array(~gone))
 
 
-def _make_texts(rows: _Rows, place: str) -> None:
+def _make_texts(rows: _Rows, place: str, *, encoded: bool) -> None:
     """Turn bytes into strings, and into texts what else a Parquet file may hold."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -148,32 +152,16 @@ def _make_texts(rows: _Rows, place: str) -> None:
     bad = np.zeros(len(rows), np.bool_)
     for name in rows.batch.schema.names:
         if pa.types.is_binary(rows.column(name).type):
-            bad |= not_utf8(rows.column(name))
+            bad |= as_utf8(rows.column(name))[1]
     rows.drop({NOT_TEXT: bad})
     for name in rows.batch.schema.names:
         column = rows.column(name)
         if name in _PLACES and not pa.types.is_binary(column.type):
             continue  # numbers stay numbers
-        try:
-            if name in _NAMES and pa.types.is_floating(column.type):
-                column = _whole(column, f"{place}: the column of {name}")
-            column = pc.fill_null(column.cast(pa.string()), "")
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(f"{place}: the column of {name} holds {column.type}") from error
-        rows.put(name, column)
-
-
-def _whole(column: Any, place: str) -> Any:
-    """Return whole numbers as such; as texts of floats they would get an exponent."""
-    import pyarrow as pa
-
-    values = column.to_numpy(zero_copy_only=False)
-    missing = np.isnan(values)
-    # Beyond this, two whole numbers can be the same float.
-    exact = 2.0 ** (np.finfo(values.dtype).nmant + 1)
-    if not (missing | ((values == np.trunc(values)) & (np.abs(values) < exact))).all():
-        raise InputError(f"{place} holds {column.type} that are no exact whole numbers")
-    return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
+        column = as_texts(column, f"{place}: the column of {name}")
+        if not encoded and name in _NAMES:
+            column = as_names(column)
+        rows.put(name, pc.fill_null(column, ""))
 
 
 def _check(rows: _Rows, layout: Layout, filters: Filters, place: str) -> None:
@@ -181,8 +169,8 @@ def _check(rows: _Rows, layout: Layout, filters: Filters, place: str) -> None:
     import pyarrow as pa
 
     ids, known = _ids(rows, layout)
-    lat = floats(rows.column("latitude"), f"{place}: the latitude")
-    lng = floats(rows.column("longitude"), f"{place}: the longitude")
+    lat = as_floats(rows.column("latitude"), f"{place}: the latitude")
+    lng = as_floats(rows.column("longitude"), f"{place}: the longitude")
     accuracy = _accuracy(rows.text("accuracy"))
     reasons = {NO_ID: ~known}
     if rows.has("marker"):
@@ -190,7 +178,6 @@ def _check(rows: _Rows, layout: Layout, filters: Filters, place: str) -> None:
         reasons[VIDEO] = _among(marker, ["1"])
         reasons[NO_MARKER] = ~_among(marker, ["0", "1"])
     reasons |= faults(lat, lng)
-    reasons[NULL_ISLAND] = (lat[0] == 0) & (lng[0] == 0)
     if filters.min_accuracy is not None:
         reasons[LOW_ACCURACY] = as_numpy(accuracy.fill_null(-1)) < filters.min_accuracy
     if filters.box is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import lzma
 import shutil
 import subprocess
 import zlib
@@ -22,7 +23,7 @@ from locationnet.errors import InputError, LocationNetError
 
 _BZ2 = (".bz2",)
 # What a decompressor says to bytes that it cannot use; without an errno it was not the disk.
-_GARBLED = (EOFError, zlib.error, OSError)
+_GARBLED = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def open_text(shard: Shard, *, threads: int = 1) -> Iterator[Text]:
     Parameters
     ----------
     shard
-        Plain, ``.gz``, ``.bz2`` or ``.zst``.
+        Plain, ``.gz``, ``.bz2``, ``.xz`` or ``.zst``.
     threads
         A local ``.bz2`` is decompressed by so many threads of lbzip2, where that is installed.
     """
@@ -215,6 +216,8 @@ def _inflated(raw: io.RawIOBase, suffix: str) -> Any:
         return _Prompt(gzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 18)))
     if suffix == ".bz2":
         return _Prompt(bz2.BZ2File(raw))
+    if suffix == ".xz":
+        return _Prompt(lzma.LZMAFile(io.BufferedReader(raw, 1 << 18)))
     if suffix == ".zst":
         import pyarrow as pa
 

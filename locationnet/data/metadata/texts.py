@@ -1,4 +1,4 @@
-"""Columns of bytes as text: what is no UTF-8, and what percent-encoding hides.
+"""Columns of text as people read them: what percent-encoding hides.
 
 Knows nothing of photos.
 """
@@ -15,25 +15,6 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 _CONTROL = re.compile(r"[\x00-\x1f]+")
-
-
-def not_utf8(column: Any) -> Mask:
-    """Tell which values of a binary column are no UTF-8."""
-    import pyarrow as pa
-
-    try:
-        column.cast(pa.string())
-    except pa.ArrowInvalid:  # one of them, which is rare
-        return np.array([not _is_utf8(value) for value in column.to_pylist()])
-    return np.zeros(len(column), np.bool_)
-
-
-def _is_utf8(value: bytes | None) -> bool:
-    try:
-        (value or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def decoded(column: Any) -> Any:

@@ -7,6 +7,7 @@
   const byId = (id) => document.getElementById(id);
   const options = document.body.dataset;
   const MAX_BYTES = Number(options.maxBytes);
+  const TYPES = byId("file").accept.split(",").filter((type) => type.startsWith("image/"));
   const COUNTS = [3, 5, 10, 25, 100];
   const PRODUCT = "LocationNet";
 
@@ -16,7 +17,7 @@
 
   const state = { photo: null, answer: null, count: 5, prior: false, running: null, taking: 0 };
 
-  byId("limits").textContent = `JPEG, PNG or WebP, up to ${Photos.megabytes(MAX_BYTES)}.`;
+  byId("limits").textContent = `${Photos.list(TYPES)}, up to ${Photos.megabytes(MAX_BYTES)}.`;
 
   // The map.
 
@@ -307,7 +308,7 @@
 
   function takeFiles(files) {
     if (files.length > 1) say(`Only the first of ${files.length} files is located.`, true);
-    return take(() => Photos.fromFile(files[0], MAX_BYTES));
+    return take(() => Photos.fromFile(files[0], MAX_BYTES, TYPES));
   }
 
   // What people do.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import os
 import random
@@ -11,9 +12,11 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +171,7 @@ def test_what_is_no_photo_is_listed_with_its_reason(
         names[2]: "refused by the server",
         names[3]: "empty",
         names[4]: "a web page, not a photo",
-        names[5]: "not a JPEG, PNG or WebP image",
+        names[5]: "not a JPEG, PNG, WebP, AVIF or HEIC image",
         names[6]: "truncated or corrupt",
         duplicate: "the same bytes as another photo",
         names[9]: "a placeholder, not the photo",
@@ -266,6 +269,177 @@ def test_a_host_whose_rules_cannot_be_had_is_not_asked(
     world.write_table(world.names[:2])
     assert _run(world, tmp_path / "out").exit_code == 1
     assert world.site.photos_asked == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "forbidden"),
+    [
+        (b"User-agent: *\n\nDisallow: /000.jpg\n", {"000.jpg"}),
+        (b"User-agent: *\nAllow: /\nDisallow: /00\n", {"000.jpg", "001.jpg", "002.jpg"}),
+        (b"User-agent: *\nDisallow: /*1.jpg$\n", {"001.jpg"}),
+        (b"User-agent: *\nDisallow: /000\n\nUser-agent: *\nDisallow: /001", {"000.jpg", "001.jpg"}),
+        (b"User-agent: *\nDisallow: /\nAllow: /002\n", {"000.jpg", "001.jpg"}),
+        (b"User-agent: location\nDisallow: /\n", set()),
+        (b"\n" * 600_000 + b"User-agent: *\nDisallow: /\n", set()),
+        # Cut within its last line, it would forbid everything.
+        (b"User-agent: *\nDisallow: /000\n#".ljust(524_276, b"x") + b"\nDisallow: /x", {"000.jpg"}),
+    ],
+)
+def test_what_robots_txt_forbids_is_not_asked_for(
+    world: Any, tmp_path: Path, rules: bytes, forbidden: set[str]
+) -> None:
+    world.site.pages["/robots.txt"] = world.reply(200, rules)
+    world.write_table(world.names[:3])
+    answer = _run(world, tmp_path / "out")
+    assert answer.exit_code == 0, answer.output
+    assert _problems(tmp_path / "out") == dict.fromkeys(forbidden, "forbidden by robots.txt")
+    assert {f"/{name}" for name in forbidden}.isdisjoint(world.site.asked)
+    # Its owner may think again, and who runs the command again is not told what was true once.
+    world.site.pages["/robots.txt"] = world.reply(404)
+    assert _run(world, tmp_path / "out").exit_code == 0
+    assert _problems(tmp_path / "out") == {}
+
+
+def test_robots_txt_may_be_elsewhere_or_compressed(world: Any, tmp_path: Path) -> None:
+    rules = world.reply(
+        200, gzip.compress(b"User-agent: *\nDisallow: /000"), headers={"Content-Encoding": "gzip"}
+    )
+    steps = ["/robots.txt", *(f"/robots {number}.txt" for number in range(5))]
+    for step, following in pairwise(steps):
+        world.site.pages[step.replace(" ", "%20")] = world.reply(
+            302, headers={"Location": following}
+        )
+    world.site.pages[steps[-1].replace(" ", "%20")] = rules
+    world.write_table(world.names[:2])
+    assert _run(world, tmp_path / "out").exit_code == 0
+    assert _problems(tmp_path / "out") == {"000.jpg": "forbidden by robots.txt"}
+    world.site.pages["/robots.txt"] = world.reply(302, headers={"Location": "/robots.txt"})
+    assert _run(world, tmp_path / "out").exit_code == 0
+    assert _problems(tmp_path / "out") == {}
+
+
+def test_the_rules_of_the_host_that_a_redirect_leads_to_count(world: Any, tmp_path: Path) -> None:
+    other = world.host.replace("127.0.0.1", "localhost")
+
+    def rules(_: int) -> Any:
+        asked_first = world.site.asked["/robots.txt"] == 1
+        return world.reply(200, b"" if asked_first else b"User-agent: *\nDisallow: /000.jpg")
+
+    world.site.pages["/robots.txt"] = rules
+    world.site.pages["/from"] = world.reply(302, headers={"Location": world.url("000.jpg")})
+    parquet.write_table(pa.table({"id": ["a"], "url": [f"http://{other}/from"]}), world.table)
+    answer = _run(world, tmp_path / "out", "urls", "--exempt", other)
+    assert answer.exit_code == 0, answer.output
+    assert _problems(tmp_path / "out") == {"a": "forbidden by robots.txt"}
+    assert dict(world.site.asked) == {"/robots.txt": 2, "/from": 1}
+
+
+def test_a_fault_that_lasts_is_not_put_off(world: Any, tmp_path: Path) -> None:
+    site, photo = world.site, world.photos["000.jpg"]
+    faults = {
+        "loop.jpg": world.reply(302, headers={"Location": "/loop.jpg"}),
+        "nowhere.jpg": world.reply(302),
+        "broken.jpg": world.reply(302, headers={"Location": "http://[::1"}),
+        "brotli.jpg": world.reply(200, photo, headers={"Content-Encoding": "br"}),
+        "damaged.jpg": world.reply(200, photo, headers={"Content-Encoding": "gzip"}),
+        "never.jpg": world.reply(501),
+    }
+    site.pages |= {f"/{name}": fault for name, fault in faults.items()}
+    world.write_table(list(faults))
+    answer = _run(world, tmp_path / "out")
+    assert answer.exit_code == 0, answer.output
+    assert "later" not in answer.output
+    refused = {"never.jpg": "refused by the server"}
+    assert (
+        _problems(tmp_path / "out")
+        == dict.fromkeys(faults, "the server is set up wrongly") | refused
+    )
+    # Once for each, and three times round.
+    assert site.photos_asked == len(faults) + 3
+    site.pages |= {
+        f"/{name}": world.reply(200, world.jpeg(number)) for number, name in enumerate(faults)
+    }
+    assert _run(world, tmp_path / "out").exit_code == 0
+    assert _problems(tmp_path / "out") == refused
+
+
+def test_what_browsers_show_is_fetched(world: Any, tmp_path: Path) -> None:
+    photos = list(world.photos.values())
+    at = {
+        "/my%20photo.jpg": "/my photo.jpg",
+        "/fr%C3%BCh.jpg": "/fr\u00fch.jpg".encode().decode("latin-1"),
+        "/fr%FCh.jpg": "/fr\u00fch.jpg",  # sent as Latin-1
+        "/a/b.jpg": "\\a\\x\\..\\b.jpg#c",
+    }
+    names = []
+    for number, (path, location) in enumerate(at.items()):
+        names.append(f"{number}.jpg")
+        world.site.pages[f"/{number}.jpg"] = world.reply(302, headers={"Location": location})
+        world.site.pages[path] = world.reply(200, photos[number])
+    for number, (name, packed) in enumerate(
+        {"gzip": gzip.compress(photos[10]), "deflate": zlib.compress(photos[11])}.items()
+    ):
+        names.append(f"{name}.jpg")
+        world.site.pages[f"/{name}.jpg"] = world.reply(
+            200, packed, headers={"Content-Encoding": name}, chunked=bool(number)
+        )
+    world.write_table(names)
+    answer = _run(world, tmp_path / "out")
+    assert answer.exit_code == 0, answer.output
+    assert _problems(tmp_path / "out") == {}
+    kept = [(tmp_path / "out" / world.path(name)).read_bytes() for name in names]
+    assert kept == [*photos[:4], *photos[10:12]]
+
+
+@pytest.mark.parametrize(
+    ("file", "placeholder"),
+    [
+        ("photo_unavailable.gif", True),
+        ("photo_unavailable_l.png", True),
+        ("photo_unavailable_3k.png?v=1", True),
+        ("Photo_Unavailable_large_1024.JPG", True),
+        ("photo%5Funavailable_s.png", True),
+        ("photo-unavailable@2x.png", True),
+        ("photo_unavailable_z.png#top", True),
+        ("photo_unavailability.jpg", False),
+        ("my_photo_unavailable.jpg", False),
+        ("photo_unavailable/1.jpg", False),
+    ],
+)
+def test_a_placeholder_is_one_in_every_size(
+    world: Any, tmp_path: Path, file: str, placeholder: bool
+) -> None:
+    where = f"/images/{file}"
+    world.site.pages["/000.jpg"] = world.reply(302, headers={"Location": where})
+    world.site.pages[where.partition("?")[0]] = world.reply(200, world.photos["001.jpg"])
+    parquet.write_table(
+        pa.table({"url": [world.url("000.jpg"), world.url(where[1:])]}), world.table
+    )
+    assert _run(world, tmp_path / "out").exit_code == 0
+    with (tmp_path / "out" / "problems.csv").open(newline="") as lines:
+        reasons = [row["reason"] for row in csv.DictReader(lines)]
+    assert reasons == ["a placeholder, not the photo"] * 2 * placeholder + [
+        "the same bytes as another photo"
+    ] * (not placeholder)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_blanks_around_an_address_are_no_part_of_it(
+    world: Any, tmp_path: Path, source: str
+) -> None:
+    urls = [world.url(name) for name in world.names[:4]]
+    columns = {
+        "id": world.names[:4],
+        "url": [f" {urls[0]}", f"{urls[1]}\t", f"\u00a0{urls[2]}\r\n", " "],
+        "hash": ["", "", "", f" {photo_hash(urls[3])} "],
+    }
+    parquet.write_table(pa.table(columns), world.table)
+    out = tmp_path / "out"
+    answer = _run(world, out, source)
+    assert answer.exit_code == 0, answer.output
+    assert _problems(out) == ({"003.jpg": "no address"} if source == "urls" else {})
+    for name in parquet.read_table(out / "photos.parquet")["id"].to_pylist():
+        assert (out / world.path(name)).read_bytes() == world.photos[name]
 
 
 def test_a_redirect_is_checked_too(world: Any, tmp_path: Path) -> None:
@@ -581,16 +755,26 @@ def test_a_table_without_addresses_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("hash", [["a"], ["b"]]), ("url", [b"http://h.example/1", b"http://h.example/\xff"])],
+    [("hash", [["a"], ["b"]]), ("url", [{"a": "b"}, {"a": "c"}])],
 )
 def test_a_column_that_holds_no_text_is_named(
     tmp_path: Path, column: str, values: list[Any]
 ) -> None:
     table, out = tmp_path / "photos.parquet", tmp_path / "out"
     parquet.write_table(pa.table({"id": ["1", "2"], column: values}), table)
-    with pytest.raises(InputError, match=rf"photos\.parquet: column '{column}' holds no text"):
+    with pytest.raises(
+        InputError, match=rf"photos\.parquet: column '{column}' holds .*, not texts"
+    ):
         download_photos(table, out, Source(endpoint_url="http://127.0.0.1:9"))
-    assert out.exists() == (column == "url")  # that it is of bytes is no mistake
+    assert not out.exists()
+
+
+def test_a_url_that_is_no_text_is_named(tmp_path: Path) -> None:
+    table = tmp_path / "photos.parquet"
+    urls = [b"http://h.example/1", b"http://h.example/\xff"]
+    parquet.write_table(pa.table({"id": ["1", "2"], "url": urls}), table)
+    with pytest.raises(InputError, match=r"photos\.parquet: column 'url': row 2 is not UTF-8"):
+        download_photos(table, tmp_path / "out", Source(endpoint_url="http://127.0.0.1:9"))
 
 
 def test_a_store_may_leave_out_how_long_an_object_is(
@@ -631,6 +815,26 @@ def test_what_is_wrong_is_said_before_anything_is_written(
     assert answer.exit_code == 1
     assert isinstance(answer.exception, LocationNetError)
     assert not out.parent.exists()
+
+
+def test_a_host_that_wants_hardly_any_visits_gets_none(world: Any, tmp_path: Path) -> None:
+    rules = b"User-agent: *\nCrawl-delay: 86400\n"
+    world.site.pages["/robots.txt"] = world.reply(200, rules)
+    answer = _run(world, tmp_path / "out")
+    assert answer.exit_code == 0, answer.output
+    assert "later" not in answer.output
+    assert dict(world.site.asked) == {"/robots.txt": 1}
+    assert set(_problems(tmp_path / "out").values()) == {"forbidden by robots.txt"}
+    assert "pauses of 86,400 seconds" in (tmp_path / "out" / "problems.csv").read_text()
+
+
+def test_without_protego_the_extra_is_named(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "protego", None)
+    with pytest.raises(MissingExtraError, match=r"locationnet\[data\]"):
+        download_photos(world.table, tmp_path / "out", Source("urls"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_boto3_the_extra_is_named(

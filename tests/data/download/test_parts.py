@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
-from urllib.robotparser import RobotFileParser
 
 import pytest
 from hypothesis import given
@@ -22,17 +19,15 @@ from locationnet.data.download.checks import Placeholders, check_answer, check_p
 from locationnet.data.download.concurrency import Concurrency
 from locationnet.data.download.journal import Entry, Journal
 from locationnet.data.download.problems import ProblemError
-from locationnet.data.download.robots import Robots, Rules, parse
 from locationnet.data.download.source import Source
+from locationnet.data.download.statuses import of_status, retry_after_s
 from locationnet.data.download.turns import Turns
-from locationnet.data.download.urls import Urls, retry_after_s
+from locationnet.data.download.urls import Urls
 from locationnet.errors import (
     InputError,
     LocationNetError,
     RemoteStatusError,
-    RemoteTimeoutError,
 )
-from locationnet.urls import parse_url
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -122,29 +117,40 @@ def test_retry_after_is_a_number_or_a_date() -> None:
         assert retry_after_s(text, NOW) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "retry_after", "reason", "wait_s"),
+    [
+        (404, "", "no longer there", None),
+        (404, "60", "no longer there", None),
+        (410, "", "no longer there", None),
+        (400, "", "refused by the server", None),
+        (403, "", "refused by the server", None),
+        (304, "", "refused by the server", None),
+        (501, "60", "refused by the server", None),
+        (505, "", "refused by the server", None),
+        (429, "", "the server asks to slow down", None),
+        (429, "60", "the server asks to slow down", 60),
+        (403, "60", "the server asks to slow down", 60),
+        (500, "60", "the server asks to slow down", 60),
+        (408, "", "the server cannot be reached or fails", None),
+        (425, "", "the server cannot be reached or fails", None),
+        (500, "", "the server cannot be reached or fails", None),
+        (503, "soon", "the server cannot be reached or fails", None),
+        (599, "", "the server cannot be reached or fails", None),
+    ],
+)
+def test_only_a_status_that_passes_is_asked_for_again(
+    status: int, retry_after: str, reason: str, wait_s: float | None
+) -> None:
+    problem = of_status(RemoteStatusError(status, retry_after))
+    assert (problem.reason, problem.wait_s) == (reason, wait_s)
+    assert problem.temporary == ("slow down" in reason or "reached" in reason)
+
+
 @given(st.text(max_size=60))
 def test_no_retry_after_crashes(text: str) -> None:
     found = retry_after_s(text, NOW)
     assert found is None or found >= 0
-
-
-@given(st.binary(max_size=300))
-def test_no_robots_txt_crashes(data: bytes) -> None:
-    rules = Rules(parse(b"User-agent: locationnet\nDisallow: /a\n\n" + data))
-    assert rules.allow("http://h/a") in (True, False)
-    assert rules.delay_s >= 0
-
-
-def test_rules_are_those_of_our_name() -> None:
-    text = (
-        b"User-agent: *\nDisallow: /\n\nUser-agent: LocationNet\nDisallow: /x\nCrawl-delay: 3\n"
-        b"Request-rate: 1/7\n"
-    )
-    rules = Rules(parse(text))
-    assert isinstance(rules.parser, RobotFileParser)
-    assert rules.allow("http://h/y")
-    assert not rules.allow("http://h/x/1")
-    assert rules.delay_s == 7
 
 
 @given(st.text(max_size=80))
@@ -192,45 +198,6 @@ def test_who_would_wait_too_long_comes_again_later() -> None:
     rare = Turns(60.0, time.clock, lambda _seconds: None)
     for _ in range(3):  # a redirect to the same host needs two turns, however rare they are
         rare.take("a")
-
-
-def test_rules_that_cannot_be_had_are_asked_for_again_only_after_a_while() -> None:
-    time, asked, answers = _Time(), [], [500, 500]
-
-    def fetch(url: str) -> bytes:
-        asked.append(url)
-        if answers:
-            raise RemoteStatusError(answers.pop())
-        return b"User-agent: *\nCrawl-delay: 3\n"
-
-    robots, target = Robots(fetch, time.clock), parse_url("http://h.example/a.jpg")
-    for expected in (1, 1, 1):
-        assert robots.rules(target).unknown
-        assert len(asked) == expected
-    time.now += 5
-    assert robots.rules(target).unknown
-    assert len(asked) == 2
-    time.now += 5
-    assert not robots.rules(target).unknown
-    time.now += 1e6
-    assert robots.rules(target).delay_s == robots.known_delay_s(target) == 3
-    assert len(asked) == 3
-
-
-def test_who_waits_for_the_same_rules_shares_the_answer() -> None:
-    asked, answer = [], threading.Event()
-
-    def fetch(url: str) -> bytes:
-        asked.append(url)
-        assert answer.wait(60)
-        raise RemoteTimeoutError("it says nothing")
-
-    robots, target = Robots(fetch, lambda: 0.0), parse_url("http://h.example/a.jpg")
-    with ThreadPoolExecutor(8) as pool:
-        waiting = [pool.submit(robots.rules, target) for _ in range(8)]
-        answer.set()
-        assert all(one.result().unknown == "it says nothing" for one in waiting)
-    assert len(asked) == 1
 
 
 def test_placeholders_are_known_by_size_or_hash(tmp_path: Path) -> None:

@@ -71,6 +71,20 @@ def _pack(world: Any, grid: Path, out: Path, *more: str) -> Any:
     return CliRunner().invoke(app, _words(world, grid, out, *more))
 
 
+def test_boxes_are_not_lost_on_the_way_to_a_pack(world: Any, grid: Path, tmp_path: Path) -> None:
+    rows = [f"{world.url(name)},1,1,0.1,0.1,0.5,0.5" for name in list(world.photos)[:2]]
+    table = tmp_path / "boxes.csv"
+    table.write_text("\n".join(["url,lat,lng,x_min,y_min,x_max,y_max", *rows]))
+    out = tmp_path / "pack"
+    words = ["download", str(table), "--pack", "--grid", str(grid), "-o", str(out)]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 1
+    assert str(answer.exception) == (
+        f"{table}: has boxes, which only pack cuts out; download to a folder first"
+    )
+    assert not out.exists()
+
+
 def test_photos_go_to_a_pack_without_being_kept(faulty: Any, grid: Path, tmp_path: Path) -> None:
     out = tmp_path / "pack"
     answer = _pack(faulty, grid, out)
@@ -255,6 +269,18 @@ def test_a_photo_that_a_table_lists_often_is_fetched_once_and_is_no_placeholder(
     ]  # fmt: skip
 
 
+def test_blanks_around_a_url_are_no_part_of_it(world: Any, grid: Path, tmp_path: Path) -> None:
+    names = world.names[:3]
+    table = parquet.read_table(world.write_table(names)).drop_columns("hash")
+    cells = pa.array([f" {world.url(names[0])}", f"{world.url(names[1])}\t\n", " "])
+    parquet.write_table(
+        table.set_column(table.schema.get_field_index("url"), "url", cells), world.table
+    )
+    job = Job(tmp_path / "pack", Source("urls", rate=1000, exempt=(world.host,)))
+    pack = stream_photos(world.table, Grid.read(grid), job)
+    assert (pack.records, pack.summary["skipped"]) == (2, {"no address": 1})
+
+
 def test_a_disk_too_full_for_a_spool_is_said(
     world: Any, grid: Path, tmp_path: Path, little_room: None
 ) -> None:
@@ -267,7 +293,7 @@ def test_a_column_that_holds_no_text_is_named(grid: Path, tmp_path: Path) -> Non
     table, out = tmp_path / "photos.parquet", tmp_path / "pack"
     columns = {"url": ["http://h.example/1"], "hash": [["x"]], "lat": [1.0], "lng": [2.0]}
     parquet.write_table(pa.table(columns), table)
-    with pytest.raises(InputError, match=r"photos\.parquet: column 'hash' holds no text"):
+    with pytest.raises(InputError, match=r"photos\.parquet: column 'hash' holds list.*, not texts"):
         stream_photos(table, Grid.read(grid), Job(out, Source()))
     assert not out.exists()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +21,8 @@ from locationnet.cli import app
 from locationnet.data.labelled.flickrlogos import parse_boxes
 from locationnet.data.labelled.layouts import read_labelled
 from locationnet.data.labelled.openimages import pick_classes
+from locationnet.data.pack import Pack
+from locationnet.data.records import open_shard
 from locationnet.errors import InputError
 
 SIZE = (200, 100)
@@ -174,7 +179,7 @@ def open_images(tmp_path: Path) -> Path:
         "ImageID,Subset,OriginalURL,OriginalLandingURL,License,AuthorProfileURL,Author,Title,"
         "OriginalSize,OriginalMD5,Thumbnail300KURL,Rotation\n"
         + "".join(
-            f"{image},train,http://example.org/{image}.jpg,http://example.org/page/{image},"
+            f"{image},train, http://example.org/{image}.jpg\t,http://example.org/page/{image},"
             f"https://creativecommons.org/licenses/by/2.0/,http://example.org/by/{image},Ann,"
             f'"One, two",10,x,,{rotation}\n'
             for image, rotation in (("aa", "0.0"), ("bb", ""), ("cc", "90.0"), ("zz", "0.0"))
@@ -190,7 +195,9 @@ def test_open_images_gives_boxes_of_classes_and_their_kinds(open_images: Path) -
         "aa#0": ("Vehicle", "http://example.org/aa.jpg"),
         "aa#1": ("Dog", "http://example.org/aa.jpg"),
         "bb#0": ("Dog", "http://example.org/bb.jpg"),
+        "cc#0": ("Dog", "http://example.org/cc.jpg"),
     }
+    assert {row["box_pixels"] for row in rows.values()} == {"stored"}
     first, last = rows["aa#0"], rows["bb#0"]
     assert [first[side] for side in ("x_min", "y_min", "x_max", "y_max")] == [0.1, 0.2, 0.6, 0.7]
     assert last["x_max"] == 1.0
@@ -200,11 +207,10 @@ def test_open_images_gives_boxes_of_classes_and_their_kinds(open_images: Path) -
         "a box around a group": 1,
         "a box without an area": 1,
         "its photo has no URL": 1,
-        "its photo is stored turned": 1,
     }
     whole = _rows(read_labelled(open_images, names=["Vehicle", "Dog"], crop=False))
     assert [(row["id"], row["label"]) for row in whole] == [
-        ("aa", "Dog"), ("aa", "Vehicle"), ("bb", "Dog"),
+        ("aa", "Dog"), ("aa", "Vehicle"), ("bb", "Dog"), ("cc", "Dog"),
     ]  # fmt: skip
 
 
@@ -256,25 +262,38 @@ def test_a_folder_whose_name_can_be_no_label_is_refused(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9/1.jpg", b"cafe/\xe9.jpg"])
-def test_a_name_that_is_not_utf_8_is_refused(name: bytes, tmp_path: Path) -> None:
-    _photo(tmp_path / os.fsdecode(name))
-    answer = CliRunner().invoke(app, ["labels", str(tmp_path), "-o", str(tmp_path / "out.csv")])
+def test_a_name_that_is_not_utf_8_is_left_out_and_counted(name: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    _photo(folder / os.fsdecode(name))
+    command = ["labels", str(folder), "-o", str(tmp_path / "out.csv")]
+    answer = CliRunner().invoke(app, command)
     assert answer.exit_code == 1
-    shown = repr(os.fsdecode(name))
-    assert str(answer.exception) == f"{tmp_path}: the name {shown} is not UTF-8"
+    assert str(answer.exception).endswith("labels; 1 left out: a name that is not UTF-8")
     assert not (tmp_path / "out.csv").exists()
+    _photo(folder / "cafe" / "tab\t, line\n and \r.jpg")
+    answer = CliRunner().invoke(app, command)
+    assert answer.exit_code == 0, answer.output
+    assert "  left out                1  a name that is not UTF-8" in answer.stdout
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["cafe/tab\t, line\n and \r.jpg"]
 
 
 def test_a_folder_of_labels_is_listed(tmp_path: Path) -> None:
     root = tmp_path / "set"
     for name in ("cat/1.jpg", "cat/more/2.JPEG", "dog/1.png", ".hidden/1.jpg"):
         _photo(root / name)
-    (root / "cat" / "notes.txt").touch()
+    for name in ("cat/notes.txt", "cat/clip.MOV", "dog/.DS_Store", "dog/more.txt", "README"):
+        (root / name).touch()
     found = read_labelled(root)
     assert [(row["path"], row["label"]) for row in _rows(found)] == [
         ("cat/1.jpg", "cat"), ("cat/more/2.JPEG", "cat"), ("dog/1.png", "dog"),
     ]  # fmt: skip
-    assert found.left_out == {"neither JPEG, PNG nor WebP by its name": 1}
+    assert found.left_out == {
+        "no photo by its name (.txt)": 2,
+        "no photo by its name (.mov)": 1,
+        "no photo by its name (hidden)": 1,
+        "in no folder of a label": 1,
+    }
     assert len(_rows(read_labelled(root, names=["dog"]))) == 1
     with pytest.raises(InputError, match="holds no folder 'cow'"):
         read_labelled(root, names=["cow"])
@@ -288,9 +307,6 @@ def test_a_folder_of_labels_is_listed(tmp_path: Path) -> None:
 
 
 def test_boxes_are_cropped_when_they_are_packed(logos: Path, tmp_path: Path) -> None:
-    from locationnet.data.pack import Pack
-    from locationnet.data.records import open_shard
-
     half = Image.new("RGB", SIZE, (0, 0, 255))
     half.paste((255, 0, 0), (0, 0, 100, 100))
     half.save(logos / "classes" / "jpg" / "adidas" / "1.jpg", "JPEG", quality=95)
@@ -336,3 +352,88 @@ def test_labels_of_another_set_keep_their_classes(tmp_path: Path) -> None:
     for wrong in ([], ["--grid", "x", "--label-column", "label"], ["--labels", "x"]):
         words = ["pack", str(table), "--images", str(root), "-o", str(tmp_path / "other"), *wrong]
         assert CliRunner().invoke(app, words).exit_code == 2
+
+
+def _turned(path: Path, turn: int) -> None:
+    """A photo of 300 x 200 stored pixels, red where columns 30 to 90 meet rows 120 to 180."""
+    stored = Image.new("RGB", (300, 200), (0, 0, 250))
+    stored.paste((250, 0, 0), (30, 120, 90, 180))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored.save(path, "JPEG", quality=95, subsampling=0, exif=exif)
+
+
+def _packed_colours(table: Path, images: Path, out: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """Pack a table; return the label and mean colour of each record."""
+    words = ["pack", str(table), "--images", str(images), "--label-column", "label", "-o", str(out)]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 0, answer.output
+    pack, names = Pack.open(out), (out / "labels.txt").read_text().splitlines()
+    found = []
+    with open_shard(pack.shards[0]) as shard:
+        for record in range(len(shard)):
+            label, jpeg = shard.read(record)
+            mean = np.asarray(Image.open(io.BytesIO(jpeg))).mean(axis=(0, 1))
+            found.append((names[label], tuple(mean.round().astype(int).tolist())))
+    return found
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_box_of_flickrlogos_is_turned_with_its_photo(
+    logos: Path, tmp_path: Path, turn: int
+) -> None:
+    _turned(logos / "classes" / "jpg" / "adidas" / "1.jpg", turn)
+    _photo(logos / "classes" / "jpg" / "HP" / "2.jpg")
+    masks = logos / "classes" / "masks"
+    (masks / "adidas" / "1.jpg.bboxes.txt").write_text("x y width height\n30 120 60 60\n")
+    (masks / "hp" / "2.jpg.bboxes.txt").write_text("x y width height\n0 0 10 10\n")
+    table = tmp_path / "table.csv"
+    words = ["labels", str(logos), "--part", "testset", "-o", str(table)]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 0, answer.output
+    assert "outside" not in answer.stdout
+    colours = dict(_packed_colours(table, logos, tmp_path / "pack"))
+    red, green, blue = colours["adidas"]
+    assert red > 235
+    assert max(green, blue) < 15
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_box_of_open_images_is_of_the_stored_pixels(
+    open_images: Path, tmp_path: Path, turn: int
+) -> None:
+    boxes = open_images / "train-annotations-bbox.csv"
+    lines = boxes.read_text().splitlines()[:1]
+    for image, label in (("aa", "/m/c"), ("cc", "/m/d")):
+        lines.append(f"{image},xclick,{label},1,0.1,0.3,0.6,0.9,0,0")
+    boxes.write_text("\n".join(lines) + "\n")
+    rows = _rows(read_labelled(open_images, names=["Vehicle", "Dog"]))
+    assert [row["id"] for row in rows] == ["aa#0", "cc#0"]
+    images = tmp_path / "photos"
+    for row in rows:
+        row["path"] = Path(row["url"]).name
+        _turned(images / row["path"], turn)
+    table = tmp_path / "table.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    for _, (red, green, blue) in _packed_colours(table, images, tmp_path / "pack"):
+        assert red > 235
+        assert max(green, blue) < 15
+
+
+def test_what_a_box_is_a_share_of_is_one_of_two_words(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "path,label,x_min,y_min,x_max,y_max,box_pixels\n"
+        "a.jpg,cat,0,0,1,1,stored\nb.jpg,dog,0,0,1,1,\nc.jpg,dog,0,0,1,1,exif\n"
+    )
+    answer = CliRunner().invoke(
+        app, ["pack", str(table), "--images", str(tmp_path), "--label-column", "label",
+              "-o", str(tmp_path / "pack")],
+    )  # fmt: skip
+    assert answer.exit_code == 1
+    said = f"{table}: row 3: box_pixels is stored or upright, not 'exif'"
+    assert str(answer.exception) == said

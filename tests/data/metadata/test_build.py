@@ -27,7 +27,6 @@ from hypothesis import strategies as st
 from synthetic_commons import make_commons, photo_url
 
 from locationnet.data.commons import image_key, photo_hash
-from locationnet.data.coordinates import MISSING, NO_NUMBER, OUT_OF_RANGE, WRONG_COLUMNS
 from locationnet.data.metadata import rows
 from locationnet.data.metadata.build import Summary, build_table
 from locationnet.data.metadata.filters import Box, Filters, licence_name
@@ -35,6 +34,8 @@ from locationnet.data.metadata.layouts import YFCC_23, YFCC_25
 from locationnet.data.metadata.lines import CONTROL, CUT_OFF
 from locationnet.data.metadata.settle import DUPLICATE, OVER_CAP
 from locationnet.errors import InputError, LocationNetError
+from locationnet.tables.coordinates import MISSING, NO_NUMBER, NULL_ISLAND, OUT_OF_RANGE
+from locationnet.tables.stream import WRONG_COLUMNS
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'data'")
 
@@ -104,7 +105,7 @@ class Slow:
         if abs(lat) > 90 or abs(lng) > 180:
             return OUT_OF_RANGE
         if lat == 0 and lng == 0:
-            return rows.NULL_ISLAND
+            return NULL_ISLAND
         self.rows[row["photoid"]].append(self.made(row, lat, lng))
         return ""
 
@@ -309,6 +310,17 @@ def test_hashes_of_the_list_are_joined_to_23_columns(content: bytes, listed: set
         assert made.bad_hashes == 3
 
 
+def test_blanks_around_a_url_or_hash_are_no_part_of_it(tmp_path: Path) -> None:
+    url, known = "http://h.example/a.jpg", "ab" * 10
+    (tmp_path / "own.csv").write_text(
+        f"id,lat,lng,url,hash\n1,1,1, {url}\t,\n2,2,2,\u00a0{url} , {known} \n3,3,3,  ,\n",
+        encoding="utf-8",
+    )
+    build_table([str(tmp_path / "own.csv")], tmp_path / "out.parquet")
+    found = [(row["url"], row["hash"]) for row in read(tmp_path / "out.parquet")]
+    assert found == [(url, photo_hash(url)), (url, known), (None, None)]
+
+
 def test_a_damaged_list_of_hashes_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(line(YFCC_23, photoid="1") + b"\n" + line(YFCC_23, photoid="2"))
     packed = gzip.compress(b"1\t" + b"ab" * 10 + b"\n" + os.urandom(5000))
@@ -496,7 +508,6 @@ def test_ids_that_are_floats_are_whole_numbers_or_refused(tmp_path: Path) -> Non
     for wrong, kind in ((1.5, pa.float64()), (2.0**53, pa.float64()), (2.0**24, pa.float32())):
         with pytest.raises(InputError, match=r"own\.parquet: the column of photoid holds .* exact"):
             build([1.0, wrong], kind)
-        shutil.rmtree(tmp_path / ".out.parquet.parts")
 
 
 @pytest.mark.parametrize(
@@ -510,7 +521,7 @@ def test_ids_that_are_floats_are_whole_numbers_or_refused(tmp_path: Path) -> Non
         ("a.bz2", bz2.compress(b"x" * 99)[:20], r"a\.bz2: .*before the first row"),
         ("a.tsv", b"", r"no photo is left of 0 rows \(all empty\)"),
         ("a.tsv", line(marker="1"), r"no photo is left of 1 rows \(1 video\)"),
-        ("a.dat", b"PAR1xxxx", r"a\.dat: a Parquet file must be named \.parquet"),
+        ("a.dat", b"PAR1xxxx", r"a\.dat: corrupt Parquet"),
         ("a.parquet", b"PAR1xxxx", r"a\.parquet: "),
     ],
 )  # fmt: skip

@@ -1,0 +1,117 @@
+"""What verbs write to standard output and error, so that every terminal, file and program takes it.
+
+Knows nothing of what is written. Whatever a name holds, and whatever the terminal can show, nothing
+here fails: people read an escape in place of a character, programs read UTF-8.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from locationnet.names import UNSEEN, printable, valid_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Control characters of ASCII are escaped in all JSON.
+_UNSEEN = re.compile(f"[{UNSEEN}]")
+_UNBOUNDED = 10_000
+
+
+def begin_output() -> None:
+    """Have characters that a terminal's encoding lacks escaped, for all that this process writes.
+
+    Python would stop at them, or write the bytes of a name that is not UTF-8 as they are.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # whoever started us has closed it
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def end_output() -> None:
+    """Write out what is still held back; end quietly where the reader has left, as ``head`` does.
+
+    Raises
+    ------
+    OSError
+        It cannot be written for another reason.
+    """
+    if sys.stdout is None:  # closed, and nothing was written
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python tries again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            sys.exit(1)
+        raise
+
+
+def data_output() -> TextIO:
+    """Return standard output for programs: UTF-8 in a file or a pipe, whatever terminals speak."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return sys.stdout
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print one line for people, whose names of files may hold anything."""
+    file = sys.stderr if error else sys.stdout
+    file.write(f"{printable(text)}\n")
+    file.flush()
+
+
+def json_text(value: object, file: TextIO, *, indent: int | None = None) -> str:
+    """Return JSON that reads back the same and that a terminal only shows.
+
+    Parameters
+    ----------
+    value
+        Plain values.
+    file
+        Where it goes: what does not speak Unicode gets ASCII, for which JSON has its own escapes.
+    indent
+        As for `json.dumps`.
+    """
+    unicode = (file.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(value, indent=indent, ensure_ascii=not unicode)
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def csv_name(name: str, file: TextIO) -> str:
+    """Return a file's name for CSV, which has no escapes: only people get those of `printable`."""
+    return printable(name) if file.isatty() else valid_text(name)
+
+
+def people_console() -> Console:
+    """Return a console that prints text as it is: no markup in it, and nothing broken or cut.
+
+    A terminal that is narrower than a table wraps whole rows, so that names can be copied.
+    """
+    from rich.console import Console
+
+    return Console(width=_UNBOUNDED, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def terminal_width() -> int:
+    """Return how many characters a line of the terminal holds, 80 where there is none."""
+    from rich.console import Console
+
+    return Console().width
+
+
+def showable(text: str, console: Console) -> str:
+    """Return a cell of a table as wide as the terminal will show it: what it lacks as ``?``."""
+    known = printable(text).encode(console.encoding, "replace")
+    return known.decode(console.encoding)
