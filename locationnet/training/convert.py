@@ -18,7 +18,7 @@ from locationnet.errors import LocationNetError
 from locationnet.training.compat import last_words, mx
 from locationnet.training.last_layer import last_layer
 from locationnet.training.network import DATA, infer_shapes, operators
-from locationnet.training.onnx_operators import OPSET, to_graph
+from locationnet.training.onnx_export import OPSET, to_graph
 from locationnet.training.symbols import in_float32, original_name, with_distinct_names
 from locationnet.training.weights import Weights
 

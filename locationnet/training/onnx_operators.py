@@ -1,4 +1,4 @@
-"""mxnet's exporter to ONNX with its mistakes corrected, and a name for what it cannot do.
+"""Operators that mxnet's exporter to ONNX does not know, or knows wrongly.
 
 Knows single operators, their attributes and shapes; nothing of whole networks. That a network's
 answers stay the same is proven elsewhere, by comparing them.
@@ -8,32 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
-from functools import cache
-from io import StringIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.errors import LocationNetError
-from locationnet.training.compat import mx, onnx_exporter
-from locationnet.training.network import infer_shapes
-from locationnet.training.symbols import original_name
-
-# The newest that mxnet's exporter knows.
-OPSET = 13
-
 Shape = tuple[int, ...]
 
-# Operators of old files and of several GPUs that compute what another one does.
-_SAME_AS = {
-    "BatchNorm_v1": "BatchNorm",
-    "Convolution_v1": "Convolution",
-    "Pooling_v1": "Pooling",
-    "CuDNNBatchNorm": "BatchNorm",
-    "_contrib_SyncBatchNorm": "BatchNorm",
-}
 # Operators of one input and no attributes that mxnet's exporter does not know.
 _PLAIN = {
     "amp_cast": "Identity",  # in float32 there is nothing to cast
@@ -50,113 +31,7 @@ _REDUCTIONS = {
 }
 
 
-def to_graph(network: mx.sym.Symbol, parameters: dict[str, mx.nd.NDArray], image_size: int) -> Any:
-    """Translate a network operator by operator.
-
-    Parameters
-    ----------
-    network
-        Input ``data`` (n, 3, image_size, image_size).
-    parameters
-        Float32 by name, the moving statistics among them; exactly those of the network.
-    image_size
-        Pixels.
-
-    Returns
-    -------
-    GraphProto
-        Parameters are inputs beside ``data``; what they hold is not in it.
-
-    Raises
-    ------
-    MissingExtraError
-        onnx is not installed.
-    LocationNetError
-        An operator cannot become ONNX; the message names it and says why.
-    """
-    # Of two batches: what differs is the number of photos.
-    shapes = [_shapes(network, image_size, photos) for photos in (2, 3)]
-    # Some of its functions print.
-    with onnx_exporter() as exporter, redirect_stdout(StringIO()):
-        import onnx
-
-        theirs = exporter.convert_layer
-
-        def convert(node: dict[str, Any], **given: Any) -> Any:
-            operator = node["op"]
-            attributes = spelled_out(operator, node.get("attrs", {}))
-            node = {**node, "op": _SAME_AS.get(operator, operator), "attrs": attributes}
-            try:
-                if not node["inputs"] and operator != "null":
-                    return _constant(network, node["name"])
-                own = _OWN.get(node["op"])
-                made = own(_Translation(node, given, shapes)) if own else None
-                if made is None:
-                    return theirs(node, **given)
-                return made if isinstance(made, tuple) else (made, None)
-            except Exception as error:  # it raises whatever comes: KeyError, AssertionError, ...
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise LocationNetError(
-                    f"{original_name(node['name'])} ({operator}) cannot become ONNX: {reason}"
-                ) from error
-
-        # Its own check of the result would be that of the newest opset.
-        rules = onnx.checker.DEFAULT_CONTEXT
-        newest, rules.opset_imports = rules.opset_imports, {"": OPSET}
-        exporter.convert_layer = staticmethod(convert)
-        try:
-            return exporter().create_onnx_graph_proto(
-                network,
-                parameters,
-                [(1, 3, image_size, image_size)],
-                [onnx.TensorProto.FLOAT],
-                opset_version=OPSET,
-                dynamic=True,
-                dynamic_input_shapes=[(None, 3, image_size, image_size)],
-            )
-        finally:
-            exporter.convert_layer = staticmethod(theirs)
-            rules.opset_imports = newest
-
-
-def spelled_out(operator: str, attributes: dict[str, str]) -> dict[str, str]:
-    """Return an operator's attributes as mxnet's exporter expects them.
-
-    MXNet reads ``True``, ``true`` and ``1`` alike, and knows a default for what is absent; the
-    exporter compares with ``True`` and has defaults of its own.
-    """
-    found = {name: text for name, text in attributes.items() if text != "None"}
-    for name, (kind, default) in _declared(operator).items():
-        if name not in found and default is not None:
-            found[name] = default
-        if kind.startswith("boolean") and name in found:
-            found[name] = "True" if found[name].lower() in ("true", "1") else "False"
-    return found
-
-
-@cache
-def _declared(operator: str) -> dict[str, tuple[str, str | None]]:
-    """Return type and default of each attribute as MXNet declares them."""
-    if operator == "null":
-        return {}
-    declared = mx.operator.get_operator_arguments(operator)
-    found = {}
-    for name, kind in zip(declared.names, declared.types, strict=True):
-        match = re.search(r"default=(.*)$", kind)
-        default = match[1].strip("'") if match else None
-        # Whole numbers the exporter knows, sometimes as None.
-        known = default in ("None", "[]", "") or kind.startswith("int")
-        found[name] = kind, None if known else default
-    return found
-
-
-def _shapes(network: mx.sym.Symbol, image_size: int, photos: int) -> dict[str, Shape]:
-    internals = network.get_internals()
-    _, shapes, _ = infer_shapes(internals, image_size, photos)
-    return dict(zip(internals.list_outputs(), shapes, strict=True))
-
-
-class _Translation:
+class Translation:
     """One node of MXNet's on its way into ONNX.
 
     Parameters
@@ -231,16 +106,7 @@ class _Translation:
 Made = tuple[list[Any], Any] | list[Any] | None
 
 
-def _constant(network: mx.sym.Symbol, name: str) -> Made:
-    """Let MXNet compute what depends on nothing."""
-    from onnx import helper, numpy_helper
-
-    [value] = network.get_internals()[f"{name}_output"].bind(mx.cpu(), {}).forward()
-    tensor = numpy_helper.from_array(value.asnumpy())
-    return [helper.make_node("Constant", [], [name], value=tensor)], [value.dtype]
-
-
-def _input(of: _Translation) -> Made:
+def _input(of: Translation) -> Made:
     """Leave out what a parameter holds: mxnet's exporter makes Python numbers of it."""
     from onnx import helper
 
@@ -251,7 +117,7 @@ def _input(of: _Translation) -> Made:
     return [helper.make_tensor_value_info(of.name, kind, value.shape)], [value.dtype]
 
 
-def _batch_norm(of: _Translation) -> Made:
+def _batch_norm(of: Translation) -> Made:
     data, gamma, *rest = of.inputs
     if of.is_on("fix_gamma"):
         # MXNet computes as if it were 1, whatever is saved.
@@ -260,7 +126,7 @@ def _batch_norm(of: _Translation) -> Made:
     return of.nodes
 
 
-def _leaky(of: _Translation) -> Made:
+def _leaky(of: Translation) -> Made:
     kind = of.attributes["act_type"]
     if kind == "rrelu":
         low, high = (float(of.attributes[f"{side}_bound"]) for side in ("lower", "upper"))
@@ -279,7 +145,7 @@ def _leaky(of: _Translation) -> Made:
     return of.nodes
 
 
-def _pooling(of: _Translation) -> Made:
+def _pooling(of: Translation) -> Made:
     kind = of.attributes["pool_type"]
     if of.attributes.get("layout", "NCHW") != "NCHW":
         return None
@@ -331,7 +197,7 @@ def _counted(to: int, step: int, width: int, size: int, pad: int) -> NDArray[np.
     return counted
 
 
-def _deconvolution(of: _Translation) -> Made:
+def _deconvolution(of: Translation) -> Made:
     if of.attributes.get("layout", "NCHW") != "NCHW" or "target_shape" in of.attributes:
         return None
     space, result = of.shape()[2:], of.result[2:]
@@ -359,7 +225,7 @@ def _deconvolution(of: _Translation) -> Made:
     return of.nodes
 
 
-def _l2_normalisation(of: _Translation) -> Made:
+def _l2_normalisation(of: Translation) -> Made:
     rank = len(of.shape())
     axes = {"instance": range(1, rank), "channel": (1,), "spatial": range(2, rank)}
     chosen = np.array(axes[of.attributes["mode"]])
@@ -371,14 +237,14 @@ def _l2_normalisation(of: _Translation) -> Made:
     return of.nodes
 
 
-def _reshape(of: _Translation) -> Made:
+def _reshape(of: Translation) -> Made:
     # MXNet has worked its codes (0, -1, -2, -3, -4) out.
     of.add("Reshape", [of.inputs[0], of.constant("shape", np.array(of.result, np.int64))])
     return of.nodes
 
 
-def _reduction(kind: str) -> Callable[[_Translation], Made]:
-    def translate(of: _Translation) -> Made:
+def _reduction(kind: str) -> Callable[[Translation], Made]:
+    def translate(of: Translation) -> Made:
         rank = len(of.shape())
         axes = {axis % rank for axis in of.numbers("axis")} or set(range(rank))
         if of.is_on("exclude"):
@@ -394,7 +260,7 @@ def _reduction(kind: str) -> Callable[[_Translation], Made]:
     return translate
 
 
-def _swapped_axes(of: _Translation) -> Made:
+def _swapped_axes(of: Translation) -> Made:
     order = list(range(len(of.shape())))
     one, other = (int(of.attributes.get(f"dim{number}", "0")) for number in (1, 2))
     order[one], order[other] = order[other], order[one]
@@ -402,7 +268,7 @@ def _swapped_axes(of: _Translation) -> Made:
     return of.nodes
 
 
-def _softmax_activation(of: _Translation) -> Made:
+def _softmax_activation(of: Translation) -> Made:
     rank = len(of.shape())
     if of.attributes["mode"] == "channel":
         of.add("Softmax", of.inputs, axis=1)
@@ -413,15 +279,15 @@ def _softmax_activation(of: _Translation) -> Made:
     return of.nodes
 
 
-def _plain(kind: str) -> Callable[[_Translation], Made]:
-    def translate(of: _Translation) -> Made:
+def _plain(kind: str) -> Callable[[Translation], Made]:
+    def translate(of: Translation) -> Made:
         of.add(kind, of.inputs)
         return of.nodes
 
     return translate
 
 
-_OWN: dict[str, Callable[[_Translation], Made]] = {
+TRANSLATIONS: dict[str, Callable[[Translation], Made]] = {
     "null": _input,
     "BatchNorm": _batch_norm,
     "Deconvolution": _deconvolution,

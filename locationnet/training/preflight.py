@@ -69,7 +69,8 @@ def check_export(
         largest = _largest_feature(weights, image_size, images)
     # A softmax that is sure of its answer would hide what is wrong before it.
     if 0 < largest < np.inf:
-        weights.arguments[last_layer(network).parameters[0]] /= largest
+        last = last_layer(network).parameters[0]
+        weights.arguments[last] = weights.arguments[last] / largest
     source = SourceNetwork(weights, image_size)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -104,10 +105,6 @@ def is_same(expected: Answers, found: Answers) -> bool:
     )
 
 
-def _largest_feature(weights: Weights, image_size: int, images: NDArray[np.float32]) -> float:
-    return float(np.abs(SourceNetwork(weights, image_size).run(images).embedding).max())
-
-
 def why_different(source: SourceNetwork, path: Path, images: NDArray[np.float32]) -> str:
     """Say which operator makes the answers of a network and of its ONNX file differ."""
     first, second = source.inner_values(images), source.inner_values(images)
@@ -126,7 +123,14 @@ def why_different(source: SourceNetwork, path: Path, images: NDArray[np.float32]
                 f"{source.name_of(name)} becomes another operator in ONNX: its numbers differ from"
                 f" MXNet's by {difference(value, found[name]):.1e} of the largest"
             )
-    return f"{source.end} is another end than a plain softmax, which is what a bundle has"
+    expected, answers = source.run(images), onnx_answers(path, images)
+    if difference(expected.embedding, answers.embedding) <= TOLERANCE:
+        return f"{source.end} is another end than a plain softmax, which is what a bundle has"
+    return "no operator alone is wrong, but small differences grow on their way"
+
+
+def _largest_feature(weights: Weights, image_size: int, images: NDArray[np.float32]) -> float:
+    return float(np.abs(SourceNetwork(weights, image_size).run(images).embedding).max())
 
 
 def _inner_values(

@@ -178,11 +178,11 @@ def _symbol(path: Path, arguments: dict[str, mx.nd.NDArray], params: Path) -> mx
         except LocationNetError as error:
             raise LocationNetError(f"{path}: missing, and of {params.name} {error}") from error
     try:
-        symbol = mx.sym.load(str(path))
+        symbol = with_norms_on_channels(mx.sym.load(str(path)))
     except mx.MXNetError as error:
         reason = last_words(error)
         raise LocationNetError(f"{path}: not a symbol that MXNet reads ({reason})") from error
     inputs = set(symbol.list_arguments()) - set(arguments) - {LABEL}
     if DATA not in inputs:
         raise LocationNetError(f"{path}: the network has no input named {DATA}")
-    return with_norms_on_channels(symbol)
+    return symbol

@@ -390,7 +390,9 @@ def test_weights_that_were_learned_are_tried_where_random_ones_give_no_numbers()
     ones = {name: mx.nd.ones(shape) for name, shape in parameter_shapes(network, SIZE)[0].items()}
     # Still of both signs, and so is their sum; a bias that is large makes all of it positive.
     ones["c1_weight"][:], ones["c1_bias"][:] = 1e-3, 1e3
+    before = {name: value.asnumpy() for name, value in ones.items()}
     check_export(network, SIZE, ones)
+    assert all(np.array_equal(value.asnumpy(), before[name]) for name, value in ones.items())
 
 
 def test_a_symbol_of_an_old_mxnet_is_read(tmp_path: Path) -> None:
