@@ -28,7 +28,7 @@ from locationnet.training import precisions
 from locationnet.training.calibration import calibration_error, fit_temperature, metrics
 from locationnet.training.convert import PROBABILITIES, SourceNetwork
 from locationnet.training.photos import SHIPPED, Sample, shipped_photos
-from locationnet.training.preflight import is_same, onnx_answers, why_different
+from locationnet.training.preflight import about, is_same, onnx_answers, why_different
 from locationnet.training.weights import load_weights, params_path, run_facts
 
 if TYPE_CHECKING:
@@ -104,12 +104,15 @@ def export_bundle(
     facts = run_facts(prefix)
     how = preprocessing or _recorded_preprocessing(prefix, facts)
     _check_classes(prefix, facts, classes)
-    source = SourceNetwork(load_weights(prefix, epoch), how.size)
+    weights = load_weights(prefix, epoch)
+    with about(os.fspath(prefix)):
+        source = SourceNetwork(weights, how.size)
     sample, own = _draw(validation, calibration, reduced, classes, max_photos)
     label = label or Label(out.resolve().name)
     with _whole(out) as folder:
-        source.write_onnx(folder / "model.onnx")
-        parity = _parity(source, folder / "model.onnx", sample, how, classes)
+        with about(os.fspath(prefix)):
+            source.write_onnx(folder / "model.onnx")
+            parity = _parity(source, folder / "model.onnx", sample, how, classes)
         classes.write(folder / classes_file(classes))
         np.save(folder / "prior.npy", _prior(facts, len(classes)))
         if isinstance(classes, Grid):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.errors import LocationNetError
+from locationnet.errors import LocationNetError, MissingExtraError
 from locationnet.model.sessions import OnnxSession
 from locationnet.training.compat import last_words, mx
 from locationnet.training.convert import (
@@ -78,6 +79,17 @@ def check_export(
         expected, found = source.run(images), onnx_answers(path, images)
         if not is_same(expected, found):
             raise LocationNetError(why_different(source, path, images))
+
+
+@contextmanager
+def about(network: str) -> Iterator[None]:
+    """Begin what an error says with what it is about."""
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except LocationNetError as error:
+        raise LocationNetError(f"{network}: {error}") from error
 
 
 def onnx_answers(path: Path, images: NDArray[np.float32]) -> Answers:

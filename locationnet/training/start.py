@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from locationnet.classes import ClassSet, sha256_key
-from locationnet.errors import InputError, LocationNetError, MissingExtraError
+from locationnet.errors import InputError, LocationNetError
 from locationnet.training.compat import mx
 from locationnet.training.last_layer import last_layer, with_new_head
 from locationnet.training.network import freeze, resnet
@@ -59,17 +59,10 @@ class Start:
         """
         if settings.init is None:
             return
-        from locationnet.training.preflight import check_export
+        from locationnet.training.preflight import about, check_export
 
-        try:
+        with about(f"{settings.init}: no bundle could be made of this network once it is trained"):
             check_export(self.symbol, settings.image_size, {**self.arguments, **self.auxiliary})
-        except MissingExtraError:
-            raise
-        except LocationNetError as error:
-            raise LocationNetError(
-                f"{settings.init}: no bundle could be made of this network once it is trained:"
-                f" {error}"
-            ) from error
 
 
 def starting_point(settings: Settings, classes: ClassSet) -> Start:
