@@ -1,12 +1,12 @@
-"""A network's parameters to an ONNX file that any runtime reads, and the proof that it is the same.
+"""A network's parameters to an ONNX file that any runtime reads, and what MXNet answers to compare.
 
 Knows the graph's two faces, MXNet's and ONNX's; nothing of bundles or photos.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
+import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import LocationNetError
-from locationnet.training.compat import mx, onnx_exporter
+from locationnet.training.compat import last_words, mx
 from locationnet.training.last_layer import last_layer
-from locationnet.training.network import DATA
+from locationnet.training.network import DATA, infer_shapes, operators
+from locationnet.training.onnx_export import OPSET, to_graph
+from locationnet.training.symbols import in_float32, original_name, with_distinct_names
 from locationnet.training.weights import Weights
 
-OPSET = 13
 IR_VERSION = 8
 IMAGES = "images"
 PROBABILITIES = "probabilities"
 EMBEDDING = "embedding"
 
-_CASTS = {"Cast", "amp_cast"}
+# Largest difference between MXNet's answers and ONNX Runtime's, relative to the largest number;
+# float32 sums in another order differ by less than a tenth of it.
+TOLERANCE = 1e-4
+
+# What cannot be bound is a RuntimeError around MXNet's own.
+_MXNET_ERRORS = (mx.MXNetError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -58,24 +64,55 @@ class SourceNetwork:
     """
 
     def __init__(self, weights: Weights, image_size: int) -> None:
-        weights.check(image_size)
         self.image_size = image_size
-        self._symbol = _in_float32(weights.symbol)
-        self._logits, self._features, _ = last_layer(self._symbol)
-        self._arguments = {name: _float32(value) for name, value in weights.arguments.items()}
-        self._auxiliary = {name: _float32(value) for name, value in weights.auxiliary.items()}
-        # MXNet computes as if these were 1, whatever is saved; mxnet's exporter does not know.
-        for name in _fixed_gammas(self._symbol):
-            self._arguments[name] = mx.nd.ones_like(self._arguments[name])
+        reserved = (IMAGES, PROBABILITIES, EMBEDDING)
+        symbol, renamed = with_distinct_names(in_float32(weights.symbol), reserved)
+        self._probabilities, self._logits, self._features, _ = last_layer(symbol)
+        self._arguments = _float32(weights.arguments, renamed)
+        self._auxiliary = _float32(weights.auxiliary, renamed)
+        Weights(self._logits, self._arguments, self._auxiliary).check(image_size)
+        [answers] = infer_shapes(self._logits, image_size)[1]
+        if len(answers) != 2:
+            raise LocationNetError(
+                f"{self._logits.name} (FullyConnected) answers {answers[1:]} for each image, and"
+                " not a number for each class: flatten is off"
+            )
 
     def run(self, images: NDArray[np.float32]) -> Answers:
-        """Let MXNet compute the answers to float32 ``(n, 3, size, size)``."""
-        group = mx.sym.Group([self._symbol, mx.sym.Flatten(self._features)])
-        executor = group.simple_bind(mx.cpu(), grad_req="null", **{DATA: images.shape})
-        executor.copy_params_from(self._arguments, self._auxiliary, allow_extra_params=True)
-        executor.forward(is_train=False, **{DATA: mx.nd.array(images)})
-        probabilities, embedding = (output.asnumpy() for output in executor.outputs)
-        return Answers(probabilities, embedding)
+        """Let MXNet compute the answers to float32 ``(n, 3, size, size)``.
+
+        Raises
+        ------
+        LocationNetError
+            MXNet cannot; the message names the operator.
+        """
+        group = mx.sym.Group([self._probabilities, mx.sym.Flatten(self._features)])
+        try:
+            return Answers(*self._compute(group, images))
+        except _MXNET_ERRORS as error:
+            raise LocationNetError(
+                f"MXNet cannot compute {self._first_failing(images)}: {last_words(error)}"
+            ) from error
+
+    def inner_values(self, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Let MXNet compute what every operator makes of images, up to the last layer.
+
+        By name as in the ONNX file, in the order of the graph.
+        """
+        inside = self._inside()
+        group = mx.sym.Group(list(inside.values()))
+        return dict(zip(inside, self._compute(group, images), strict=True))
+
+    def name_of(self, value: str) -> str:
+        """Return name and kind of the operator that makes a value of `inner_values`."""
+        kinds = dict(operators(self._probabilities))
+        name = value if value in kinds else value.rstrip("0123456789")
+        return f"{original_name(name)} ({kinds[name]})"
+
+    @property
+    def end(self) -> str:
+        """Name and kind of the last operator."""
+        return self.name_of(self._probabilities.name)
 
     def write_onnx(self, path: Path) -> None:
         """Write the network as an ONNX file.
@@ -88,7 +125,7 @@ class SourceNetwork:
         MissingExtraError
             onnx is not installed.
         LocationNetError
-            mxnet's exporter does not know one of the operators.
+            One of the operators cannot become ONNX; the message names it.
         """
         group = mx.sym.Group(
             [
@@ -101,29 +138,81 @@ class SourceNetwork:
         everything = {**self._arguments, **self._auxiliary}
         parameters = {name: value for name, value in everything.items() if name in used}
         size = self.image_size
-        with onnx_exporter() as export_model, tempfile.TemporaryDirectory() as folder:
-            raw = Path(folder) / "raw.onnx"
+        try:
+            graph = to_graph(group, parameters, size)
+            _write(graph, parameters, path, size, _widths(group, size))
+        except (LocationNetError, OSError):
+            raise
+        except Exception as error:  # neither mxnet's exporter nor onnx has a base class of its own
+            raise LocationNetError(
+                f"the network cannot become ONNX: {last_words(error)}"
+            ) from error
+
+    def _compute(self, group: mx.sym.Symbol, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        # Not as an executor: what that fuses on CPUs, it fuses even where a value in between is
+        # asked for.
+        known = {**self._arguments, **self._auxiliary, DATA: mx.nd.array(images)}
+        for name, shape in zip(
+            group.list_arguments(),
+            infer_shapes(group, self.image_size, len(images))[0],
+            strict=True,
+        ):
+            if name not in known:
+                known[name] = mx.nd.zeros(shape)  # a label, which changes no answer
+        answers = mx.nd.CachedOp(group)(*(known[name] for name in group.list_inputs()))
+        return [
+            answer.asnumpy() for answer in (answers if isinstance(answers, list) else [answers])
+        ]
+
+    def _inside(self) -> dict[str, mx.sym.Symbol]:
+        """Return what each operator makes, by its name in ONNX."""
+        computing = {name for name, _ in operators(self._logits)}
+        internals = self._logits.get_internals()
+        inside = {}
+        for index, output in enumerate(internals.list_outputs()):
+            made = re.fullmatch(r"(.+)_output(\d*)", output)
+            if made and made[1] in computing:
+                inside[made[1] + made[2]] = internals[index]
+        return inside
+
+    def _first_failing(self, images: NDArray[np.float32]) -> str:
+        """Return the operator that MXNet stumbles over: the first up to which it cannot compute."""
+        inside = list(self._inside().items())
+
+        def fails(count: int) -> bool:
             try:
-                export_model(
-                    group,
-                    parameters,
-                    [(1, 3, size, size)],
-                    [np.float32],
-                    str(raw),
-                    dynamic=True,
-                    dynamic_input_shapes=[(None, 3, size, size)],
-                )
-            except AttributeError as error:
-                raise LocationNetError(f"the network cannot become ONNX: {error}") from error
-            _polish(raw, path, size, _widths(group, size))
+                self._compute(mx.sym.Group([symbol for _, symbol in inside[:count]]), images)
+            except _MXNET_ERRORS:
+                return True
+            return False
+
+        first = bisect_left(range(1, len(inside) + 1), True, key=fails)
+        return self.name_of(inside[first][0]) if first < len(inside) else self.end
 
 
-def _polish(raw: Path, path: Path, size: int, widths: dict[str, int]) -> None:
+def difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
+    """Return the largest difference, relative to the largest number of each image.
+
+    NaN where the shapes differ.
+    """
+    if expected.shape != found.shape:
+        return float("nan")
+    axes = tuple(range(1, expected.ndim))
+    largest = np.abs(expected).max(axes)
+    apart = np.abs(expected - found).max(axes)
+    return float((apart / np.maximum(largest, np.finfo(np.float32).tiny)).max())
+
+
+def _write(
+    graph: Any,
+    parameters: dict[str, mx.nd.NDArray],
+    path: Path,
+    size: int,
+    widths: dict[str, int],
+) -> None:
     import onnx
-    from onnx import helper
+    from onnx import helper, numpy_helper
 
-    graph = onnx.load(raw).graph
-    _bypass_reshapes(graph)
     nodes = _needed(graph)
     for node in nodes:
         node.input[:] = [IMAGES if name == DATA else name for name in node.input]
@@ -132,12 +221,12 @@ def _polish(raw: Path, path: Path, size: int, widths: dict[str, int]) -> None:
     def declared(name: str, shape: list[str | int]) -> Any:
         return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 
+    images = declared(IMAGES, ["N", 3, size, size])
+    learned = [entry for entry in graph.input if entry.name in named & set(parameters)]
     polished = helper.make_graph(
         nodes,
         "locationnet",
-        # The exporter lists the parameters as inputs too: a runtime must then expect other values
-        # at each call and cannot fold BatchNorm into the convolutions.
-        [declared(IMAGES, ["N", 3, size, size])],
+        [images, *learned],
         [declared(name, ["N", width]) for name, width in widths.items()],
         [tensor for tensor in graph.initializer if tensor.name in named],
     )
@@ -147,23 +236,15 @@ def _polish(raw: Path, path: Path, size: int, widths: dict[str, int]) -> None:
         ir_version=IR_VERSION,
         producer_name="locationnet",
     )
+    # Before the parameters are in it: a check copies everything.
     onnx.checker.check_model(model, full_check=True)
+    # They are no inputs: a runtime must then expect other values at each call and cannot fold
+    # BatchNorm into the convolutions.
+    del model.graph.input[1:]
+    model.graph.initializer.extend(
+        numpy_helper.from_array(parameters[entry.name].asnumpy(), entry.name) for entry in learned
+    )
     onnx.save(model, path)
-
-
-def _bypass_reshapes(graph: Any) -> None:
-    """Read a fully connected layer's result directly.
-
-    The exporter computes its shape at run time, for inputs of any rank; ours are flat.
-    """
-    products = {node.output[0] for node in graph.node if node.op_type == "Gemm"}
-    direct = {
-        node.output[0]: node.input[0]
-        for node in graph.node
-        if node.op_type == "Reshape" and node.input[0] in products
-    }
-    for node in graph.node:
-        node.input[:] = [direct.get(name, name) for name in node.input]
 
 
 def _needed(graph: Any) -> list[Any]:
@@ -178,27 +259,12 @@ def _needed(graph: Any) -> list[Any]:
 
 
 def _widths(group: mx.sym.Symbol, size: int) -> dict[str, int]:
-    _, shapes, _ = group.infer_shape(**{DATA: (1, 3, size, size)})
-    return dict(zip((PROBABILITIES, EMBEDDING), (shape[1] for shape in shapes), strict=True))
+    _, outputs, _ = infer_shapes(group, size)
+    return dict(zip((PROBABILITIES, EMBEDDING), (shape[1] for shape in outputs), strict=True))
 
 
-def _fixed_gammas(symbol: mx.sym.Symbol) -> list[str]:
-    """Return the scales of BatchNorms that have none (``fix_gamma``, the default)."""
-    nodes = json.loads(symbol.tojson())["nodes"]
-    return [
-        nodes[node["inputs"][1][0]]["name"]
-        for node in nodes
-        if node["op"] == "BatchNorm" and node.get("attrs", {}).get("fix_gamma", "True") == "True"
-    ]
-
-
-def _in_float32(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    graph = json.loads(symbol.tojson())
-    for node in graph["nodes"]:
-        if node["op"] in _CASTS:
-            node["attrs"]["dtype"] = "float32"
-    return mx.sym.load_json(json.dumps(graph))
-
-
-def _float32(value: mx.nd.NDArray) -> mx.nd.NDArray:
-    return value.astype(np.float32, copy=False)
+def _float32(values: dict[str, mx.nd.NDArray], renamed: dict[str, str]) -> dict[str, mx.nd.NDArray]:
+    return {
+        renamed.get(name, name): value.astype(np.float32, copy=False)
+        for name, value in values.items()
+    }

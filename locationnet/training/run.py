@@ -28,7 +28,7 @@ from locationnet.training.log import LOG, RunLog, memory_mb
 from locationnet.training.loss import training_symbol
 from locationnet.training.schedule import Schedule
 from locationnet.training.settings import Devices, Settings
-from locationnet.training.start import Start, starting_point
+from locationnet.training.start import Start
 
 Arrays = dict[str, mx.nd.NDArray]
 
@@ -42,6 +42,8 @@ class Run:
         What to do.
     training, validation
         The photos.
+    start
+        The network before its first step.
     group
         With whom.
     newest
@@ -53,6 +55,7 @@ class Run:
         settings: Settings,
         training: Pack,
         validation: Pack,
+        start: Start,
         group: Group,
         newest: Path | None,
     ) -> None:
@@ -79,7 +82,6 @@ class Run:
             settings.preprocessing,
             threads=settings.threads,
         )
-        start = starting_point(settings, training.class_set)
         self.learner = Learner(
             training_symbol(
                 start.symbol,

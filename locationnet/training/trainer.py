@@ -23,6 +23,7 @@ from locationnet.training.learner import Pending
 from locationnet.training.preparation import claim, clear_errors, open_packs
 from locationnet.training.run import Run
 from locationnet.training.settings import LESS_IS_BETTER, Devices, Settings
+from locationnet.training.start import starting_point
 from locationnet.training.validate import validate
 
 # Workers of a group agree on stopping and on checkpoints every so many batches.
@@ -79,8 +80,9 @@ def train(settings: Settings, *, resume: bool = False) -> Outcome:
     InterruptedRunError
         Ctrl-C or SIGTERM; a checkpoint was written.
     LocationNetError
-        A pack does not fit the other or is empty, the devices cannot be used, the loss is not a
-        number, the disk is full, …: one line that says what to do.
+        A pack does not fit the other or is empty, the devices cannot be used, no bundle could be
+        made of the network to start from, the loss is not a number, the disk is full, …: one line
+        that says what to do.
     """
     devices = Devices.parse(settings.devices)
     if devices.kind == "gpu":
@@ -88,8 +90,11 @@ def train(settings: Settings, *, resume: bool = False) -> Outcome:
     training, validation = open_packs(settings)
     with clear_errors(settings), Interrupts() as interrupts:
         group = Group.join(devices.kind)
+        start = starting_point(settings, training.class_set)
+        if group.leads:
+            start.check_export(settings)
         newest = claim(settings, training, resume=resume) if group.leads else None
-        with closing(Run(settings, training, validation, group, newest)) as run:
+        with closing(Run(settings, training, validation, start, group, newest)) as run:
             return _Loop(run, interrupts).finish()
 
 
