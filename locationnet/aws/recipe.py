@@ -62,7 +62,8 @@ class _Recipe(_Table):
 
     @model_validator(mode="after")
     def _check_init(self) -> _Recipe:
-        if ("init" in self.train) != (self.data.init is not None):
+        named = as_strings({name: value for name, value in self.train.items() if name == "init"})
+        if bool(named) != (self.data.init is not None):
             raise ValueError(
                 "[data] init (a folder in S3) and [train] init (a file in it) belong together"
             )

@@ -59,7 +59,7 @@ class OnnxSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised, and need not be printed too
         # A spinning thread burns the core that the next request's decoding needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 from locationnet.errors import LocationNetError
-from locationnet.train.compat import mx
+from locationnet.train.compat import last_words, mx
 
 # Depth → units in each of the four stages; from 50 on, units are bottlenecks of three convolutions.
 UNITS = {
@@ -190,12 +192,39 @@ def operators(symbol: mx.sym.Symbol) -> list[tuple[str, str]]:
 def parameter_shapes(
     symbol: mx.sym.Symbol, image_size: int
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-    """Return the shapes of the parameters and of the auxiliary states, by name."""
-    arguments, _, states = symbol.infer_shape(**{DATA: (1, 3, image_size, image_size)})
+    """Return the shapes of the parameters and of the auxiliary states, by name.
+
+    Raises
+    ------
+    LocationNetError
+        The network takes no images of this size.
+    """
+    arguments, _, states = infer_shapes(symbol, image_size)
     shapes = dict(zip(symbol.list_arguments(), arguments, strict=True))
     for name in (DATA, LABEL):
         shapes.pop(name, None)
     return shapes, dict(zip(symbol.list_auxiliary_states(), states, strict=True))
+
+
+def infer_shapes(
+    symbol: mx.sym.Symbol, image_size: int, photos: int = 1
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Return the shapes of a network's arguments, outputs and auxiliary states, in their order.
+
+    Raises
+    ------
+    LocationNetError
+        The network takes no images of this size.
+    """
+    try:
+        with redirect_stdout(StringIO()):  # MXNet prints before it raises
+            shapes = symbol.infer_shape(**{DATA: (photos, 3, image_size, image_size)})
+    except mx.MXNetError as error:
+        raise LocationNetError(
+            f"the network takes no images of {image_size} px: {last_words(error)}"
+        ) from error
+    arguments, outputs, states = ([tuple(shape) for shape in part or ()] for part in shapes)
+    return arguments, outputs, states
 
 
 class _Unit:

@@ -28,7 +28,7 @@ from locationnet.processors import cores
 if TYPE_CHECKING:
     import mxnet as mx
 
-__all__ = ["check_gpus", "mx", "onnx_exporter"]
+__all__ = ["check_gpus", "last_words", "mx", "onnx_exporter"]
 
 # What NumPy 1.24 removed and mxnet reads while it is imported; afterwards only ``mx.np`` would,
 # which nothing here uses. mxnet's other old names live on in NumPy 1.26, with warnings.
@@ -140,7 +140,7 @@ if not TYPE_CHECKING:
 
 @contextmanager
 def onnx_exporter() -> Iterator[Any]:
-    """Give mxnet's ``export_model`` for the length of the block, without its warnings.
+    """Give mxnet's ``MXNetGraph``, its exporter, for the length of the block, without warnings.
 
     Raises
     ------
@@ -148,9 +148,16 @@ def onnx_exporter() -> Iterator[Any]:
         onnx is not installed.
     """
     _import("onnx")
-    exporter = _import("mxnet.onnx").export_model
+    _import("mxnet.onnx")
+    exporter = sys.modules["mxnet.onnx.mx2onnx._export_onnx"].MXNetGraph
     with _as_mxnet_expects():
         yield exporter
+
+
+def last_words(error: BaseException) -> str:
+    """Return the line of what MXNet threw that says most; above it are its own stacks."""
+    lines = [part.strip() for part in str(error).splitlines() if part.strip()]
+    return ([part for part in lines if "rror" in part] or lines or ["no reason given"])[-1]
 
 
 def check_gpus(indices: Sequence[int]) -> None:

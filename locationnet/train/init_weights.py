@@ -47,6 +47,23 @@ class Start:
         """Whether the last layer too comes from the checkpoint."""
         return all(name in self.arguments for name in self.head)
 
+    def check_export(self, settings: Settings) -> None:
+        """Make sure that a bundle can be made of what this network will learn.
+
+        Our own ResNets need no proof.
+
+        Raises
+        ------
+        LocationNetError
+            It cannot; the message names the file and the operator.
+        """
+        if settings.init is None:
+            return
+        from locationnet.train.export_check import about, check_export
+
+        with about(f"{settings.init}: no bundle could be made of this network once it is trained"):
+            check_export(self.symbol, settings.image_size, {**self.arguments, **self.auxiliary})
+
 
 def starting_point(settings: Settings, classes: ClassSet) -> Start:
     """Build or load the network that a run starts from.

@@ -6,7 +6,7 @@ Knows symbols of any network that ends with such a layer and a softmax; not what
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from locationnet.errors import LocationNetError
 from locationnet.train.backbones import head
@@ -21,6 +21,8 @@ class LastLayer(NamedTuple):
 
     Parameters
     ----------
+    probabilities
+        Symbol of the softmax's output.
     logits
         Symbol of its output, before any cast and the softmax.
     features
@@ -29,6 +31,7 @@ class LastLayer(NamedTuple):
         Names of its weight and, if it has one, its bias.
     """
 
+    probabilities: mx.sym.Symbol
     logits: mx.sym.Symbol
     features: mx.sym.Symbol
     parameters: list[str]
@@ -37,32 +40,58 @@ class LastLayer(NamedTuple):
 def last_layer(network: mx.sym.Symbol) -> LastLayer:
     """Find a network's last layer.
 
+    Of several outputs one must be such a classifier's; the others are left aside.
+
     Raises
     ------
     LocationNetError
-        The network does not end with a fully connected layer and a softmax.
+        The network does not end with a fully connected layer and a softmax, or has several ends
+        like that.
     """
     graph = json.loads(network.tojson())
     nodes = graph["nodes"]
-    softmax = node = nodes[graph["heads"][0][0]]
-    while node["op"] in (*_SOFTMAXES, *_CASTS):
-        node = nodes[node["inputs"][0][0]]
-    if node["op"] != "FullyConnected" or softmax["op"] not in _SOFTMAXES:
+    heads = [head[0] for head in graph["heads"]]
+    ends = [_before_softmax(nodes, head) for head in heads]
+    classifiers = [
+        (place, end)
+        for place, (end, head) in enumerate(zip(ends, heads, strict=True))
+        if nodes[end]["op"] == "FullyConnected" and nodes[head]["op"] in _SOFTMAXES
+    ]
+    if not classifiers:
+        end = nodes[ends[0]]
         raise LocationNetError(
-            f"the network ends with {node['name']} ({node['op']}); expected a fully connected"
-            " layer and a softmax"
+            f"the network ends with {end['name']} ({end['op']}); expected a fully"
+            " connected layer and a softmax"
         )
-    (source, output, *_), *parameters = node["inputs"]
-    internals = network.get_internals()
-    before = nodes[source]["name"]
-    # Operators with several outputs number them, and an input is called as it is.
-    names = (f"{before}_output", f"{before}_output{output}", before)
-    name = next(name for name in names if name in internals.list_outputs())
+    if len(classifiers) > 1:
+        named = ", ".join(nodes[end]["name"] for _, end in classifiers)
+        raise LocationNetError(f"the network has several classifiers ({named}); expected one")
+    [(place, end)] = classifiers
+    (source, output, *_), *parameters = nodes[end]["inputs"]
     return LastLayer(
-        internals[f"{node['name']}_output"],
-        internals[name],
+        network[place],
+        _made_by(network, nodes, end, 0),
+        _made_by(network, nodes, source, output),
         [nodes[parameter]["name"] for parameter, *_ in parameters],
     )
+
+
+def _before_softmax(nodes: list[dict[str, Any]], place: int) -> int:
+    while nodes[place]["op"] in (*_SOFTMAXES, *_CASTS):
+        place = nodes[place]["inputs"][0][0]
+    return place
+
+
+def _made_by(
+    network: mx.sym.Symbol, nodes: list[dict[str, Any]], place: int, output: int
+) -> mx.sym.Symbol:
+    name = nodes[place]["name"]
+    # Operators with several outputs number them, and an input is called as it is.
+    names = (f"{name}_output", f"{name}_output{output}", name)
+    internals = network.get_internals()
+    alike = [index for index, made in enumerate(internals.list_outputs()) if made in names]
+    # Names need not be unique; the order is that of the nodes.
+    return internals[alike[sum(node["name"] == name for node in nodes[:place])]]
 
 
 def with_new_head(network: mx.sym.Symbol, classes: int) -> mx.sym.Symbol:

@@ -19,6 +19,7 @@ from locationnet.train import checkpoints, curves
 from locationnet.train.collectives import Group
 from locationnet.train.compat import check_gpus, mx
 from locationnet.train.config import LESS_IS_BETTER, Devices, Settings
+from locationnet.train.init_weights import starting_point
 from locationnet.train.interrupts import Interrupts
 from locationnet.train.module import Pending
 from locationnet.train.preflight import claim, clear_errors, open_packs
@@ -79,8 +80,9 @@ def train(settings: Settings, *, resume: bool = False) -> Outcome:
     InterruptedRunError
         Ctrl-C or SIGTERM; a checkpoint was written.
     LocationNetError
-        A pack does not fit the other or is empty, the devices cannot be used, the loss is not a
-        number, the disk is full, …: one line that says what to do.
+        A pack does not fit the other or is empty, the devices cannot be used, no bundle could be
+        made of the network to start from, the loss is not a number, the disk is full, …: one line
+        that says what to do.
     """
     devices = Devices.parse(settings.devices)
     if devices.kind == "gpu":
@@ -88,8 +90,11 @@ def train(settings: Settings, *, resume: bool = False) -> Outcome:
     training, validation = open_packs(settings)
     with clear_errors(settings), Interrupts() as interrupts:
         group = Group.join(devices.kind)
+        start = starting_point(settings, training.class_set)
+        if group.leads:
+            start.check_export(settings)
         newest = claim(settings, training, resume=resume) if group.leads else None
-        with closing(Run(settings, training, validation, group, newest)) as run:
+        with closing(Run(settings, training, validation, start, group, newest)) as run:
             return _Loop(run, interrupts).finish()
 
 

@@ -84,7 +84,7 @@ def claim(settings: Settings, training: Pack, *, resume: bool) -> Path | None:
 @contextmanager
 def clear_errors(settings: Settings) -> Iterator[None]:
     """Turn what MXNet throws into one line that says what to do."""
-    from locationnet.train.compat import mx
+    from locationnet.train.compat import last_words, mx
 
     try:
         yield
@@ -98,6 +98,4 @@ def clear_errors(settings: Settings) -> Iterator[None]:
                 f"the GPU is out of memory: lower --batch-size (now {settings.batch_size} on each"
                 " device) or --image-size, or add --fp16"
             ) from error
-        lines = [part.strip() for part in text.splitlines() if part.strip()]
-        telling = [part for part in lines if "rror" in part] or lines or ["no reason given"]
-        raise EngineError(f"MXNet failed: {telling[-1]}") from error
+        raise EngineError(f"MXNet failed: {last_words(error)}") from error

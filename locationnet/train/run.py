@@ -23,7 +23,7 @@ from locationnet.train.collectives import Group
 from locationnet.train.compat import mx
 from locationnet.train.config import Devices, Settings
 from locationnet.train.data_iter import PackIter, Part, Plan
-from locationnet.train.init_weights import Start, starting_point
+from locationnet.train.init_weights import Start
 from locationnet.train.log import LOG, RunLog, memory_mb
 from locationnet.train.loss import training_symbol
 from locationnet.train.module import Learner, Optimizer, initial
@@ -42,6 +42,8 @@ class Run:
         What to do.
     training, validation
         The photos.
+    start
+        The network before its first step.
     group
         With whom.
     newest
@@ -53,6 +55,7 @@ class Run:
         settings: Settings,
         training: Pack,
         validation: Pack,
+        start: Start,
         group: Group,
         newest: Path | None,
     ) -> None:
@@ -79,7 +82,6 @@ class Run:
             settings.preprocessing,
             threads=settings.threads,
         )
-        start = starting_point(settings, training.class_set)
         self.learner = Learner(
             training_symbol(
                 start.symbol,

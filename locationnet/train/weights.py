@@ -15,7 +15,8 @@ from typing import Any
 
 from locationnet.errors import LocationNetError
 from locationnet.train.backbones import DATA, LABEL, parameter_shapes, resnet_like
-from locationnet.train.compat import mx
+from locationnet.train.compat import last_words, mx
+from locationnet.train.symbols import with_norms_on_channels
 
 # What `train` calls its checkpoints in the directory of a run.
 RUN_PREFIX = "checkpoint"
@@ -177,9 +178,10 @@ def _symbol(path: Path, arguments: dict[str, mx.nd.NDArray], params: Path) -> mx
         except LocationNetError as error:
             raise LocationNetError(f"{path}: missing, and of {params.name} {error}") from error
     try:
-        symbol = mx.sym.load(str(path))
+        symbol = with_norms_on_channels(mx.sym.load(str(path)))
     except mx.MXNetError as error:
-        raise LocationNetError(f"{path}: not a symbol saved by MXNet") from error
+        reason = last_words(error)
+        raise LocationNetError(f"{path}: not a symbol that MXNet reads ({reason})") from error
     inputs = set(symbol.list_arguments()) - set(arguments) - {LABEL}
     if DATA not in inputs:
         raise LocationNetError(f"{path}: the network has no input named {DATA}")

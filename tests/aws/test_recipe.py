@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.main import get_command
 
 from locationnet.aws.instance_types import find_machine
 from locationnet.aws.package import package_files
 from locationnet.aws.recipe import EC2Recipe, SageMakerRecipe, cost, read_recipe
-from locationnet.aws.train_options import as_strings, as_words
+from locationnet.aws.train_options import FLAGS, TRIPLES, as_strings, as_words
+from locationnet.cli import app
 from locationnet.cli.options import check_train_options
 from locationnet.errors import InputError
 
@@ -175,13 +177,89 @@ def test_hyperparameters_that_sagemakers_own_library_has_quoted_are_read() -> No
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("text", ["False", "false", "FALSE", "0", "no", "off", '"False"', " no "])
+def test_false_means_off_however_it_is_written(text: str) -> None:
+    assert as_words({"fp16": text}) == []
+    assert as_words({"flip": text}) == ["--no-flip"]
+    assert as_strings({"fp16": text, "momentum": "0"}) == {"fp16": "false", "momentum": "0"}
+
+
+@pytest.mark.parametrize("text", ["True", "true", "1", "yes", "on", '"true"', '"\\"True\\""'])
+def test_true_means_on_however_it_is_written(text: str) -> None:
+    assert as_words({"fp16": text, "flip": text}) == ["--flip", "--fp16"]
+
+
+def test_what_sagemaker_adds_for_itself_is_left_out() -> None:
+    added = {
+        "_tuning_objective_metric": "validation:top1",
+        "sagemaker_program": '"train.py"',
+        "sagemaker_submit_directory": '"s3://bucket/code.tar.gz"',
+        "sagemaker-region": "us-west-2",
+    }
+    assert as_strings({**added, "epochs": "3"}) == {"epochs": "3"}
+    assert as_words({**added, "epochs": "3"}) == ["--epochs", "3"]
+
+
+@pytest.mark.parametrize("value", ["", "None", "null", '""', '"null"', None, [], "[]", "  "])
+def test_a_value_that_says_nothing_is_left_out(value: object) -> None:
+    assert as_strings({"rate": value, "init": value, "epochs": "3"}) == {"epochs": "3"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("rate", '"0.1"', ["0.1"]),
+        ("rate", 0.1, ["0.1"]),
+        ("steps", [0.5, 0.75], ["0.5,0.75"]),
+        ("steps", "[0.5, 0.75]", ["0.5,0.75"]),
+        ("steps", '"[\\"0.5\\", \\"0.75\\"]"', ["0.5,0.75"]),
+        ("steps", "0.5,0.75", ["0.5,0.75"]),
+        ("gpus", "[0, 2]", ["0,2"]),
+        ("mean", "127, 127.5, 1", ["127", "127.5", "1"]),
+        ("mean", "(127, 127.5, 1)", ["127", "127.5", "1"]),
+        ("std", ["60", "61", "62"], ["60", "61", "62"]),
+        ("init", '"two words-0001.params"', ["two words-0001.params"]),
+        ("init", "it's-0001.params", ["it's-0001.params"]),
+        ("class_weights", "none", ["none"]),
+    ],
+)
+def test_values_are_read_however_they_are_written(
+    option: str, value: object, words: list[str]
+) -> None:
+    strings = as_strings({option: value})
+    assert as_words(strings) == [f"--{option.replace('_', '-')}", *words]
+    assert as_strings(dict(strings)) == strings
+    check_train_options(Path("recipe.toml"), strings)
+
+
+def test_an_option_given_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"\[train\] batch_size: is given twice"):
+        as_strings({"batch-size": 8, "batch_size": 16})
+
+
+def test_the_flags_and_the_triples_are_those_of_the_command() -> None:
+    [command] = [it for name, it in get_command(app).commands.items() if name == "train"]  # type: ignore[attr-defined]
+    options = {option.name.replace("_", "-"): option for option in command.params}
+    flags = {name: it for name, it in options.items() if getattr(it, "is_flag", False)}
+    assert set(flags) - {"resume", "help"} == set(FLAGS)
+    for name, opposite in FLAGS.items():
+        assert flags[name].secondary_opts == ([f"--{opposite}"] if opposite else [])
+    assert {name for name, it in options.items() if it.nargs > 1} == set(TRIPLES)
+
+
+def test_recipes_are_read_as_generously(tmp_path: Path) -> None:
+    changed = 'epochs = 3\nfp16 = "False"\nflip = "off"\nsteps = [0.5, 0.75]\ninit = ""'
+    recipe = _read(tmp_path, GOOD.replace("epochs = 3", changed))
+    assert recipe.options(find_machine(recipe.machine.type)) == {
+        "gpus": "0-3", "epochs": "3", "fp16": "false", "flip": "false", "steps": "0.5,0.75",
+    }  # fmt: skip
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=20))
-def test_any_hyperparameter_is_read_or_refused(value: str) -> None:
-    try:
-        words = as_words({"preset": value})
-    except InputError:
-        return
-    assert words[0] in ("--preset", "--no-preset")
+def test_any_hyperparameter_is_one_option_with_one_value(value: str) -> None:
+    words = as_words({"preset": value})
+    assert words[0] == "--preset"
+    assert len(words) == 2
     assert json.dumps(words)
 
 

@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 from locationnet.cli.export import export as export_verb
 from locationnet.errors import BundleError, InputError, LocationNetError
 from locationnet.export import write_bundle as module
-from locationnet.export.convert import SourceNetwork
 from locationnet.export.validation_photos import Sample
 from locationnet.export.write_bundle import Label, export_bundle
 from locationnet.geo import s2
@@ -34,6 +33,7 @@ from locationnet.pack.recordio import ShardWriter
 from locationnet.preprocess import Preprocessing, recipe_2017
 from locationnet.train.backbones import parameter_shapes, resnet
 from locationnet.train.compat import mx
+from locationnet.train.convert import SourceNetwork
 from locationnet.train.onnx_import import import_onnx
 from locationnet.train.weights import Weights
 

@@ -68,8 +68,8 @@ def test_arrays_are_made_without_warnings() -> None:
 
 
 def test_the_onnx_exporter_is_lent_without_leaving_names_behind() -> None:
-    with onnx_exporter() as export_model:
-        assert callable(export_model)
+    with onnx_exporter() as exporter:
+        assert callable(exporter.convert_layer)
         assert np.bool is bool  # type: ignore[attr-defined]  # lent to mxnet
     assert "bool" not in vars(np)
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from locationnet.aws.train_options import as_words
+from locationnet.aws.train_options import as_strings, as_words
 from locationnet.child import Child, locationnet_command
 from locationnet.errors import InputError, LocationNetError
 from locationnet.files import write_text
@@ -80,7 +80,7 @@ def _train(root: Path, interrupts: Interrupts) -> int:
 def _words(root: Path, run: Path) -> list[str]:
     """Return the words of `train` that SageMaker's files amount to."""
     config, data = root / "input" / "config", root / "input" / "data"
-    options = _read(config / "hyperparameters.json")
+    options = as_strings(_read(config / "hyperparameters.json"), "hyperparameter")
     for channel in ("train", "val", *(["init"] if "init" in options else [])):
         if not (data / channel).is_dir():
             raise InputError(
@@ -114,10 +114,9 @@ def _follow(words: list[str], root: Path, interrupts: Interrupts) -> int:
     return 128 - code if code < 0 else code
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): str(value) for name, value in found.items()}
+        return dict(json.loads(path.read_text(encoding="utf-8")).items())
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not SageMaker's hyperparameters ({error})") from error
 

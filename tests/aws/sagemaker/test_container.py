@@ -103,6 +103,26 @@ def test_a_job_is_stopped_resumed_and_leaves_a_bundle(
     assert checkpoints.read_facts(root / "checkpoints")["settings"]["augmentation"]["flip"] is False
 
 
+def test_hyperparameters_are_read_as_sagemaker_and_its_library_write_them(
+    make_root: Callable[..., Path], started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    root = make_root(init='"small-0000.params"', fp16="False", steps="[0.5, 0.75]", rate='"0.05"')
+    path = root / "input" / "config" / "hyperparameters.json"
+    added = {"_tuning_objective_metric": "top1", "sagemaker_program": '"x.py"', "seed": "null"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **added, "epochs": 1}))
+    process = started(root)
+    said = process.communicate(timeout=110)[1]
+    assert process.returncode == 0, said
+    settings = checkpoints.read_facts(root / "checkpoints")["settings"]
+    assert (settings["fp16"], settings["steps"], settings["rate"]) == (False, [0.5, 0.75], 0.05)
+
+
+def test_what_the_container_decides_is_no_hyperparameter(make_root: Callable[..., Path]) -> None:
+    root = make_root(out="/tmp/elsewhere")
+    assert container.train(root) == 1
+    assert "hyperparameter out: leave it out" in (root / "output" / "failure").read_text()
+
+
 def test_a_wrong_hyperparameter_is_sagemakers_failure_reason(
     make_root: Callable[..., Path], started: Callable[..., subprocess.Popen[str]]
 ) -> None:
