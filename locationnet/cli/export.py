@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.terminal import say
+from locationnet.processors import processors
 
 if TYPE_CHECKING:
     from locationnet.model.bundle import Manifest
@@ -91,6 +92,10 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Computing at a time.", show_default="all processors"),
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle and prove that it answers the same.
 
@@ -113,6 +118,7 @@ def export(
         reduced=[one.value for one in precision or []],
         calibration=_pack(calibration),
         max_photos=photos,
+        threads=threads or processors(),
         overwrite=overwrite,
     )
     for line in _summary(manifest):

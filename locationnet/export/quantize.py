@@ -22,7 +22,7 @@ from locationnet.export.validation_photos import Sample
 from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
 from locationnet.preprocess import Preprocessing
 
-# Fewer photos neither calibrate activations nor tell a loss of half a percent from chance.
+# Fewer photos neither calibrate activations nor separate a loss of half a percent from chance.
 MIN_PHOTOS = 300
 # A precision is allowed where it names the same cell this often and loses at most this share of
 # photos, for each of top-1, top-5 and the distances.
@@ -49,7 +49,7 @@ class Measured:
     metric_change: dict[str, float]
 
 
-class Yardstick:
+class Baseline:
     """Measures sessions against what float32 answered on the same photos.
 
     Parameters
@@ -71,7 +71,7 @@ class Yardstick:
         self._metrics = metrics(probabilities, truth, classes)
         self._truth, self._classes, self._answer = truth, classes, answer
 
-    def measure(self, session: Session, **facts: Any) -> Measured:
+    def measure(self, session: Session, **fields: Any) -> Measured:
         """Return agreement and change of metrics, and whether they are good enough."""
         probabilities = self._answer(session)
         agreement = float((probabilities.argmax(axis=1) == self._best).mean())
@@ -84,7 +84,7 @@ class Yardstick:
             photos=len(probabilities),
             top1_agreement=round(agreement, 6),
             metric_change=change,
-            **facts,
+            **fields,
         )
 
 
@@ -104,7 +104,7 @@ def check_sizes(samples: Iterable[Sample]) -> None:
             )
 
 
-def bf16(model: Path, yardstick: Yardstick) -> Measured:
+def bf16(model: Path, baseline: Baseline, *, threads: int = 1) -> Measured:
     """Measure OpenVINO's bfloat16 on the float32 file.
 
     Raises
@@ -117,14 +117,20 @@ def bf16(model: Path, yardstick: Yardstick) -> Measured:
             "bf16 cannot be measured here: it takes OpenVINO (pip install 'locationnet[openvino]')"
             " and a CPU with AMX or AVX512-BF16"
         )
-    session = OpenVinoSession(model, threads=2, precision="bf16")
-    return yardstick.measure(
+    session = OpenVinoSession(model, threads=threads, precision="bf16")
+    return baseline.measure(
         session, runtime="openvino", file=model.name, calibration_photos=0, layers="all"
     )
 
 
 def int8(
-    model: Path, out: Path, yardstick: Yardstick, calibration: Sample, how: Preprocessing
+    model: Path,
+    out: Path,
+    baseline: Baseline,
+    calibration: Sample,
+    how: Preprocessing,
+    *,
+    threads: int = 1,
 ) -> Measured:
     """Quantise a network and measure it; where all layers lose too much, only the last one.
 
@@ -134,10 +140,10 @@ def int8(
         The float32 file.
     out
         The file to write.
-    yardstick
+    baseline
         What to measure with.
     calibration
-        Photos that show how large activations get; not those of the yardstick.
+        Photos that show how large activations get; not those of the baseline.
     how
         The network's preprocessing.
 
@@ -156,8 +162,8 @@ def int8(
     ]
     for layers, operators in attempts:
         _quantise(model, out, operators, calibration.batches(how))
-        measured = yardstick.measure(
-            OnnxSession(out, threads=2),
+        measured = baseline.measure(
+            OnnxSession(out, threads=threads),
             runtime="onnxruntime",
             file=out.name,
             calibration_photos=len(calibration),

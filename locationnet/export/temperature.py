@@ -1,4 +1,4 @@
-"""How right and how sure a network is on photos whose places are known.
+"""Accuracy and confidence of a network on photos whose places are known.
 
 Knows answers and truths as arrays; not where photos are stored or which runtime answered.
 """

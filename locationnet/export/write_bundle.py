@@ -29,7 +29,7 @@ from locationnet.model.sessions import OnnxSession, Session
 from locationnet.preprocess import Preprocessing, recipe_2017
 from locationnet.train.convert import PROBABILITIES, SourceNetwork
 from locationnet.train.export_check import about, is_same, onnx_answers, why_different
-from locationnet.train.weights import load_weights, params_path, run_facts
+from locationnet.train.weights import load_weights, params_path, run_fields
 
 if TYPE_CHECKING:
     from locationnet.pack.format import Pack
@@ -65,6 +65,7 @@ def export_bundle(
     reduced: Sequence[Reduced] = (),
     calibration: Pack | None = None,
     max_photos: int = MAX_PHOTOS,
+    threads: int = 1,
     overwrite: bool = False,
 ) -> Manifest:
     """Make a bundle of a checkpoint.
@@ -91,6 +92,8 @@ def export_bundle(
         not measured on.
     max_photos
         How many of the validation's photos are used, drawn at random.
+    threads
+        Of one inference while the bundle is measured.
     overwrite
         Replace a bundle that `out` holds.
 
@@ -101,9 +104,9 @@ def export_bundle(
         from MXNet's.
     """
     _check_target(out, overwrite=overwrite)
-    facts = run_facts(prefix)
-    how = preprocessing or _recorded_preprocessing(prefix, facts)
-    _check_classes(prefix, facts, classes)
+    fields = run_fields(prefix)
+    how = preprocessing or _recorded_preprocessing(prefix, fields)
+    _check_classes(prefix, fields, classes)
     weights = load_weights(prefix, epoch)
     with about(os.fspath(prefix)):
         source = SourceNetwork(weights, how.size)
@@ -114,15 +117,15 @@ def export_bundle(
             source.write_onnx(folder / "model.onnx")
             parity = _parity(source, folder / "model.onnx", sample, how, classes)
         classes.write(folder / classes_file(classes))
-        np.save(folder / "prior.npy", _prior(facts, len(classes)))
+        np.save(folder / "prior.npy", _prior(fields, len(classes)))
         if isinstance(classes, Grid):
-            _write_places(folder / "places.csv", classes)
+            _write_names(folder / "places.csv", classes)
         accuracy: dict[str, Any] = {"parity": parity}
         temperature, offers = 1.0, dict[str, Any]()
         if sample is not None:
-            session = OnnxSession(folder / "model.onnx", threads=2)
+            session = OnnxSession(folder / "model.onnx", threads=threads)
             temperature, measured, offers = _measure(
-                folder, session, sample, own, reduced, classes, how
+                folder, session, sample, own, reduced, classes, how, threads
             )
             accuracy |= measured
         manifest = write_manifest(
@@ -130,9 +133,9 @@ def export_bundle(
             {
                 "format": 1,
                 **asdict(label),
-                "preprocessing": _preprocessing_facts(how),
+                "preprocessing": _preprocessing_fields(how),
                 "temperature": temperature,
-                "training": _training_facts(prefix, epoch, facts),
+                "training": _training_fields(prefix, epoch, fields),
                 "accuracy": accuracy,
                 "precisions": offers,
             },
@@ -173,8 +176,9 @@ def _measure(
     reduced: Sequence[Reduced],
     classes: ClassSet,
     how: Preprocessing,
+    threads: int,
 ) -> tuple[float, dict[str, Any], dict[str, Any]]:
-    """Return the temperature, the facts for ``accuracy`` and those for ``precisions``."""
+    """Return the temperature, the fields for ``accuracy`` and those for ``precisions``."""
 
     def answer(session: Session) -> NDArray[np.float32]:
         parts = [session.run(batch)[PROBABILITIES] for batch in sample.batches(how)]
@@ -182,7 +186,7 @@ def _measure(
 
     truth, probabilities = sample.truth, answer(session)
     temperature = fit_temperature(probabilities, truth)
-    facts = {
+    fields = {
         "validation": {"photos": len(sample), **_rounded(metrics(probabilities, truth, classes))},
         "calibration": {
             "photos": len(sample),
@@ -193,16 +197,16 @@ def _measure(
             ),
         },
     }
-    yardstick = quantize.Yardstick(probabilities, truth, classes, answer)
+    baseline = quantize.Baseline(probabilities, truth, classes, answer)
     model, offers = folder / "model.onnx", {}
     for name in dict.fromkeys(reduced):
         if name == "int8" and calibration is not None:
             made = folder / "model-int8.onnx"
-            measured = quantize.int8(model, made, yardstick, calibration, how)
+            measured = quantize.int8(model, made, baseline, calibration, how, threads=threads)
         else:
-            measured = quantize.bf16(model, yardstick)
+            measured = quantize.bf16(model, baseline, threads=threads)
         offers[str(name)] = asdict(measured)
-    return temperature, facts, offers
+    return temperature, fields, offers
 
 
 def _parity(
@@ -212,7 +216,7 @@ def _parity(
     how: Preprocessing,
     classes: ClassSet,
 ) -> dict[str, Any]:
-    """Compare MXNet's answers with the bundle's and return the facts."""
+    """Compare MXNet's answers with the bundle's and return the fields."""
     if sample is None:
         images, where = shipped_photos(how), f"photos of scikit-image: {', '.join(SHIPPED)}"
     else:
@@ -242,12 +246,14 @@ def _parity(
     }
 
 
-def _recorded_preprocessing(prefix: str | os.PathLike[str], facts: dict[str, Any]) -> Preprocessing:
-    if not facts:
+def _recorded_preprocessing(
+    prefix: str | os.PathLike[str], fields: dict[str, Any]
+) -> Preprocessing:
+    if not fields:
         # `train` always takes notes; what else is about are the weights of 2017.
         return recipe_2017()
     try:
-        found = facts["preprocessing"]
+        found = fields["preprocessing"]
         if found["recipe"] == "2017":
             return recipe_2017(int(found.get("size", 224)))
         (r, g, b), (sr, sg, sb) = found["mean"], found["std"]
@@ -261,16 +267,16 @@ def _recorded_preprocessing(prefix: str | os.PathLike[str], facts: dict[str, Any
         ) from error
 
 
-def _preprocessing_facts(how: Preprocessing) -> dict[str, Any]:
+def _preprocessing_fields(how: Preprocessing) -> dict[str, Any]:
     if how.recipe == "2017":
         return {"recipe": how.recipe, "size": how.size}
     return asdict(how)
 
 
 def _check_classes(
-    prefix: str | os.PathLike[str], facts: dict[str, Any], classes: ClassSet
+    prefix: str | os.PathLike[str], fields: dict[str, Any], classes: ClassSet
 ) -> None:
-    recorded = facts.get(sha256_key(classes))
+    recorded = fields.get(sha256_key(classes))
     if recorded is not None and recorded != classes.sha256:
         what = "another grid" if isinstance(classes, Grid) else "other labels"
         raise InputError(
@@ -279,23 +285,23 @@ def _check_classes(
         )
 
 
-def _prior(facts: dict[str, Any], classes: int) -> NDArray[np.float32]:
+def _prior(fields: dict[str, Any], classes: int) -> NDArray[np.float32]:
     """Share of training photos in each cell, float32 ``(classes,)``; equal where unknown.
 
     Laplace's rule, one photo more in each cell, keeps cells without any possible.
     """
-    counts = np.asarray(facts.get("counts_per_class") or np.zeros(classes), np.float64)
+    counts = np.asarray(fields.get("counts_per_class") or np.zeros(classes), np.float64)
     if counts.shape != (classes,) or not (counts >= 0).all():
         raise InputError(f"counts_per_class of the run: expected {classes} numbers of photos")
     return np.asarray((counts + 1) / (counts.sum() + classes), np.float32)
 
 
-def _write_places(path: Path, grid: Grid) -> None:
+def _write_names(path: Path, grid: Grid) -> None:
     """Name each cell after the town nearest to its centre (GeoNames through reverse_geocode)."""
     try:
         import reverse_geocode
     except ModuleNotFoundError as error:
-        raise MissingExtraError("naming the cells' places", "train") from error
+        raise MissingExtraError("naming cells", "train") from error
     towns = reverse_geocode.search(list(zip(grid.lat.tolist(), grid.lng.tolist(), strict=True)))
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -304,21 +310,21 @@ def _write_places(path: Path, grid: Grid) -> None:
             writer.writerow([index, town["city"], town.get("state", ""), town["country_code"]])
 
 
-def _training_facts(
-    prefix: str | os.PathLike[str], epoch: int, facts: dict[str, Any]
+def _training_fields(
+    prefix: str | os.PathLike[str], epoch: int, fields: dict[str, Any]
 ) -> dict[str, Any]:
     path = params_path(prefix, epoch)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     elsewhere = ("preprocessing", "counts_per_class")
     noted = {
-        name: _without_folders(value) for name, value in facts.items() if name not in elsewhere
+        name: _without_folders(value) for name, value in fields.items() if name not in elsewhere
     }
     return {"checkpoint": path.name, "checkpoint_sha256": sha256, "epoch": epoch, **noted}
 
 
 def _without_folders(value: Any) -> Any:
-    """Return facts with the last part of paths only: a bundle travels, folders do not."""
+    """Return fields with the last part of paths only: a bundle travels, folders do not."""
     if isinstance(value, dict):
         return {name: _without_folders(part) for name, part in value.items()}
     if isinstance(value, list):

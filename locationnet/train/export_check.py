@@ -68,7 +68,7 @@ def check_export(
         for values in (weights.arguments, weights.auxiliary):
             values.update({name: learned[name] for name in values if name in learned})
         largest = _largest_feature(weights, image_size, images)
-    # A softmax that is sure of its answer would hide what is wrong before it.
+    # A softmax with a confident answer would hide what is wrong before it.
     if 0 < largest < np.inf:
         last = last_layer(network).parameters[0]
         weights.arguments[last] = weights.arguments[last] / largest

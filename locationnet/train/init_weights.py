@@ -15,7 +15,7 @@ from locationnet.train.backbones import freeze, resnet
 from locationnet.train.compat import mx
 from locationnet.train.config import Settings
 from locationnet.train.last_layer import last_layer, with_new_head
-from locationnet.train.weights import load_weights, run_facts
+from locationnet.train.weights import load_weights, run_fields
 
 _PARAMS = re.compile(r"(.+)-(\d{4,})\.params")
 
@@ -103,8 +103,8 @@ def _from_checkpoint(
         raise InputError(f"{path}: expected a checkpoint PREFIX-0012.params or an .onnx file")
     prefix = path.with_name(match[1])
     learned = load_weights(prefix, int(match[2]))
-    facts = run_facts(prefix)
-    same = not facts or facts.get(sha256_key(classes)) == classes.sha256
+    fields = run_fields(prefix)
+    same = not fields or fields.get(sha256_key(classes)) == classes.sha256
     names = last_layer(learned.symbol).parameters
     missing = [name for name in names if name not in learned.arguments]
     if missing:

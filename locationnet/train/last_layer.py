@@ -53,8 +53,8 @@ def last_layer(network: mx.sym.Symbol) -> LastLayer:
     heads = [head[0] for head in graph["heads"]]
     ends = [_before_softmax(nodes, head) for head in heads]
     classifiers = [
-        (place, end)
-        for place, (end, head) in enumerate(zip(ends, heads, strict=True))
+        (index, end)
+        for index, (end, head) in enumerate(zip(ends, heads, strict=True))
         if nodes[end]["op"] == "FullyConnected" and nodes[head]["op"] in _SOFTMAXES
     ]
     if not classifiers:
@@ -66,32 +66,32 @@ def last_layer(network: mx.sym.Symbol) -> LastLayer:
     if len(classifiers) > 1:
         named = ", ".join(nodes[end]["name"] for _, end in classifiers)
         raise LocationNetError(f"the network has several classifiers ({named}); expected one")
-    [(place, end)] = classifiers
+    [(index, end)] = classifiers
     (source, output, *_), *parameters = nodes[end]["inputs"]
     return LastLayer(
-        network[place],
+        network[index],
         _made_by(network, nodes, end, 0),
         _made_by(network, nodes, source, output),
         [nodes[parameter]["name"] for parameter, *_ in parameters],
     )
 
 
-def _before_softmax(nodes: list[dict[str, Any]], place: int) -> int:
-    while nodes[place]["op"] in (*_SOFTMAXES, *_CASTS):
-        place = nodes[place]["inputs"][0][0]
-    return place
+def _before_softmax(nodes: list[dict[str, Any]], index: int) -> int:
+    while nodes[index]["op"] in (*_SOFTMAXES, *_CASTS):
+        index = nodes[index]["inputs"][0][0]
+    return index
 
 
 def _made_by(
-    network: mx.sym.Symbol, nodes: list[dict[str, Any]], place: int, output: int
+    network: mx.sym.Symbol, nodes: list[dict[str, Any]], index: int, output: int
 ) -> mx.sym.Symbol:
-    name = nodes[place]["name"]
+    name = nodes[index]["name"]
     # Operators with several outputs number them, and an input is called as it is.
     names = (f"{name}_output", f"{name}_output{output}", name)
     internals = network.get_internals()
-    alike = [index for index, made in enumerate(internals.list_outputs()) if made in names]
+    outputs = [index for index, made in enumerate(internals.list_outputs()) if made in names]
     # Names need not be unique; the order is that of the nodes.
-    return internals[alike[sum(node["name"] == name for node in nodes[:place])]]
+    return internals[outputs[sum(node["name"] == name for node in nodes[:index])]]
 
 
 def with_new_head(network: mx.sym.Symbol, classes: int) -> mx.sym.Symbol:

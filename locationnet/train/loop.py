@@ -22,7 +22,7 @@ from locationnet.train.config import LESS_IS_BETTER, Devices, Settings
 from locationnet.train.init_weights import starting_point
 from locationnet.train.interrupts import Interrupts
 from locationnet.train.module import Pending
-from locationnet.train.preflight import claim, clear_errors, open_packs
+from locationnet.train.preflight import clear_errors, find_state, open_packs
 from locationnet.train.run import Run
 from locationnet.train.validate import validate
 
@@ -93,7 +93,7 @@ def train(settings: Settings, *, resume: bool = False) -> Outcome:
         start = starting_point(settings, training.class_set)
         if group.leads:
             start.check_export(settings)
-        newest = claim(settings, training, resume=resume) if group.leads else None
+        newest = find_state(settings, training, resume=resume) if group.leads else None
         with closing(Run(settings, training, validation, start, group, newest)) as run:
             return _Loop(run, interrupts).finish()
 

@@ -1,4 +1,4 @@
-"""mxnet's exporter to ONNX, told what it does not know, and made to say what it cannot do.
+"""mxnet's exporter to ONNX, given what it does not know, and made to report what it cannot do.
 
 Knows how attributes are written and how the exporter is called; what becomes of single
 operators is decided by it and by `locationnet.train.onnx_operators`.

@@ -50,7 +50,7 @@ def open_packs(settings: Settings) -> tuple[Pack, Pack]:
     return training, validation
 
 
-def claim(settings: Settings, training: Pack, *, resume: bool) -> Path | None:
+def find_state(settings: Settings, training: Pack, *, resume: bool) -> Path | None:
     """Return the state to resume from, or None for a new run in a folder that holds none.
 
     Raises

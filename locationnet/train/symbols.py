@@ -59,9 +59,9 @@ def with_distinct_names(
         name = node["name"]
         # Outputs of an operator x that has several are x0, x1 and so on in ONNX.
         numbered = re.sub(r"\d+$", "", name)
-        alike = numbered != name and numbered in computing
+        taken = numbered != name and numbered in computing
         is_variable = node["op"] == "null"
-        if name in reserved or (not is_variable and (known[name] > 1 or alike)):
+        if name in reserved or (not is_variable and (known[name] > 1 or taken)):
             node["name"] = f"{index}/{name}"
             if is_variable:
                 renamed[name] = node["name"]
@@ -80,7 +80,7 @@ def with_norms_on_channels(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """
     graph = json.loads(symbol.tojson())
     made: list[dict[str, Any]] = []
-    places: list[int] = []  # of the old nodes among the new ones
+    new_indexes: list[int] = []  # of the old nodes among the new ones
 
     def add(node: dict[str, Any]) -> int:
         made.append(node)
@@ -91,24 +91,24 @@ def with_norms_on_channels(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         return add({"op": "SwapAxis", "name": name, "attrs": attributes, "inputs": [source]})
 
     for node in graph["nodes"]:
-        inputs = [[places[index], *rest] for index, *rest in node["inputs"]]
+        inputs = [[new_indexes[index], *rest] for index, *rest in node["inputs"]]
         node = {**node, "inputs": inputs}
         name, axis = node["name"], node.get("attrs", {}).get("axis", "1")
         if node["op"] not in _NORMS or axis == "1":
-            places.append(add(node))
+            new_indexes.append(add(node))
             continue
         node["attrs"] = {**node["attrs"], "axis": "1"}
         turned = swap(f"{name}_turned", inputs[0], axis)
         norm = add({**node, "name": f"{name}_normed", "inputs": [[turned, 0, 0], *inputs[1:]]})
-        places.append(swap(name, [norm, 0, 0], axis))
-    if len(made) == len(places):
+        new_indexes.append(swap(name, [norm, 0, 0], axis))
+    if len(made) == len(new_indexes):
         return symbol
     return mx.sym.load_json(
         json.dumps(
             {
                 "nodes": made,
                 "arg_nodes": [index for index, node in enumerate(made) if node["op"] == "null"],
-                "heads": [[places[index], *rest] for index, *rest in graph["heads"]],
+                "heads": [[new_indexes[index], *rest] for index, *rest in graph["heads"]],
                 "attrs": graph["attrs"],
             }
         )

@@ -140,7 +140,7 @@ def load_weights(prefix: str | os.PathLike[str], epoch: int) -> Weights:
     )
 
 
-def run_facts(prefix: str | os.PathLike[str]) -> dict[str, Any]:
+def run_fields(prefix: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what ``train`` wrote into ``PREFIX-run.json``; empty where there is no such file.
 
     Raises
@@ -152,12 +152,12 @@ def run_facts(prefix: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LocationNetError(f"{path}: not JSON ({error})") from error
-    if not isinstance(facts, dict):
+    if not isinstance(fields, dict):
         raise LocationNetError(f"{path}: expected a JSON object")
-    return facts
+    return fields
 
 
 def _best_epoch(prefix: Path) -> int | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from locationnet.errors import InputError
 from locationnet.export import quantize
-from locationnet.export.quantize import Yardstick
+from locationnet.export.quantize import Baseline
 from locationnet.export.temperature import Truth
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
@@ -42,7 +42,7 @@ def measure(full: int, reduced: int) -> quantize.Measured:
     def answer(_: Session) -> NDArray[np.float32]:
         return answers(reduced)
 
-    return Yardstick(answers(full), TRUTH, GRID, answer).measure(Silent(), **FACTS)
+    return Baseline(answers(full), TRUTH, GRID, answer).measure(Silent(), **FACTS)
 
 
 def test_a_precision_that_changes_nothing_is_allowed() -> None:

@@ -9,7 +9,7 @@ import pytest
 from locationnet.errors import LocationNetError
 from locationnet.train.backbones import operators, parameter_shapes, resnet
 from locationnet.train.compat import mx
-from locationnet.train.weights import find_checkpoint, load_weights, run_facts
+from locationnet.train.weights import find_checkpoint, load_weights, run_fields
 
 
 def save(prefix: Path, epoch: int, *, drop: str = "", symbol: mx.sym.Symbol | None = None) -> None:
@@ -115,7 +115,7 @@ def test_a_checkpoint_is_found_by_prefix_or_folder(tmp_path: Path) -> None:
 
 
 def test_a_run_without_notes_has_none(tmp_path: Path) -> None:
-    assert run_facts(tmp_path / "net") == {}
+    assert run_fields(tmp_path / "net") == {}
     (tmp_path / "net-run.json").write_text("{")
     with pytest.raises(LocationNetError, match=r"net-run.json: not JSON"):
-        run_facts(tmp_path / "net")
+        run_fields(tmp_path / "net")

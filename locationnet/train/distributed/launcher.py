@@ -27,7 +27,7 @@ from locationnet.train.distributed.local_workers import (
 )
 from locationnet.train.distributed.remote_nodes import Follower, follow, gathered
 from locationnet.train.interrupts import Interrupts
-from locationnet.train.preflight import claim, open_packs
+from locationnet.train.preflight import find_state, open_packs
 
 _POLL = 0.25
 # How long workers may take to write their last checkpoint: SageMaker kills two minutes after it
@@ -84,7 +84,7 @@ def launch(layout: Layout, settings: Settings, *, resume: bool = False, restarts
         raise InputError("with GPUs each machine runs one worker, which uses all that it is given")
     # Here, so that it is said once and not by every worker.
     training, _ = open_packs(settings)
-    claim(settings, training, resume=resume)
+    find_state(settings, training, resume=resume)
     again_with = f"locationnet train --resume --out {settings.out}, on the same hosts"
     with Interrupts() as interrupts, gathered(layout, settings) as followers:
         for attempt in range(restarts + 1):
