@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-FIXTURES = Path(__file__).parents[1] / "tests" / "training" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "tests" / "train" / "fixtures"
 SIZE = 32
 CLASSES = 5
 

@@ -5,7 +5,6 @@ Knows threads, batches and errors; neither networks nor what an answer is.
 
 from __future__ import annotations
 
-import copy
 import operator
 import os
 from collections import deque
@@ -116,9 +115,13 @@ def check_count(name: str, value: int) -> None:
 
 
 def reason_of(error: LocationNetError | OSError) -> str:
-    """Return what is wrong with a photo, without its name."""
-    inner = error.__cause__ or error
-    return (isinstance(inner, OSError) and inner.strerror) or str(inner)
+    """Return what is wrong with a photo, without its name, of an error that `answer_photos` gave."""
+    unnamed = error.__cause__
+    return _reason(unnamed if isinstance(unnamed, (LocationNetError, OSError)) else error)
+
+
+def _reason(error: LocationNetError | OSError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _named(
@@ -127,11 +130,13 @@ def _named(
     """Return an error that says which photo it is about; see `reason_of`."""
     name = photo if isinstance(photo, (str, os.PathLike)) else getattr(photo, "name", None)
     shown = f"photo {number}" if name is None else os.fspath(name)
-    text = f"{shown}: {reason_of(error)}"
+    text = f"{shown}: {_reason(error)}"
     if isinstance(error, OSError):
         named: LocationNetError | OSError = type(error)(text)
     else:
-        named = copy.copy(error)
+        # Not by calling the class, which may make its message of other things.
+        named = type(error).__new__(type(error))
+        named.__dict__.update(error.__dict__)
         named.args = (text,)
     named.__cause__ = error
     return named

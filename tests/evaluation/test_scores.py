@@ -115,8 +115,6 @@ def test_two_models_are_compared_photo_by_photo() -> None:
     assert found["within_25_km"].value == 0.75
     assert found["geoscore"].value > 0
     assert paired(better, better, Rule(), ALONE)["geoscore"] == (0, 0, 0)
-    with pytest.raises(ValueError, match="different photos"):
-        paired(better, _answers(id=["a", "b", "c", "x"]), Rule(), ALONE)
 
 
 def test_the_first_five_are_ranks_0_to_4() -> None:

@@ -39,7 +39,7 @@ from locationnet.train.weights import Weights
 
 SIZE = 32
 HOW = Preprocessing("pillow", SIZE, SIZE, (127.5,) * 3, (63.75,) * 3)
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "train" / "fixtures"
 LAT = np.array([59.91, -1.29, 37.77, 35.66])
 LNG = np.array([10.75, 36.82, -122.42, 139.73])
 COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [180, 180, 60]], np.float64)

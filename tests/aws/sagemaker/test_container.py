@@ -28,7 +28,7 @@ HYPERPARAMETERS = {
     "rate": "0.05", "threads": "1", "std": "60 60 60", "flip": "false", "every-minutes": "0",
     "log-every": "7",
 }  # fmt: skip
-TRAIN = "import sys; from pathlib import Path; from locationnet.aws import container\n"
+TRAIN = "import sys; from pathlib import Path; from locationnet.aws.sagemaker import container\n"
 TRAIN += "sys.exit(container.train(Path(sys.argv[1])))"
 
 

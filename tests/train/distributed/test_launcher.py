@@ -129,7 +129,7 @@ def _workers(launcher: int) -> list[int]:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, ValueError):
             continue
-        if parent == launcher and "distributed import work" in command:
+        if parent == launcher and "launcher import work" in command:
             found.append(int(folder.name))
     return sorted(found)
 
