@@ -95,7 +95,7 @@ def metadata(
         )
     for line in _summary(made):
         say(line)
-    for name, what in sorted(made.garbled.items()):
+    for name, what in sorted(made.corrupt.items()):
         say(f"warning: {name} is damaged ({what}); only what comes before was read", error=True)
     say(f"wrote {out}")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from locationnet.metadata.layouts import Layout
-from locationnet.metadata.sources import GarbledError, Text
+from locationnet.metadata.sources import CorruptError, Text
 from locationnet.tables.stream import WRONG_COLUMNS
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ def read_blocks(text: Text, dropped: Counter[str]) -> Iterator[bytes]:
 
     Raises
     ------
-    GarbledError
+    CorruptError
         After the last block before the damage.
     """
     tail = bytearray()
     skipping = False
-    garbled: GarbledError | None = None
-    while garbled is None:
+    corrupt: CorruptError | None = None
+    while corrupt is None:
         try:
             data = text.read(BLOCK_BYTES - len(tail))
-        except GarbledError as error:
-            garbled = error
+        except CorruptError as error:
+            corrupt = error
             break
         if not data:
             break
@@ -64,7 +64,7 @@ def read_blocks(text: Text, dropped: Counter[str]) -> Iterator[bytes]:
             dropped[TOO_LONG] += 1
             tail.clear()
             skipping = True
-    if garbled is not None:
+    if corrupt is not None:
         end_of_rows = tail.rfind(b"\n") + 1
         if len(tail) > end_of_rows:
             dropped[CUT_OFF] += 1
@@ -73,8 +73,8 @@ def read_blocks(text: Text, dropped: Counter[str]) -> Iterator[bytes]:
         tail += b"\n"
     if tail:
         yield bytes(tail)
-    if garbled is not None:
-        raise garbled
+    if corrupt is not None:
+        raise corrupt
 
 
 def parse_block(block: bytes, layout: Layout, dropped: Counter[str]) -> pa.Table:

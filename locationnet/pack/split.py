@@ -27,7 +27,7 @@ TRAIN, VAL, TEST = range(3)
 DEFAULT_SALT = "locationnet"
 
 
-def split_groups(
+def split_uploaders(
     groups: Sequence[str],
     *,
     val: float = 0.1,
@@ -133,7 +133,7 @@ def split_table(
     stratify: str | None = None,
     salt: str = DEFAULT_SALT,
 ) -> Parts:
-    """Split the rows of a CSV or Parquet file; see `split_groups`.
+    """Split the rows of a CSV or Parquet file; see `split_uploaders`.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def split_table(
     strata = None
     if stratify is not None:
         strata = texts(file, table, require_column(file, table.column_names, stratify))
-    sets = split_groups(groups, val=val, test=test, salt=salt, strata=strata)
+    sets = split_uploaders(groups, val=val, test=test, salt=salt, strata=strata)
     names = np.asarray(groups, dtype=object)
     return Parts(
         tables={name: table.filter(pa.array(sets == code)) for code, name in enumerate(SETS)},

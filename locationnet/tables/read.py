@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.errors import InputError, LocationNetError
+from locationnet.errors import InputError
+from locationnet.files import written_whole
 from locationnet.tables.stream import BadRow, stream_rows
 from locationnet.tables.table_file import (
     PARQUET_MAGIC,
@@ -166,23 +167,18 @@ def write_table(path: Path, table: pa.Table) -> None:
     from pyarrow import csv, parquet
 
     check_table_name(path)
-    part = path.with_name(f".{path.name}.part")
     try:
-        if (form := _text_form(path)) is None:
-            with arrow_file(part, "wb") as file:
-                parquet.write_table(table, file)
-        else:
-            delimiter, compression = form
-            options = csv.WriteOptions(quoting_style="needed", delimiter=delimiter)
-            with _written(part, compression) as file:
-                csv.write_csv(table, file, options)
-        part.replace(path)
+        with written_whole(path) as part:
+            if (form := _text_form(path)) is None:
+                with arrow_file(part, "wb") as file:
+                    parquet.write_table(table, file)
+            else:
+                delimiter, compression = form
+                options = csv.WriteOptions(quoting_style="needed", delimiter=delimiter)
+                with _written(part, compression) as file:
+                    csv.write_csv(table, file, options)
     except pa.ArrowException as error:
         raise InputError(f"{path}: cannot be written as text ({first_line(error)})") from error
-    except OSError as error:
-        raise LocationNetError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def test_an_interrupted_pack_goes_on_only_with_the_same_columns_and_photos(
         return CliRunner().invoke(app, words)
 
     with monkeypatch.context() as patch:
-        patch.setattr("locationnet.pack.build.finish", _interrupt)
+        patch.setattr("locationnet.pack.build.write_pack", _interrupt)
         assert pack("first", world).exit_code != 0
     assert (out / ".parts" / "shard-00000.parquet").is_file()
     (tmp_path / "other").mkdir()

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from locationnet.cli import app
 from locationnet.errors import InputError
-from locationnet.pack.split import TEST, TRAIN, VAL, split_groups
+from locationnet.pack.split import TEST, TRAIN, VAL, split_uploaders
 from locationnet.tables.coordinates import CoordinateFiles
 from locationnet.tables.read import read_table, write_table
 
@@ -27,32 +27,34 @@ names = st.lists(st.text("abcdefgh", min_size=1, max_size=3), min_size=1, max_si
 @given(names)
 def test_no_group_is_in_two_sets(groups: list[str]) -> None:
     found = defaultdict(set)
-    for group, place in zip(groups, split_groups(groups, val=0.3, test=0.3).tolist(), strict=True):
+    for group, place in zip(
+        groups, split_uploaders(groups, val=0.3, test=0.3).tolist(), strict=True
+    ):
         found[group].add(place)
     assert all(len(places) == 1 for places in found.values())
 
 
 @given(names, names)
 def test_adding_photos_moves_nobody(groups: list[str], more: list[str]) -> None:
-    before = split_groups(groups, val=0.3, test=0.3)
-    after = split_groups(groups + more, val=0.3, test=0.3)
+    before = split_uploaders(groups, val=0.3, test=0.3)
+    after = split_uploaders(groups + more, val=0.3, test=0.3)
     assert after[: len(groups)].tolist() == before.tolist()
 
 
 def test_the_shares_are_about_those_asked_for() -> None:
-    sets = split_groups([f"user{index}" for index in range(20_000)], val=0.1, test=0.2)
+    sets = split_uploaders([f"user{index}" for index in range(20_000)], val=0.1, test=0.2)
     assert np.bincount(sets) / len(sets) == pytest.approx([0.7, 0.1, 0.2], abs=0.01)
 
 
 def test_another_salt_is_another_split() -> None:
     groups = [f"user{index}" for index in range(200)]
-    assert split_groups(groups).tolist() != split_groups(groups, salt="other").tolist()
+    assert split_uploaders(groups).tolist() != split_uploaders(groups, salt="other").tolist()
 
 
 @given(st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("ABC")), min_size=1))
 def test_strata_tear_no_group_apart(photos: list[tuple[str, str]]) -> None:
     groups, strata = zip(*photos, strict=True)
-    sets = split_groups(groups, val=0.3, test=0.3, strata=strata)
+    sets = split_uploaders(groups, val=0.3, test=0.3, strata=strata)
     assert len(set(zip(groups, sets.tolist(), strict=True))) == len(set(groups))
 
 
@@ -60,7 +62,7 @@ def test_strata_tear_no_group_apart(photos: list[tuple[str, str]]) -> None:
 def test_every_value_is_in_every_set_it_has_groups_for(sizes: list[int], seed: int) -> None:
     strata = [f"value{value}" for value, size in enumerate(sizes) for _ in range(size)]
     groups = [f"{seed}-{index}" for index in range(len(strata))]
-    sets = split_groups(groups, strata=strata)
+    sets = split_uploaders(groups, strata=strata)
     for value, size in enumerate(sizes):
         own = set(sets[np.array(strata) == f"value{value}"].tolist())
         assert TRAIN in own
@@ -73,7 +75,7 @@ def test_every_value_is_in_every_set_it_has_groups_for(sizes: list[int], seed: i
 @pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.1, 1.0)])
 def test_shares_that_leave_nothing_are_refused(val: float, test: float) -> None:
     with pytest.raises(InputError, match="nothing to train on"):
-        split_groups(["a"], val=val, test=test)
+        split_uploaders(["a"], val=val, test=test)
 
 
 def _run(*words: object) -> tuple[int, str, str]:
