@@ -56,7 +56,7 @@ def download(
         Path | None,
         typer.Option(
             metavar="LIST",
-            help="Images that are none of the photos: a size, an MD5 or SHA-256, or both a line.",
+            help="Images sent in place of photos: a size, an MD5 or SHA-256, or both a line.",
         ),
     ] = None,
     min_free: Annotated[
@@ -103,9 +103,9 @@ def download(
     if source is From.bucket and exempt:
         raise typer.BadParameter("--exempt needs --from urls")
     if not math.isfinite(rate):
-        raise typer.BadParameter("--rate is no number of requests")
+        raise typer.BadParameter("--rate is not a number of requests")
     if not math.isfinite(min_free):
-        raise typer.BadParameter("--min-free is no number of gigabytes")
+        raise typer.BadParameter("--min-free is not a number of gigabytes")
     for pair in exempt or ():
         try:
             exempt_pair(pair)

@@ -45,7 +45,7 @@ class Bucket:
     MissingExtraError
         boto3 is not installed.
     InputError
-        The endpoint is no URL.
+        The endpoint is not a valid URL.
     """
 
     def __init__(self, endpoint_url: str | None = None, connections: int = 256) -> None:

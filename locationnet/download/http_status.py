@@ -12,7 +12,7 @@ from locationnet.download.failures import GONE, REFUSED, THROTTLED, UNREACHABLE,
 from locationnet.errors import RemoteStatusError
 
 _GONE = frozenset({404, 410})
-# "Not implemented" and "HTTP version not supported" are no breakdown.
+# "Not implemented" and "HTTP version not supported" are not breakdowns.
 _NEVER = frozenset({501, 505})
 # "Request timeout" and "too early".
 _SOON = frozenset({408, 425})

@@ -59,7 +59,7 @@ class InputTable:
     MissingExtraError
         pyarrow is not installed.
     InputError
-        The file is missing, is no table, has no rows or neither column, or one is not text.
+        The file is missing, is not a table, has no rows or neither column, or one is not text.
     """
 
     def __init__(self, file: Path) -> None:

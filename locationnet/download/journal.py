@@ -176,7 +176,7 @@ class Journal:
             " WHERE fingerprint IS NOT NULL AND (reason IS NULL OR reason = ?)",
             (DUPLICATE,),
         )
-        listed = [path for path, *print_ in there if placeholders.names(*print_)]
+        listed = [path for path, size, md5 in there if placeholders.names(size, md5)]
         self._base.execute("BEGIN")
         for path in listed:
             self._base.execute(

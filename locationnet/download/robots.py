@@ -197,7 +197,7 @@ def _ours(lines: Iterable[str]) -> list[re.Match[str]]:
 
 
 def _delay_s(record: re.Match[str]) -> float:
-    """Return the seconds between two requests that a record asks for; 0 for one that is no use."""
+    """Return the seconds between two requests that a record asks for; 0 for an unusable one."""
     if record["delay"]:
         seconds = _SECONDS.match(record["value"])
         return float(seconds[0].replace(",", ".")) if seconds else 0.0

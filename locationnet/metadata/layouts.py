@@ -142,7 +142,7 @@ def _layout_of(row: list[str]) -> Layout | None:
         return HASH_LIST
     if len(row) < len(PLACING_2016_START) + 1:
         return None
-    # Nothing but the last column tells it from any other numbers in the third and fourth.
+    # Nothing but the last column distinguishes it from any other numbers in the third and fourth.
     hashed = is_photo_hash(row[-1])
     if not hashed and _PLACING_LABEL.fullmatch(row[-1]) is None:
         return None

@@ -123,7 +123,7 @@ def _parse(block: bytes, layout: Layout) -> pa.Table:
 def _with_columns(block: bytes, columns: int, dropped: Counter[str]) -> bytes:
     """Take out the rows with another number of columns.
 
-    Arrow would call back for each, but not for those that are no UTF-8.
+    Arrow would call back for each, but not for those that are not UTF-8.
     """
     lines = [line for line in block.split(b"\n") if line]
     good = [line for line in lines if line.count(b"\t") == columns - 1]
@@ -132,7 +132,7 @@ def _with_columns(block: bytes, columns: int, dropped: Counter[str]) -> bytes:
 
 
 def _without_control(block: bytes, dropped: Counter[str]) -> bytes:
-    """Take Windows' line ends for line ends, and out the rows that hold other control bytes.
+    """Take Windows' line ends for line ends, and out the rows that contain other control bytes.
 
     Arrow would end a row at any carriage return.
     """

@@ -179,7 +179,7 @@ def _sqlite(path: Path, layout: Layout, advance: Advance) -> Iterator[pa.RecordB
     import pyarrow as pa
 
     fields = [name for name in layout.columns if name in FIELDS]
-    # As bytes, so that a row that is no UTF-8 is a bad row and not the end.
+    # As bytes, so that a row that is not UTF-8 is a bad row and not the end.
     columns = ", ".join(f"CAST({name} AS BLOB)" for name in fields)
     try:
         with closing(_connect(path)) as database:

@@ -51,7 +51,7 @@ def read_table(path: Path) -> pa.Table:
     MissingExtraError
         pyarrow is not installed.
     InputError
-        The file is missing, is no table, has no rows, or a row is damaged; the message names it.
+        The file is missing, is not a table, has no rows, or a row is damaged; the message names it.
     """
     table = open_table(path)
     import pyarrow as pa
@@ -104,7 +104,7 @@ def stream_texts(table: TableFile, names: Sequence[str]) -> Iterator[pa.RecordBa
 
 
 def is_parquet(path: Path) -> bool:
-    """Tell by its first bytes whether a file is Parquet.
+    """Return, by its first bytes, whether a file is Parquet.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def named_parquet(path: Path) -> bool:
-    """Tell by its name whether a file to write is to be Parquet."""
+    """Return, by its name, whether a file to write is to be Parquet."""
     return path.suffix.lower() in _PARQUET_SUFFIXES
 
 
@@ -188,7 +188,7 @@ def _written(path: Path, compression: str) -> Iterator[IO[bytes]]:
 
 
 def as_utf8(column: Any) -> tuple[Any, Mask]:
-    """Return bytes as texts, and which of them are none; those are null.
+    """Return bytes as texts, and which of them are not UTF-8; those are null.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def text_column(path: Path | str, rows: pa.Table, name: str) -> Any:
     Raises
     ------
     InputError
-        The column holds something else, or bytes that are no UTF-8; the message names both.
+        The column holds something else, or bytes that are not UTF-8; the message names both.
     """
     import pyarrow as pa
 
@@ -294,23 +294,23 @@ def as_names(column: Any) -> Any:
 
 
 def number_column(path: Path | str, rows: pa.Table, name: str) -> Floats:
-    """Return a column as float64 ``(n,)``, NaN for what is empty or no number.
+    """Return a column as float64 ``(n,)``, NaN for what is empty or not a number.
 
     Raises
     ------
     InputError
-        The column's type is none that numbers come in.
+        The column's type is not one of numbers or texts.
     """
     return as_floats(rows[name].combine_chunks(), f"{path}: column {name!r}")[0]
 
 
 def as_floats(column: Any, where: str) -> tuple[Floats, Mask]:
-    """Return an Arrow array as float64 with NaN for what is no number, and where it is empty.
+    """Return an Arrow array as float64 with NaN for what is not a number, and where it is empty.
 
     Raises
     ------
     InputError
-        The column's type is none that numbers come in; the message begins with `where`.
+        The column's type is not one of numbers or texts; the message begins with `where`.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -26,8 +26,8 @@ from locationnet.download.to_pack import Job, download_to_pack
 from locationnet.errors import FullDiskError, InputError, LocationNetError
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
-from locationnet.pack.format import Pack
-from locationnet.pack.recordio import open_shard
+from locationnet.pack.format import Pack, PackedJpegs
+from locationnet.pack.recordio import read_offsets, read_record
 
 PHOTOS = 60
 GONE = "007.jpg"
@@ -106,8 +106,8 @@ def test_photos_go_to_a_pack_without_being_kept(faulty: Any, grid: Path, tmp_pat
     assert credited["licence"] == ["CC-BY-2.0"] * pack.records
     assert credited["attribution"][0] == '"000.jpg" by user0'
     assert credited["url"][0] == faulty.url("000.jpg")
-    with open_shard(pack.shards[0]) as reader:
-        label, data = reader.read(0)
+    rec = pack.shards[0]
+    label, data = read_record(rec, int(read_offsets(rec)[0]))
     assert label == pack.classes_of_records[0]
     packed, original = (
         Image.open(io.BytesIO(data)),
@@ -132,12 +132,9 @@ def test_a_pack_from_a_folder_is_the_same(faulty: Any, grid: Path, tmp_path: Pat
     assert answer.exit_code == 0, answer.output
 
     def jpegs(path: Path) -> dict[str, bytes]:
-        pack, found = Pack.open(path), {}
         table = parquet.read_table(path / "photos.parquet").to_pydict()
-        for name, shard, record in zip(table["id"], table["shard"], table["record"], strict=True):
-            with open_shard(pack.shards[shard]) as reader:
-                found[name] = reader.read(record)[1]
-        return found
+        photos = PackedJpegs(Pack.open(path))
+        return {name: photos.read(record) for record, name in enumerate(table["id"])}
 
     one, other = jpegs(streamed), jpegs(packed)
     # Of two equal photos the one keeps the first by row, the other the first by path.
