@@ -7,5 +7,8 @@ from collections.abc import Callable
 Progress = Callable[[int, int], object]
 """Called with how much is done and how much there is in all."""
 
+StageProgress = Callable[[str, int, int, int], object]
+"""Called with the stage of the work, how much of it is done and in all, and the rows so far."""
+
 Advance = Callable[[int], object]
 """Called with how much was done since the last call."""

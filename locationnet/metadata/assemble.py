@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from locationnet.metadata.parse import read_raw
 from locationnet.metadata.records import KEY, NUMERIC_ID, UPLOADER_CELL, schema
 from locationnet.metadata.row_groups import GROUP_BITS, PartWriter, row_groups
 from locationnet.metadata.sources import CorruptError, Shard
+from locationnet.progress import StageProgress
 from locationnet.tables.table_file import arrow_file
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 # A line of a list of hashes, compressed; only memory depends on it.
 _LISTED_BYTES = 16
-
-# The stage, how much of it is done and in all, and the rows so far.
-StageProgress = Callable[[str, int, int, int], object]
 
 
 class Assembler:

@@ -14,13 +14,14 @@ from typing import Any
 
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.files import same_file
-from locationnet.metadata.assemble import Assembler, StageProgress
+from locationnet.metadata.assemble import Assembler
 from locationnet.metadata.filters import Filters
 from locationnet.metadata.layouts import HASH_LIST, Layout
 from locationnet.metadata.lock import locked
 from locationnet.metadata.parse import detect
 from locationnet.metadata.pool import Counts, Job, read_shards
 from locationnet.metadata.sources import Shard, list_shards
+from locationnet.progress import StageProgress
 
 _FORMAT = 1
 
@@ -116,10 +117,7 @@ def build_table(
             for number, (shard, layout) in enumerate(zip(shards, layouts, strict=True))
             if layout is not None
         ]
-        total = sum(job.shard.size for job in jobs)
-        read_shards(
-            jobs, filters, processes, lambda done, rows: progress("reading", done, total, rows)
-        )
+        read_shards(jobs, filters, processes, progress)
         assembler = Assembler([job.part for job in jobs], parts / "deduplicating", progress)
         kept, without_path = assembler.write(assembler.deduplicate(lists, filters), out)
         counts = {job.shard.name: Counts.read(job) for job in jobs}

@@ -24,7 +24,7 @@ from locationnet.metadata.records import schema, wanted_rows
 from locationnet.metadata.row_groups import PartWriter
 from locationnet.metadata.sources import CorruptError, Shard, UnsureError
 from locationnet.processors import processors
-from locationnet.progress import Progress
+from locationnet.progress import StageProgress
 
 # Bytes and rows read in all processes, in shared memory.
 _totals: Any = None
@@ -65,7 +65,9 @@ class Counts:
         return cls(fields["kept"], Counter(fields["dropped"]), fields["corrupt"])
 
 
-def read_shards(jobs: Sequence[Job], filters: Filters, processes: int, report: Progress) -> None:
+def read_shards(
+    jobs: Sequence[Job], filters: Filters, processes: int, progress: StageProgress
+) -> None:
     """Make the parts that are not there yet.
 
     Parameters
@@ -76,12 +78,13 @@ def read_shards(jobs: Sequence[Job], filters: Filters, processes: int, report: P
         What to keep.
     processes
         How many shards are read at a time.
-    report
+    progress
         Called now and then with the bytes and rows read so far, finished shards included.
     """
     missing = [job for job in jobs if not job.done]
     # The largest first, so that none of the large is left to the end.
     missing.sort(key=lambda job: -job.shard.size)
+    all_bytes = sum(job.shard.size for job in jobs)
     before_bytes = sum(job.shard.size for job in jobs if job.done)
     before_rows = sum(_rows(job) for job in jobs if job.done)
     processes = max(1, min(processes, len(missing)))
@@ -90,7 +93,7 @@ def read_shards(jobs: Sequence[Job], filters: Filters, processes: int, report: P
     totals = context.Array("q", 2)
 
     def show() -> None:
-        report(before_bytes + totals[0], before_rows + totals[1])
+        progress("reading", before_bytes + totals[0], all_bytes, before_rows + totals[1])
 
     show()
     if processes == 1:
