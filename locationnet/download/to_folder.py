@@ -209,11 +209,8 @@ class _Run:
         self._journal.note(photo.path, outcome)
 
     def _write(self, target: Path, data: bytes) -> None:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LocationNetError(f"{target}: cannot be written ({error.strerror})") from error
         with written_whole(target, self._out / PARTS) as part:
+            target.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(data)
 
     def write_tables(self) -> Downloaded:

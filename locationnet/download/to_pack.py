@@ -288,7 +288,7 @@ class _Making:
             raise DownloadError(DAMAGED) from error
 
     def record(self, photo: Photo, outcome: tuple[bytes, Packed] | DownloadError) -> None:
-        """ShardBuffer one photo for its rows, and write its shard when it was the last."""
+        """Buffer one photo for its rows, and write its shard when it was the last."""
         making, rows = self._of.pop(photo.row)
         self.done += len(rows)
         for row in rows:

@@ -731,8 +731,8 @@ def test_a_download_that_will_not_fit_is_announced(world: Any, tmp_path: Path) -
         (["--exempt", "localhost:1"], "needs --from urls"),
         (["--from", "urls", "--exempt", "foo"], "'foo' must be host:port"),
         (["--from", "urls", "--rate", "nan"], "'--rate'"),
-        (["--from", "urls", "--rate", "inf"], "--rate is no number"),
-        (["--min-free", "inf"], "--min-free is no number"),
+        (["--from", "urls", "--rate", "inf"], "--rate is not a number"),
+        (["--min-free", "inf"], "--min-free is not a number"),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(
