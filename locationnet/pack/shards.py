@@ -133,7 +133,8 @@ def prepare_folder(
     except FileNotFoundError:
         if any(path.name != _PARTS for path in out.iterdir()):
             raise InputError(f"{out}: not empty, and not a pack that was begun here") from None
-        write_text(file, json.dumps(noted))
+        with written_whole(file, out / _PARTS) as part:
+            part.write_text(json.dumps(noted), encoding="utf-8")
         earlier = noted
     except (OSError, ValueError) as error:
         raise InputError(f"{out}: not a folder that a pack can be written to") from error

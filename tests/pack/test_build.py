@@ -232,3 +232,13 @@ def test_near_duplicates_share_their_hash_and_others_do_not() -> None:
     smaller = first.resize((320, 240))
     assert bin(difference_hash(first) ^ difference_hash(smaller)).count("1") <= 3
     assert bin(difference_hash(first) ^ difference_hash(second)).count("1") > 15
+
+
+def test_a_call_that_was_killed_as_it_started_is_no_obstacle(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pack"
+    (out / ".parts").mkdir(parents=True)
+    (out / ".parts" / "..begun.json.part").write_text('{"form')
+    answer = CliRunner().invoke(app, _words(world, out))
+    assert answer.exit_code == 0, answer.output
+    assert not (out / ".parts").exists()
+    assert json.loads((out / ".begun.json").read_text())["format"] == 1
