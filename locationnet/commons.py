@@ -32,7 +32,7 @@ def photo_hash(url: str) -> str:
 
 
 def is_photo_hash(text: str) -> bool:
-    """Tell whether a text can be the hash of a photo."""
+    """Return whether a text can be the hash of a photo."""
     return _HASH.fullmatch(text) is not None
 
 
@@ -44,7 +44,7 @@ def image_key(photo_hash: str) -> str:
 def photo_path(photo: str, url: str) -> str:
     """Return where a photo goes, by its hash or else its URL; ``""`` where it has neither.
 
-    Blanks around either are no part of it.
+    Blanks around either are not part of it.
     """
     photo, url = photo.strip(), url.strip()
     if is_photo_hash(photo):

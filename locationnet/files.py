@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from locationnet.errors import LocationNetError
+from locationnet.errors import FullDiskError, LocationNetError
 from locationnet.names import valid_text
 
 
@@ -20,45 +22,52 @@ def same_file(one: Path, other: Path) -> bool:
         return one.resolve() == other.resolve()
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text under a temporary name in the same folder, then rename it.
+@contextmanager
+def written_whole(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary name for a file; at the end it is renamed, so that the file is whole.
 
-    Names of files in the text that are not UTF-8 are written as by `locationnet.names.valid_text`.
+    Parameters
+    ----------
+    path
+        The file; what was there before is untouched until the end, and if anything is raised.
+    folder
+        Where the temporary file lies, on the same disk; beside the file by default. One that a
+        killed process left there is written over by the next.
 
     Raises
     ------
+    FullDiskError
+        There is no room for it.
     LocationNetError
-        The file cannot be written; what was there before is untouched.
+        It cannot be written.
     """
-    path = Path(path)
-    temporary: Path | None = None
+    part = (folder or path.parent) / f".{path.name}.part"
     try:
-        with tempfile.NamedTemporaryFile(
-            "w",
-            encoding="utf-8",
-            newline="",
-            dir=path.parent,
-            prefix=f".{path.name}-",
-            delete=False,
-        ) as file:
-            temporary = Path(file.name)
-            file.write(valid_text(text))
-        # Temporary files are private; what the user asked for has the usual permissions.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        yield part
+        part.replace(path)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise LocationNetError(f"{path}: cannot be written ({error.strerror})") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"{path}: cannot be written ({error.strerror or error})"
+        raise (FullDiskError if full else LocationNetError)(what) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text, whole or not at all; see `written_whole` for what it raises.
+
+    Names of files in the text that are not UTF-8 are written as by `locationnet.names.valid_text`.
+    """
+    with written_whole(Path(path)) as part:
+        part.write_text(valid_text(text), encoding="utf-8", newline="")
 
 
 def csv_writer(file: TextIO) -> Any:
     """Return a `csv.writer` whose rows end with a line feed.
 
     Readers end a row at a carriage return as well, and Python 3.11 quotes of the two only what it
-    ends rows with itself: so it is told to end them with both.
+    ends rows with itself: so it ends them with both.
     """
 
     class Rows:

@@ -24,7 +24,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from locationnet.download.source import Source
-from locationnet.download.to_folder import Progress, download_photos
+from locationnet.download.to_folder import download_photos
 from locationnet.download.transfers import Pace
 
 
@@ -63,9 +63,9 @@ def measure(
     """Download into an empty folder; return the seconds and how it went."""
     last = Pace()
 
-    def advance(state: Progress) -> None:
+    def advance(_done: int, _total: int, pace: Pace) -> None:
         nonlocal last
-        last = replace(state.pace)
+        last = replace(pace)
 
     began = time.perf_counter()
     download_photos(

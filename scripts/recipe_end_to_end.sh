@@ -31,8 +31,8 @@ endpoint=$(cat "$out/address")
 [ -f "$out/photos.parquet" ] || locationnet metadata s3://multimedia-commons/metadata/ \
     --endpoint-url "$endpoint" -o "$out/photos.parquet" --min-accuracy 11
 
-# 2. No photographer is in two sets.
-locationnet split "$out/photos.parquet" -o "$out/sets" --group-column uploader \
+# 2. No uploader is in two sets.
+locationnet split "$out/photos.parquet" -o "$out/sets" --uploader-column uploader \
     --val 0.15 --test 0.15
 
 # 3. Cells over the places of the training set, whether their photos can be had or not; from the
@@ -56,7 +56,7 @@ else
         --network resnet-18 --image-size 64 --batch-size 32 --epochs 12 --rate 0.05 "$@"
 fi
 
-# 6. The best epoch as a bundle, and how good it is on photographers that it has never seen.
+# 6. The best epoch as a bundle, and how good it is on uploaders that it has never seen.
 locationnet export "$run" -o "$out/bundle" --overwrite --validation "$out/packs/val"
 locationnet evaluate --benchmark "$out/test/photos.parquet" --images "$out/test" \
     --model "$out/bundle" --train "$out/packs/train" -o "$out/report"

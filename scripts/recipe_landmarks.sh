@@ -22,7 +22,7 @@ if [ ! -f "$out/efficientnet-lite0.onnx" ]; then
     "$out/torch/bin/python" "$scripts/export_efficientnet_lite0.py" "$out/efficientnet-lite0.onnx"
 fi
 
-# 2. Every landmark is in every set where it has photos enough. The table names no photographers, so
+# 2. Every landmark is in every set where it has photos enough. The table names no uploaders, so
 #    each photo is its own group, and photos of one visit may be on both sides: the figures below
 #    say how well landmarks are told apart, not how well strangers' photos are placed.
 locationnet split "$data/landmarks.csv" -o "$out" --stratify lat --val 0.15 --test 0.15

@@ -30,9 +30,9 @@ max_photos=${MAX_PHOTOS:-5000}  # t1 and t2 of 2017
 min_photos=${MIN_PHOTOS:-500}
 mkdir -p "$out"
 
-# 1. Hold photographers out, a thousandth for validation: 34,000 photos are more than enough.
+# 1. Hold uploaders out, a thousandth for validation: 34,000 photos are more than enough.
 held_out=${HELD_OUT:-0.001}
-locationnet split "$photos" -o "$out" --group-column uploader --val "$held_out" --test 0
+locationnet split "$photos" -o "$out" --uploader-column uploader --val "$held_out" --test 0
 
 # 2. Cells: split above t1, drop below t2. 2017 had 15,527; its table is not ours to ship, but a copy
 #    can be put at OUT/grids.txt before this step to train on exactly those classes.

@@ -56,7 +56,7 @@ def download(
         Path | None,
         typer.Option(
             metavar="LIST",
-            help="Images that are none of the photos: a size, an MD5 or SHA-256, or both a line.",
+            help="Images sent in place of photos: a size, an MD5 or SHA-256, or both a line.",
         ),
     ] = None,
     min_free: Annotated[
@@ -103,9 +103,9 @@ def download(
     if source is From.bucket and exempt:
         raise typer.BadParameter("--exempt needs --from urls")
     if not math.isfinite(rate):
-        raise typer.BadParameter("--rate is no number of requests")
+        raise typer.BadParameter("--rate is not a number of requests")
     if not math.isfinite(min_free):
-        raise typer.BadParameter("--min-free is no number of gigabytes")
+        raise typer.BadParameter("--min-free is not a number of gigabytes")
     for pair in exempt or ():
         try:
             exempt_pair(pair)
@@ -127,7 +127,7 @@ def _to_folder(
     placeholders: Placeholders,
     space: Callable[[Path], Space],
 ) -> None:
-    from locationnet.download.to_folder import PROBLEMS, TABLE, download_photos
+    from locationnet.download.to_folder import FAILURES, TABLE, download_photos
 
     with _bar("downloading") as show:
         done = download_photos(
@@ -136,13 +136,13 @@ def _to_folder(
             source,
             placeholders=placeholders,
             space=space(out),
-            advance=lambda state: show(state.done, state.total, state.pace),
+            advance=show,
             say=lambda text: say(text, error=True),
         )
     say(f"photos here     {done.photos:>11,}")
-    for reason, count in done.problems.items():
+    for reason, count in done.failures.items():
         say(f"  not here      {count:>11,}  {reason}")
-    say(f"wrote {out / TABLE} and {out / PROBLEMS}")
+    say(f"wrote {out / TABLE} and {out / FAILURES}")
     if done.postponed:
         say(f"servers failed for {done.postponed:,} photos; run the same command later", error=True)
         raise typer.Exit(1)
@@ -160,7 +160,7 @@ def _to_pack(
     give_up: bool,
 ) -> None:
     from locationnet.cli.pack import print_pack
-    from locationnet.download.to_pack import Job, stream_photos
+    from locationnet.download.to_pack import Job, download_to_pack
     from locationnet.geo.grid import Grid
 
     make = None
@@ -169,7 +169,7 @@ def _to_pack(
 
         make = partial(make_on_cluster, address=scheduler)
     with _bar("packing") as show:
-        made = stream_photos(
+        made = download_to_pack(
             table,
             Grid.read(grid),
             Job(out.resolve(), source, placeholders, give_up),

@@ -64,8 +64,8 @@ def metadata(
     Example: locationnet metadata yfcc100m_dataset-*.bz2 -o photos.parquet --min-accuracy 12
 
     Reads YFCC100M (25 or 23 columns, plain, .gz, .bz2, .xz or .zst, and the SQLite edition),
-    the Placing task's files, and CSV or Parquet tables. Videos, rows without a place and the same
-    photo again are dropped and counted. Run the same command again after an interruption:
+    the Placing task's files, and CSV or Parquet tables. Videos, rows without coordinates and
+    the same photo again are dropped and counted. Run the same command again after an interruption:
     finished files are kept.
     """
     from locationnet.metadata.build_table import build_table
@@ -95,7 +95,7 @@ def metadata(
         )
     for line in _summary(made):
         say(line)
-    for name, what in sorted(made.garbled.items()):
+    for name, what in sorted(made.corrupt.items()):
         say(f"warning: {name} is damaged ({what}); only what comes before was read", error=True)
     say(f"wrote {out}")
 

@@ -25,7 +25,7 @@ def pack(
         Path | None, typer.Option(help="The grid that decides the classes by place.")
     ] = None,
     label_column: Annotated[
-        str | None, typer.Option(help="Column that is the class, in the place of --grid.")
+        str | None, typer.Option(help="Column that is the class, instead of --grid.")
     ] = None,
     labels: Annotated[
         Path | None,
@@ -39,9 +39,13 @@ def pack(
     lng_column: Annotated[
         str | None, typer.Option(help="Column of longitudes; the usual names are found.")
     ] = None,
-    group_column: Annotated[
+    uploader_column: Annotated[
         str | None,
-        typer.Option(help="Column of photographers; uploader, user and the like are found."),
+        typer.Option(
+            "--uploader-column",
+            "--group-column",
+            help="Column of uploaders; uploader, user and the like are found.",
+        ),
     ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="Photos decoded at a time.", show_default="all cores")
@@ -78,7 +82,7 @@ def pack(
             images,
             classes,
             out,
-            columns=Columns(lat_column, lng_column, group_column, label_column),
+            columns=Columns(lat_column, lng_column, uploader_column, label_column),
             processes=processes,
             shard_photos=shard_photos,
             advance=lambda done, total: progress.update(task, completed=done, total=total),
@@ -87,7 +91,7 @@ def pack(
 
 
 def print_pack(made: Pack, out: Path) -> None:
-    """Say what a pack holds and what it does not."""
+    """Say what a pack contains and what it does not."""
     say(f"photos packed   {made.records:>11,} in {len(made.shards):,} shards")
     for reason, count in made.summary["skipped"].items():
         say(f"  skipped       {count:>11,}  {reason}")

@@ -18,11 +18,15 @@ def split(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for train, val and test.")
     ] = Path(),
-    val: Annotated[float, typer.Option(min=0, max=0.9, help="Share of groups in val.")] = 0.1,
-    test: Annotated[float, typer.Option(min=0, max=0.9, help="Share of groups in test.")] = 0.1,
-    group_column: Annotated[
+    val: Annotated[float, typer.Option(min=0, max=0.9, help="Share of uploaders in val.")] = 0.1,
+    test: Annotated[float, typer.Option(min=0, max=0.9, help="Share of uploaders in test.")] = 0.1,
+    uploader_column: Annotated[
         str | None,
-        typer.Option(help="Column of photographers; uploader, user and the like are found."),
+        typer.Option(
+            "--uploader-column",
+            "--group-column",
+            help="Column of uploaders; uploader, user and the like are found.",
+        ),
     ] = None,
     stratify: Annotated[
         str | None,
@@ -30,12 +34,12 @@ def split(
     ] = None,
     salt: Annotated[str, typer.Option(help="Another salt gives another split.")] = "locationnet",
 ) -> None:
-    """Split photos so that no photographer is in two sets, the same way each time.
+    """Split photos so that no uploader is in two sets, the same way each time.
 
-    Example: locationnet split photos.csv -o split --group-column uploader
+    Example: locationnet split photos.csv -o split --uploader-column uploader
 
-    A photographer's set follows from a hash of the name, so that adding photos moves nobody.
-    Without a column of photographers each row counts as one, and so does a row that names none.
+    An uploader's set follows from a hash of the name, so that adding photos moves nobody.
+    Without a column of uploaders each row counts as one, and so does a row that names none.
     The sets are written in the form of the table: Parquet, CSV or TSV, compressed as it is.
     """
     from locationnet.pack.split import SETS, balance, split_table
@@ -47,7 +51,7 @@ def split(
     names = {name: f"{name}{table_suffix(table)}" for name in SETS}
     refuse_replacing([table], *(out / name for name in names.values()))
     parts = split_table(
-        table, val=val, test=test, group_column=group_column, stratify=stratify, salt=salt
+        table, val=val, test=test, uploader_column=uploader_column, stratify=stratify, salt=salt
     )
     out.mkdir(parents=True, exist_ok=True)
     for name, file in names.items():

@@ -17,8 +17,9 @@ from locationnet.download.failures import (
     THROTTLED,
     TOO_LARGE,
     UNREACHABLE,
-    ProblemError,
+    DownloadError,
 )
+from locationnet.download.rate_limit import RateLimiter
 from locationnet.download.scheduler import Photo
 from locationnet.errors import LocationNetError
 from locationnet.net.s3 import anonymous_client
@@ -44,10 +45,11 @@ class Bucket:
     MissingExtraError
         boto3 is not installed.
     InputError
-        The endpoint is no URL.
+        The endpoint is not a valid URL.
     """
 
     def __init__(self, endpoint_url: str | None = None, connections: int = 256) -> None:
+        self.limiter = RateLimiter(0.0)  # a store is asked as often as it answers
         self._client = anonymous_client(
             endpoint_url,
             REGION,
@@ -58,9 +60,9 @@ class Bucket:
             response_checksum_validation="when_required",
         )
 
-    def problem(self, photo: Photo) -> ProblemError | None:
+    def failure(self, photo: Photo) -> DownloadError | None:
         """Return why a photo has no key; None where it has one."""
-        return None if photo.path else ProblemError(NO_ADDRESS)
+        return None if photo.path else DownloadError(NO_ADDRESS)
 
     def host(self, photo: Photo) -> str:
         """Return ``""``: there is one host for all."""
@@ -72,7 +74,7 @@ class Bucket:
 
         Raises
         ------
-        ProblemError
+        DownloadError
             Why it cannot be had.
         LocationNetError
             There is no such bucket.
@@ -86,14 +88,9 @@ class Bucket:
         except exceptions.ClientError as error:
             raise _of_answer(error.response) from error
         except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
-            raise ProblemError(SLOW) from error
+            raise DownloadError(SLOW) from error
         except (exceptions.BotoCoreError, OSError) as error:
-            raise ProblemError(UNREACHABLE, str(error)) from error
-
-    def delay_s(self, photo: Photo) -> float:
-        """Return 0: a store is asked as often as it answers."""
-        del photo
-        return 0.0
+            raise DownloadError(UNREACHABLE, str(error)) from error
 
 
 def _read(body: Any) -> bytes:
@@ -102,22 +99,22 @@ def _read(body: Any) -> bytes:
     while part := body.read(_PART_BYTES):
         data += part
         if len(data) > _MAX_BYTES:
-            raise ProblemError(TOO_LARGE, f"more than {_MAX_BYTES:,} bytes")
+            raise DownloadError(TOO_LARGE, f"more than {_MAX_BYTES:,} bytes")
     return bytes(data)
 
 
 def _of_answer(response: dict[str, Any]) -> LocationNetError:
     code = str(response.get("Error", {}).get("Code", ""))
-    facts = response.get("ResponseMetadata", {})
-    status = int(facts.get("HTTPStatusCode", 0))
+    answer = response.get("ResponseMetadata", {})
+    status = int(answer.get("HTTPStatusCode", 0))
     if code == "NoSuchBucket":
         return LocationNetError(f"the store has no bucket {BUCKET}")
     if status in (404, 410):
-        return ProblemError(GONE, code)
+        return DownloadError(GONE, code)
     if status in (429, 503) or code in _SLOW_DOWN:
-        header = str(facts.get("HTTPHeaders", {}).get("retry-after", ""))
+        header = str(answer.get("HTTPHeaders", {}).get("retry-after", ""))
         wait_s = float(header) if header.isascii() and header.isdigit() else None
-        return ProblemError(THROTTLED, code, wait_s)
+        return DownloadError(THROTTLED, code, wait_s)
     if status >= 500:
-        return ProblemError(UNREACHABLE, f"answered {status}")
-    return ProblemError(REFUSED, code or f"answered {status}")
+        return DownloadError(UNREACHABLE, f"answered {status}")
+    return DownloadError(REFUSED, code or f"answered {status}")

@@ -20,13 +20,13 @@ from locationnet.download.failures import (
     PLACEHOLDER,
     TOO_LARGE,
     WEB_PAGE,
-    ProblemError,
+    DownloadError,
 )
 from locationnet.errors import ImageError, ImageTooLargeError, InputError, MissingCodecError
 from locationnet.images import open_image, shrunk
 
-# So many different photos with the same bytes are none of them.
-ALIKE = 5
+# So many different photos with the same bytes are a placeholder.
+PLACEHOLDER_COPIES = 5
 
 _MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|\?xml|!--)", re.I)
 _LINE = re.compile(r"(?:(?P<size>[0-9]{1,10})(?:\s+|$))?(?P<hash>[0-9a-f]{32}|[0-9a-f]{64})?", re.I)
@@ -54,7 +54,7 @@ class Placeholders:
         Raises
         ------
         InputError
-            The file cannot be read, or a line is none of that; the message names it.
+            The file cannot be read, or a line is not a valid entry; the message names it.
         """
         known = set()
         try:
@@ -83,13 +83,13 @@ class Placeholders:
         return False
 
     def names(self, size: int, fingerprint: bytes) -> bool:
-        """Tell whether the list names an image by its size or MD5; SHA-256s need its bytes."""
+        """Return whether the list names an image by its size or MD5; SHA-256s need its bytes."""
         md5 = fingerprint.hex()
         return not self.known.isdisjoint({(size, ""), (None, md5), (size, md5)})
 
 
 def fingerprint(data: bytes) -> bytes:
-    """Return 16 bytes that tell different photos apart."""
+    """Return 16 bytes that differ between different photos."""
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
@@ -98,15 +98,15 @@ def check_answer(data: bytes, placeholders: Placeholders) -> None:
 
     Raises
     ------
-    ProblemError
+    DownloadError
         They are empty, a web page or a placeholder.
     """
     if not data:
-        raise ProblemError(EMPTY)
+        raise DownloadError(EMPTY)
     if _MARKUP.match(data[:512]):
-        raise ProblemError(WEB_PAGE)
+        raise DownloadError(WEB_PAGE)
     if data in placeholders:
-        raise ProblemError(PLACEHOLDER)
+        raise DownloadError(PLACEHOLDER)
 
 
 def opened(data: bytes) -> Image.Image:
@@ -114,17 +114,17 @@ def opened(data: bytes) -> Image.Image:
 
     Raises
     ------
-    ProblemError
-        The bytes are no image that we read, or it is too large.
+    DownloadError
+        The bytes are not an image that we read, or it is too large.
     """
     try:
         return open_image(data)
     except MissingCodecError as error:
-        raise ProblemError(NEEDS_HEIC, str(error)) from error
+        raise DownloadError(NEEDS_HEIC, str(error)) from error
     except ImageTooLargeError as error:
-        raise ProblemError(TOO_LARGE, str(error)) from error
+        raise DownloadError(TOO_LARGE, str(error)) from error
     except ImageError as error:
-        raise ProblemError(NO_IMAGE) from error
+        raise DownloadError(NO_IMAGE) from error
 
 
 def check_pixels(data: bytes) -> None:
@@ -132,14 +132,14 @@ def check_pixels(data: bytes) -> None:
 
     Raises
     ------
-    ProblemError
-        They are no image that we read, or one that is damaged.
+    DownloadError
+        They are not an image that we read, or one that is damaged.
     """
     image = opened(data)
     try:
         shrunk(image, _GLANCE)
     except ImageError as error:
-        raise ProblemError(DAMAGED) from error
+        raise DownloadError(DAMAGED) from error
 
 
 def _digest(data: bytes, like: str) -> str:

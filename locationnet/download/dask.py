@@ -1,7 +1,7 @@
 """Shards made by the workers of a Dask cluster that is there already, one shard a task.
 
 Knows tasks and workers; what a shard is made of is `locationnet.download.to_pack`'s. Tasks can be
-repeated: a worker that dies takes its task with it, and another one goes on where it stopped.
+repeated: a worker that dies takes its task with it, and another one resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _AHEAD = 2
 _RETRIES = 3
 
 
-def make_on_cluster(plan: Plan, tell: Callable[[int, Pace], object], address: str) -> int:
+def make_on_cluster(plan: Plan, report: Callable[[int, Pace], object], address: str) -> int:
     """Make the missing shards of a plan on a cluster; see `locationnet.download.to_pack.Make`.
 
     Parameters
     ----------
     plan
         The shards; their folder must be the same on all machines.
-    tell
-        Told of rows that are done with.
+    report
+        Called with the rows that are done and the pace.
     address
         The scheduler's, such as ``tcp://host:8786``.
 
@@ -78,7 +78,7 @@ def make_on_cluster(plan: Plan, tell: Callable[[int, Pace], object], address: st
                     " run the same command to go on"
                 ) from error
             done += sizes.pop(future.key)
-            tell(done, Pace(photos=done, connections=at_a_time))
+            report(done, Pace(photos=done, connections=at_a_time))
             more = submit_next()
             if more is not None:
                 running.add(more)

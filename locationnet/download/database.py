@@ -33,7 +33,7 @@ class Database:
 
     def __init__(self, path: Path, wait_s: float) -> None:
         self._path = path
-        with self._told():
+        with self._clear_errors():
             self._base = sqlite3.connect(path, isolation_level=None, timeout=wait_s)
             try:
                 # Alone, a run needs no shared memory, which network file systems lack.
@@ -46,7 +46,7 @@ class Database:
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """Run a statement."""
-        with self._told():
+        with self._clear_errors():
             return self._base.execute(sql, values)
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Database:
         self._base.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _clear_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -31,7 +31,7 @@ class Space:
     reserve
         Bytes that are left free.
     free
-        Tells how much room there is.
+        Returns how much room there is.
     """
 
     def __init__(

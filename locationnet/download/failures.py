@@ -27,9 +27,9 @@ SLOW = "the server is too slow"
 
 # Another day may be better; and reasons to ask for fewer at a time.
 TEMPORARY = frozenset({THROTTLED, UNREACHABLE, SLOW})
-# Others can change too: a table may know an address by now, a host its mind. Nobody is told to try
-# again, but who does gets a new answer.
-UNSETTLED = TEMPORARY | {NO_ADDRESS, FORBIDDEN, FAULTY}
+# Others can change too: a table may know an address by now, a host its mind. No message says to
+# try again, but who does gets a new answer.
+RETRYABLE = TEMPORARY | {NO_ADDRESS, FORBIDDEN, FAULTY}
 
 # How often a photo is asked for in one run.
 _TRIES = 5
@@ -37,7 +37,7 @@ _TRIES = 5
 _TRIES_DAMAGED = 2
 
 
-class ProblemError(LocationNetError):
+class DownloadError(LocationNetError):
     """A photo that could not be had.
 
     Parameters

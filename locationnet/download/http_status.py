@@ -8,29 +8,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from locationnet.download.failures import GONE, REFUSED, THROTTLED, UNREACHABLE, ProblemError
+from locationnet.download.failures import GONE, REFUSED, THROTTLED, UNREACHABLE, DownloadError
 from locationnet.errors import RemoteStatusError
 
 _GONE = frozenset({404, 410})
-# "Not implemented" and "HTTP version not supported" are no breakdown.
+# "Not implemented" and "HTTP version not supported" are not breakdowns.
 _NEVER = frozenset({501, 505})
 # "Request timeout" and "too early".
 _SOON = frozenset({408, 425})
 
 
-def of_status(error: RemoteStatusError) -> ProblemError:
+def of_status(error: RemoteStatusError) -> DownloadError:
     """Return why there is no photo; a ``Retry-After`` means that there may be one later."""
     said = f"answered {error.status}"
     if error.status in _GONE:
-        return ProblemError(GONE, said)
+        return DownloadError(GONE, said)
     if error.status in _NEVER:
-        return ProblemError(REFUSED, said)
+        return DownloadError(REFUSED, said)
     wait_s = retry_after_s(error.retry_after, datetime.now(UTC))
     if error.status == 429 or wait_s is not None:
-        return ProblemError(THROTTLED, said, wait_s)
+        return DownloadError(THROTTLED, said, wait_s)
     if error.status >= 500 or error.status in _SOON:
-        return ProblemError(UNREACHABLE, said)
-    return ProblemError(REFUSED, said)
+        return DownloadError(UNREACHABLE, said)
+    return DownloadError(REFUSED, said)
 
 
 def retry_after_s(header: str, now: datetime) -> float | None:

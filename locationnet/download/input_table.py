@@ -46,7 +46,7 @@ class Batch:
     paths: list[str]
 
 
-class Wanted:
+class InputTable:
     """A table of photos to fetch.
 
     Parameters
@@ -59,7 +59,7 @@ class Wanted:
     MissingExtraError
         pyarrow is not installed.
     InputError
-        The file is missing, is no table, has no rows or neither column, or one is no text.
+        The file is missing, is not a table, has no rows or neither column, or one is not text.
     """
 
     def __init__(self, file: Path) -> None:
@@ -121,7 +121,7 @@ class Wanted:
 
 
 def with_paths(rows: pa.Table, paths: list[str]) -> pa.Table:
-    """Return rows with a column ``path`` in the place of theirs, or first."""
+    """Return rows with a column ``path`` instead of theirs, or first."""
     import pyarrow as pa
 
     column = pa.array(paths, pa.string())

@@ -1,4 +1,4 @@
-"""What became of each photo, so that a run that was killed goes on where it stopped.
+"""What became of each photo, so that a run that was killed is resumed where it stopped.
 
 Knows paths, reasons and fingerprints; nothing of files or servers. A kill at any moment loses no
 photo that was noted.
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from locationnet.download.checks import ALIKE, Placeholders
+from locationnet.download.checks import PLACEHOLDER_COPIES, Placeholders
 from locationnet.download.database import Database
-from locationnet.download.failures import DUPLICATE, NEEDS_HEIC, PLACEHOLDER, TEMPORARY, UNSETTLED
+from locationnet.download.failures import DUPLICATE, NEEDS_HEIC, PLACEHOLDER, RETRYABLE, TEMPORARY
 from locationnet.images import can_read_heic
 
 # A photo without a reason is there. Fingerprints of placeholders that were found out are kept.
@@ -91,18 +91,18 @@ class Journal:
         ).fetchone()
         return None if row is None else Entry(*row)
 
-    def is_settled(self, path: str, asked: Callable[[str], str]) -> bool:
-        """Tell whether a photo is there, or not to be had from who would be asked.
+    def is_final(self, path: str, asked: Callable[[str], str]) -> bool:
+        """Return whether a photo is there, or not to be had from who would be asked.
 
         Parameters
         ----------
         path
             The photo's.
         asked
-            Tells for a reason who would be asked now: others may have the photo.
+            Returns for a reason who would be asked now: others may have the photo.
         """
         entry = self.entry(path)
-        if entry is None or entry.reason in UNSETTLED:
+        if entry is None or entry.reason in RETRYABLE:
             return False
         if entry.reason == NEEDS_HEIC and can_read_heic():
             return False
@@ -118,7 +118,7 @@ class Journal:
             (path, entry.reason, entry.detail, entry.size, entry.fingerprint, entry.source),
         )
 
-    def settled(self) -> int:
+    def count_final(self) -> int:
         """Return how many photos are there, or not to be had."""
         marks = ", ".join("?" * len(TEMPORARY))
         row = self._base.execute(
@@ -140,8 +140,8 @@ class Journal:
     def find_copies(self) -> None:
         """Note which photos are placeholders or duplicates, by their equal fingerprints.
 
-        The same bytes for `ALIKE` photos or more are a placeholder; for fewer, all but the first by
-        path are duplicates.
+        The same bytes for `PLACEHOLDER_COPIES` photos or more are a placeholder; for fewer, all but
+        the first by path are duplicates.
         """
         groups = self._base.execute(
             "SELECT fingerprint, COUNT(*), MIN(path) FROM photos"
@@ -152,7 +152,7 @@ class Journal:
         self._base.execute("BEGIN")
         self._base.execute("CREATE INDEX IF NOT EXISTS prints ON photos (fingerprint)")
         for fingerprint, count, first in groups:
-            if count >= ALIKE:
+            if count >= PLACEHOLDER_COPIES:
                 self._base.execute("INSERT OR IGNORE INTO placeholders VALUES (?)", (fingerprint,))
                 self._base.execute(
                     "UPDATE photos SET reason = ?, detail = ? WHERE fingerprint = ?",
@@ -176,7 +176,7 @@ class Journal:
             " WHERE fingerprint IS NOT NULL AND (reason IS NULL OR reason = ?)",
             (DUPLICATE,),
         )
-        listed = [path for path, *facts in there if placeholders.names(*facts)]
+        listed = [path for path, size, md5 in there if placeholders.names(size, md5)]
         self._base.execute("BEGIN")
         for path in listed:
             self._base.execute(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from locationnet.download.failures import FAULTY, FORBIDDEN, TEMPORARY, UNREACHABLE, ProblemError
+from locationnet.download.failures import FAULTY, FORBIDDEN, TEMPORARY, UNREACHABLE, DownloadError
 from locationnet.download.http_status import of_status
 from locationnet.errors import (
     FetchError,
@@ -66,8 +66,7 @@ class Rules:
     delay_s
         Seconds between two requests that the host asks for; 0 where it does not.
     reason
-        Why nothing of the host may be asked for, as a `ProblemError` has it; ``""`` where something
-        may.
+        Why nothing of the host may be asked for, as in `DownloadError`; ``""`` where something may.
     detail
         More about that.
     wait_s
@@ -80,13 +79,13 @@ class Rules:
     detail: str = ""
     wait_s: float | None = None
 
-    def problem(self, target: Target) -> ProblemError | None:
+    def failure(self, target: Target) -> DownloadError | None:
         """Return why a URL may not be asked for; None where it may."""
         if self.reason:
-            return ProblemError(self.reason, self.detail, self.wait_s)
+            return DownloadError(self.reason, self.detail, self.wait_s)
         if self.parser is None or self.parser.can_fetch(str(target), AGENT):
             return None
-        return ProblemError(FORBIDDEN)
+        return DownloadError(FORBIDDEN)
 
     @property
     def kept_s(self) -> float:
@@ -135,11 +134,6 @@ class Robots:
                 self._known[site] = found, self._clock() + found.kept_s
             return found
 
-    def known_delay_s(self, target: Target) -> float:
-        """Return the delay that a URL's host is known to ask for; asks nobody."""
-        known = self._known.get(f"{target.scheme}://{target.pair}")
-        return known[0].delay_s if known else 0.0
-
     def _ask(self, site: str) -> Rules:
         try:
             return parse(self._fetch(f"{site}/robots.txt"))
@@ -147,19 +141,19 @@ class Robots:
             # "Unavailable" (4xx) allows everything, "unreachable" (5xx) nothing.
             if error.status < 500 and error.status != 429:
                 return Rules()
-            problem = of_status(error)
+            failure = of_status(error)
         except RemoteRedirectError:  # as good as unavailable (section 2.3.1.2)
             return Rules()
         except RemoteLastingError as error:
-            problem = ProblemError(FAULTY, str(error))
+            failure = DownloadError(FAULTY, str(error))
         except (RemoteTimeoutError, RemoteFailedError) as error:
-            problem = ProblemError(UNREACHABLE, str(error))
+            failure = DownloadError(UNREACHABLE, str(error))
         except FetchError:  # not contacted at all; the photo's own fetch says why
             return Rules()
         return Rules(
-            reason=problem.reason,
-            detail=f"its robots.txt: {problem.detail}",
-            wait_s=problem.wait_s,
+            reason=failure.reason,
+            detail=f"its robots.txt: {failure.detail}",
+            wait_s=failure.wait_s,
         )
 
 
@@ -203,7 +197,7 @@ def _ours(lines: Iterable[str]) -> list[re.Match[str]]:
 
 
 def _delay_s(record: re.Match[str]) -> float:
-    """Return the seconds between two requests that a record asks for; 0 for one that is no use."""
+    """Return the seconds between two requests that a record asks for; 0 for an unusable one."""
     if record["delay"]:
         seconds = _SECONDS.match(record["value"])
         return float(seconds[0].replace(",", ".")) if seconds else 0.0

@@ -1,7 +1,7 @@
 """Which photo to ask for next: no host more often than it may be asked, failures again later.
 
-Knows hosts and times; it neither waits nor fetches. A host that must be left alone holds nobody
-up but its own photos.
+Knows tasks and their hosts; it neither waits nor fetches. A host that must be left alone delays
+no photos but its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+
+from locationnet.download.rate_limit import RateLimiter
 
 # Photos that are read ahead while their hosts may not be asked.
 _MOST_WAITING = 10_000
@@ -44,7 +46,7 @@ class Task:
     tries: int = 0
 
 
-class Agenda:
+class Scheduler:
     """Hands out tasks when they are due.
 
     Parameters
@@ -52,19 +54,15 @@ class Agenda:
     photos
         Read as needed.
     host
-        Tells who is asked for a photo.
-    interval_s
-        Seconds between two requests to a host; 0 for none.
+        Returns who is asked for a photo.
+    limiter
+        Says when each host may be asked.
     """
 
     def __init__(
-        self, photos: Iterator[Photo], host: Callable[[Photo], str], interval_s: float = 0.0
+        self, photos: Iterator[Photo], host: Callable[[Photo], str], limiter: RateLimiter
     ) -> None:
-        self._photos, self._host = photos, host
-        self._interval_s = interval_s
-        self._intervals: dict[str, float] = {}
-        self._released: set[str] = set()
-        self._free_at: dict[str, float] = {}
+        self._photos, self._host, self._limiter = photos, host, limiter
         self._queues: defaultdict[str, deque[Task]] = defaultdict(deque)
         # Hosts with something in their queue, by when they may be asked.
         self._hosts: list[tuple[float, str]] = []
@@ -99,39 +97,26 @@ class Agenda:
         """Put a task off."""
         heapq.heappush(self._later, (at, next(self._number), task))
 
-    def pause(self, host: str, until: float) -> None:
-        """Leave a host alone for a while, unless it is not going to be asked at all."""
-        if host in self._released:
-            return
-        self._free_at[host] = max(until, self._free_at.get(host, 0.0))
-
-    def slow_down(self, host: str, interval_s: float) -> None:
-        """Ask a host less often than others, if it is asked at all."""
-        if host in self._released:
-            return
-        self._intervals[host] = max(interval_s, self._interval_s)
-
     def release(self, host: str) -> None:
         """Hand out a host's tasks at once: it is not going to be asked."""
-        self._released.add(host)
-        self._intervals[host] = self._free_at[host] = 0.0
+        self._limiter.release(host)
         heapq.heappush(self._hosts, (0.0, host))
 
     def _of_a_free_host(self, now: float) -> Task | None:
         while self._hosts and self._hosts[0][0] <= now:
             _, host = heapq.heappop(self._hosts)
-            free_at = self._free_at.get(host, now)
-            if free_at > now:  # it was paused meanwhile
-                heapq.heappush(self._hosts, (free_at, host))
+            start_at = self._limiter.start_at(host)
+            if start_at > now:  # it was paused meanwhile
+                heapq.heappush(self._hosts, (start_at, host))
                 continue
             queue = self._queues[host]
             if not queue:  # it stood here twice
                 continue
             task = queue.popleft()
             self._waiting -= 1
-            self._free_at[host] = now + self._intervals.get(host, self._interval_s)
+            self._limiter.start(host, now)
             if queue:
-                heapq.heappush(self._hosts, (self._free_at[host], host))
+                heapq.heappush(self._hosts, (self._limiter.start_at(host), host))
             return task
         return None
 
@@ -139,7 +124,7 @@ class Agenda:
         host = task.host
         queue = self._queues[host]
         if not queue:
-            heapq.heappush(self._hosts, (self._free_at.get(host, 0.0), host))
+            heapq.heappush(self._hosts, (self._limiter.start_at(host), host))
         if first:
             queue.appendleft(task)
         else:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from locationnet.download.checks import ALIKE
+from locationnet.download.checks import PLACEHOLDER_COPIES
 from locationnet.download.database import Database
 from locationnet.download.failures import DUPLICATE, PLACEHOLDER
 from locationnet.pack.shards import Packed
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS photos (
 """
 
 
-class Spool:
+class ShardBuffer:
     """One shard's photos; used by one thread.
 
     Parameters
@@ -43,7 +43,7 @@ class Spool:
         self._base.execute(_TABLE)
 
     def rows(self) -> set[int]:
-        """Return the rows that are settled: their photo is here, or not to be had."""
+        """Return the rows that are done: their photo is here, or not to be had."""
         return {row[0] for row in self._base.execute("SELECT row FROM photos")}
 
     def keep(self, row: int, fingerprint: bytes, photo: Packed) -> None:
@@ -57,8 +57,8 @@ class Spool:
     def in_order(self, paths: Sequence[str]) -> Iterator[Packed | str]:
         """Yield each row's photo, or why there is none.
 
-        The same bytes for `ALIKE` photos or more are a placeholder; for fewer, all but the first
-        are duplicates. Rows with one path have one photo, which is no duplicate of itself.
+        The same bytes for `PLACEHOLDER_COPIES` photos or more are a placeholder; for fewer, all but
+        the first are duplicates. Rows with one path have one photo, not a duplicate of itself.
         """
         photos: defaultdict[bytes, set[str]] = defaultdict(set)
         first: dict[bytes, str] = {}
@@ -73,7 +73,7 @@ class Spool:
         for row, reason, fingerprint, phash, jpeg in rows:
             if reason is not None:
                 yield reason
-            elif len(photos[fingerprint]) >= ALIKE:
+            elif len(photos[fingerprint]) >= PLACEHOLDER_COPIES:
                 yield PLACEHOLDER
             elif first[fingerprint] != paths[row]:
                 yield DUPLICATE
@@ -94,6 +94,6 @@ class Spool:
 
 
 def discard(path: Path) -> None:
-    """Remove a spool that nobody uses."""
+    """Remove a buffer that nobody uses."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

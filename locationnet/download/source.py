@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from locationnet.download.failures import NOT_CONTACTED, ProblemError
+from locationnet.download.failures import NOT_CONTACTED, DownloadError
+from locationnet.download.rate_limit import RateLimiter
 from locationnet.download.scheduler import Photo
 
 Kind = Literal["bucket", "urls"]
@@ -21,17 +22,17 @@ _MOST = {"bucket": 256, "urls": 32}
 class Reader(Protocol):
     """An opened source; safe to use from many threads."""
 
-    def problem(self, photo: Photo) -> ProblemError | None:
+    limiter: RateLimiter
+    """How often each host is asked."""
+
+    def failure(self, photo: Photo) -> DownloadError | None:
         """Return why nobody can be asked for a photo; None where somebody can."""
 
     def host(self, photo: Photo) -> str:
-        """Return who is asked for a photo without a `problem`."""
+        """Return who is asked for a photo without a `failure`."""
 
     def get(self, photo: Photo) -> bytes:
-        """Return a photo's bytes, or raise `ProblemError`."""
-
-    def delay_s(self, photo: Photo) -> float:
-        """Return the seconds between requests that a photo's host asks for."""
+        """Return a photo's bytes, or raise `DownloadError`."""
 
 
 @dataclass(frozen=True)

@@ -8,60 +8,40 @@ nothing and asks for nothing twice.
     photos.parquet        the rows whose photos are there, with their paths
     problems.csv          the others, and why
     data/images/…/….jpg   the photos, by hash
-    .journal.sqlite       what became of each; a run goes on with it
+    .journal.sqlite       what became of each; a run is resumed with it
     .parts/               files that are being written
 """
 
 from __future__ import annotations
 
-import errno
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locationnet.download.checks import Placeholders, check_answer, check_pixels, fingerprint
 from locationnet.download.disk_space import Space
-from locationnet.download.failures import NO_ADDRESS, PLACEHOLDER, TEMPORARY, ProblemError
-from locationnet.download.input_table import Batch, Wanted, with_paths
+from locationnet.download.failures import NO_ADDRESS, PLACEHOLDER, TEMPORARY, DownloadError
+from locationnet.download.input_table import Batch, InputTable, with_paths
 from locationnet.download.journal import Entry, Journal
 from locationnet.download.scheduler import Photo
 from locationnet.download.source import Source
-from locationnet.download.transfers import Pace, fetch_all
-from locationnet.errors import FullDiskError, InputError, LocationNetError
-from locationnet.files import csv_writer, same_file
+from locationnet.download.transfers import Pace, PaceProgress, fetch_all
+from locationnet.errors import InputError, LocationNetError
+from locationnet.files import csv_writer, same_file, written_whole
 from locationnet.tables.table_file import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE = "photos.parquet"
-PROBLEMS = "problems.csv"
+FAILURES = "problems.csv"
 JOURNAL = ".journal.sqlite"
 PARTS = ".parts"
 
 # Mean of a photo before any is there: an estimate for 500 pixel JPEGs.
 USUAL_BYTES = 130_000
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a download is.
-
-    Parameters
-    ----------
-    done, total
-        Photos.
-    pace
-        This run's.
-    """
-
-    done: int
-    total: int
-    pace: Pace
 
 
 @dataclass(frozen=True)
@@ -72,17 +52,17 @@ class Downloaded:
     ----------
     photos
         Rows whose photo is there.
-    problems
+    failures
         The other rows, by reason.
     """
 
     photos: int
-    problems: dict[str, int]
+    failures: dict[str, int]
 
     @property
     def postponed(self) -> int:
         """Rows whose photo may be there another day."""
-        return sum(count for reason, count in self.problems.items() if reason in TEMPORARY)
+        return sum(count for reason, count in self.failures.items() if reason in TEMPORARY)
 
 
 def download_photos(
@@ -92,10 +72,10 @@ def download_photos(
     *,
     placeholders: Placeholders | None = None,
     space: Space | None = None,
-    advance: Callable[[Progress], object] | None = None,
+    advance: PaceProgress | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Downloaded:
-    """Fetch the photos of a table; call it again after an interruption to go on.
+    """Fetch the photos of a table; call it again after an interruption to resume.
 
     Parameters
     ----------
@@ -106,25 +86,25 @@ def download_photos(
     source
         Where the photos come from.
     placeholders
-        Images that are none of the photos.
+        Images that servers send in place of photos.
     space
         Watches the room for `out`.
     advance
-        Told of the progress.
+        Called with photos done, photos in all and the pace.
     say
-        Told what a person should know before it begins.
+        Called with what a person should know before it begins.
 
     Raises
     ------
     InputError
         The table has neither column, or would be replaced.
     FullDiskError
-        There is not enough room; the next call goes on from there.
+        There is not enough room; the next call resumes from there.
     LocationNetError
         Another run uses the folder, or it cannot be written.
     """
-    wanted = Wanted(table)
-    if any(same_file(table, out / name) for name in (TABLE, PROBLEMS, JOURNAL)):
+    photos = InputTable(table)
+    if any(same_file(table, out / name) for name in (TABLE, FAILURES, JOURNAL)):
         raise InputError(f"{table}: would be replaced; choose another --out")
     reader = source.open()
     try:
@@ -138,16 +118,16 @@ def download_photos(
             part.unlink()
         placeholders = placeholders or Placeholders()
         journal.find_listed(placeholders)
-        run = _Run(wanted, out, journal, source, placeholders)
+        run = _Run(photos, out, journal, source, placeholders)
         if say is not None:
             run.warn_of_size(space, say)
 
         def tick(pace: Pace) -> None:
             space.watch()
             if advance is not None:
-                advance(Progress(run.skipped + pace.photos, len(wanted), pace))
+                advance(run.skipped + pace.photos, len(photos), pace)
 
-        fetch_all(run.missing(), source, reader, run.work, run.record, tick)
+        fetch_all(run.missing(), source, reader, run.make, run.record, tick)
         journal.find_copies()
         for path in journal.rejected():
             (out / path).unlink(missing_ok=True)
@@ -157,13 +137,13 @@ def download_photos(
 class _Run:
     def __init__(
         self,
-        wanted: Wanted,
+        table: InputTable,
         out: Path,
         journal: Journal,
         source: Source,
         placeholders: Placeholders,
     ) -> None:
-        self._wanted, self._out, self._journal = wanted, out, journal
+        self._table, self._out, self._journal = table, out, journal
         self._source, self._placeholders = source, placeholders
         self._found_out = journal.placeholders()
         # Paths that are being asked for: a table may hold a photo twice.
@@ -174,7 +154,7 @@ class _Run:
         """Say so where the photos will probably not fit."""
         mean = self._journal.mean_bytes()
         # The journal may know photos of another table: this is a guess anyway.
-        missing = max(0, len(self._wanted) - self._journal.settled())
+        missing = max(0, len(self._table) - self._journal.count_final())
         need = missing * (mean or USUAL_BYTES)
         if need > space.room():
             say(
@@ -184,19 +164,19 @@ class _Run:
             )
 
     def missing(self) -> Iterator[Photo]:
-        """Yield the photos that are yet to be settled."""
-        for batch in self._wanted.batches():
+        """Yield the photos that are yet to be had."""
+        for batch in self._table.batches():
             for index, (path, url) in enumerate(zip(batch.paths, batch.urls, strict=True)):
-                if not path or path in self._pending or self._is_settled(path):
+                if not path or path in self._pending or self._is_final(path):
                     self.skipped += 1
                     continue
                 self._pending.add(path)
                 yield Photo(batch.start + index, path, url)
 
-    def _is_settled(self, path: str) -> bool:
-        return self._journal.is_settled(path, self._source.asked)
+    def _is_final(self, path: str) -> bool:
+        return self._journal.is_final(path, self._source.asked)
 
-    def work(self, photo: Photo, get: Callable[[Photo], bytes]) -> Entry:
+    def make(self, photo: Photo, get: Callable[[Photo], bytes]) -> Entry:
         """Make sure of one photo's file; runs in many threads."""
         target = self._out / photo.path
         try:
@@ -204,7 +184,7 @@ class _Run:
             return self._checked(target.read_bytes())
         except FileNotFoundError:
             pass
-        except ProblemError:
+        except DownloadError:
             target.unlink(missing_ok=True)
         data = get(photo)
         entry = self._checked(data)
@@ -217,60 +197,44 @@ class _Run:
         asked = self._source.asked(PLACEHOLDER)  # it may turn out to be one
         entry = Entry(None, size=len(data), fingerprint=fingerprint(data), source=asked)
         if entry.fingerprint in self._found_out:
-            raise ProblemError(PLACEHOLDER, "the same bytes as others before")
+            raise DownloadError(PLACEHOLDER, "the same bytes as others before")
         return entry
 
-    def record(self, photo: Photo, outcome: Entry | ProblemError) -> None:
+    def record(self, photo: Photo, outcome: Entry | DownloadError) -> None:
         """Note what became of a photo."""
         self._pending.discard(photo.path)
-        if isinstance(outcome, ProblemError):
+        if isinstance(outcome, DownloadError):
             asked = self._source.asked(outcome.reason)
             outcome = Entry(outcome.reason, outcome.detail, source=asked)
         self._journal.note(photo.path, outcome)
 
     def _write(self, target: Path, data: bytes) -> None:
-        """Write a file under another name and rename it, so that it is whole or not there."""
-        part = self._out / PARTS / target.name
-        try:
+        with written_whole(target, self._out / PARTS) as part:
             target.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(data)
-            part.replace(target)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise FullDiskError(f"{target.parent}: {os.strerror(error.errno)}") from error
-            raise LocationNetError(f"{target}: cannot be written ({error.strerror})") from error
 
     def write_tables(self) -> Downloaded:
         """Write what is there and what is not, each whole or not at all."""
         from pyarrow import parquet
 
-        table, problems = self._out / TABLE, self._out / PROBLEMS
-        parts = [self._out / PARTS / path.name for path in (table, problems)]
+        table, failures, parts = self._out / TABLE, self._out / FAILURES, self._out / PARTS
         reasons: Counter[str] = Counter()
         photos, writer = 0, None
-        try:
-            with (
-                arrow_file(parts[0], "wb") as content,
-                parts[1].open("w", encoding="utf-8", newline="") as file,
-            ):
-                lines = csv_writer(file)
-                lines.writerow(("row", "id", "path", "url", "reason", "detail"))
-                for batch in self._wanted.batches():
-                    kept = self._kept(batch, lines, reasons)
-                    writer = writer or parquet.ParquetWriter(content, kept.schema)
-                    writer.write_table(kept)
-                    photos += kept.num_rows
-                if writer is not None:
-                    writer.close()
-            for path, part in zip((table, problems), parts, strict=True):
-                part.replace(path)
-        except OSError as error:
-            raise LocationNetError(f"{self._out}: cannot be written ({error.strerror})") from error
-        finally:
-            for part in parts:
-                part.unlink(missing_ok=True)
+        with (
+            written_whole(failures, parts) as listing,
+            written_whole(table, parts) as part,
+            arrow_file(part, "wb") as content,
+            listing.open("w", encoding="utf-8", newline="") as file,
+        ):
+            lines = csv_writer(file)
+            lines.writerow(("row", "id", "path", "url", "reason", "detail"))
+            for batch in self._table.batches():
+                kept = self._kept(batch, lines, reasons)
+                writer = writer or parquet.ParquetWriter(content, kept.schema)
+                writer.write_table(kept)
+                photos += kept.num_rows
+            if writer is not None:
+                writer.close()
         return Downloaded(photos, dict(sorted(reasons.items())))
 
     def _kept(self, batch: Batch, lines: Any, reasons: Counter[str]) -> pa.Table:

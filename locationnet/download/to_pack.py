@@ -1,7 +1,7 @@
 """Photos from a bucket or their URLs straight to a pack; the originals are kept nowhere.
 
-Knows the way of a photo: fetched, checked, shrunk, spooled, and written with its shard when all of
-the shard's photos are settled. Shards are independent of each other, so they can be made on several
+Knows the way of a photo: fetched, checked, shrunk, buffered, and written with its shard when all of
+the shard's photos are done. Shards are independent of each other, so they can be made on several
 machines (`locationnet.download.dask`), again after a failure, and always come out the same.
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from locationnet.classes import ClassSet
 from locationnet.download.checks import Placeholders, check_answer, fingerprint, opened
 from locationnet.download.disk_space import Space
-from locationnet.download.failures import DAMAGED, NO_ADDRESS, ProblemError
+from locationnet.download.failures import DAMAGED, NO_ADDRESS, DownloadError
 from locationnet.download.scheduler import Photo
-from locationnet.download.shard_buffer import Spool, discard
+from locationnet.download.shard_buffer import ShardBuffer, discard
 from locationnet.download.source import Reader, Source
-from locationnet.download.transfers import Pace, fetch_all
+from locationnet.download.transfers import Pace, PaceProgress, fetch_all
 from locationnet.errors import ImageError, InputError, LocationNetError
 from locationnet.pack.build import file_sha256
 from locationnet.pack.format import Pack
@@ -27,12 +27,12 @@ from locationnet.pack.rows import Columns, PhotoTable, Rows, read_rows
 from locationnet.pack.shards import (
     SHARD_PHOTOS,
     Packed,
-    begin,
-    finish,
     is_finished,
     part_path,
+    prepare_folder,
     shrink,
     whole_pack,
+    write_pack,
     write_shard,
 )
 
@@ -48,7 +48,7 @@ class Job:
     source
         Where photos come from.
     placeholders
-        Images that are none of the photos.
+        Images that servers send in place of photos.
     give_up
         Count photos whose servers fail as missing, rather than leaving their shards unfinished.
     """
@@ -98,10 +98,10 @@ class Plan:
 
 
 Make = Callable[[Plan, Callable[[int, Pace], object]], int]
-"""Makes a plan's missing shards, tells of rows that are done with, returns rows left for later."""
+"""Makes a plan's missing shards, reports rows that are done, returns rows left for later."""
 
 
-def stream_photos(
+def download_to_pack(
     table: Path,
     classes: ClassSet,
     job: Job,
@@ -110,9 +110,9 @@ def stream_photos(
     shard_photos: int = SHARD_PHOTOS,
     make: Make | None = None,
     space: Space | None = None,
-    advance: Callable[[int, int, Pace], object] | None = None,
+    advance: PaceProgress | None = None,
 ) -> Pack:
-    """Fetch and pack the photos of a table; call it again after an interruption to go on.
+    """Fetch and pack the photos of a table; call it again after an interruption to resume.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def stream_photos(
         )
     # Whatever is wrong with the source is said before anything is written.
     make = make or partial(make_here, reader=job.source.open())
-    begun = begin(out, file_sha256(table), classes, shard_photos, rows.names)
+    state = prepare_folder(out, file_sha256(table), classes, shard_photos, rows.names)
     if (pack := whole_pack(out)) is not None:
         return pack
     space = space or Space(out)
@@ -157,30 +157,30 @@ def stream_photos(
     plan = Plan(job, rows, shard_photos)
     missing = sum(len(part) for part in plan.unfinished().values())
 
-    def tell(done: int, pace: Pace) -> None:
+    def report(done: int, pace: Pace) -> None:
         space.watch()
         if advance is not None:
             advance(len(rows) - missing + done, len(rows), pace)
 
-    left = make(plan, tell)
+    left = make(plan, report)
     if left:
         raise LocationNetError(
             f"{out}: servers failed for {left:,} photos; run the same command later to ask again,"
             " or with --give-up to pack without them"
         )
-    return finish(out, classes, begun, plan.shards, credited=rows.credited)
+    return write_pack(out, classes, state, plan.shards, credited=rows.credited)
 
 
-def make_here(plan: Plan, tell: Callable[[int, Pace], object], reader: Reader) -> int:
+def make_here(plan: Plan, report: Callable[[int, Pace], object], reader: Reader) -> int:
     """Make the missing shards on this machine; see `Make`."""
-    return make_shards(plan.job, reader, plan.missing(), tell)
+    return make_shards(plan.job, reader, plan.missing(), report)
 
 
 def make_shards(
     job: Job,
     reader: Reader,
     shards: Iterator[tuple[int, Rows]],
-    tell: Callable[[int, Pace], object],
+    report: Callable[[int, Pace], object],
 ) -> int:
     """Make some shards, one behind the other but without a pause between them.
 
@@ -195,9 +195,9 @@ def make_shards(
             making.photos(),
             job.source,
             reader,
-            making.work,
+            making.make,
             making.record,
-            lambda pace: tell(making.done, pace),
+            lambda pace: report(making.done, pace),
         )
     finally:
         making.close()
@@ -205,41 +205,41 @@ def make_shards(
 
 
 class _Shard:
-    """A shard in the making; its spool is opened when there is something in it."""
+    """A shard in the making; its buffer is opened when there is something in it."""
 
     def __init__(self, job: Job, number: int, rows: Rows) -> None:
         self.number, self.rows = number, rows
         # Photos that are being asked for.
         self.waiting = 0
         self._path = part_path(job.out, number, ".sqlite")
-        self._spool = Spool(self._path) if self._path.exists() else None
-        self.settled = set() if self._spool is None else self._spool.rows()
+        self._buffer = ShardBuffer(self._path) if self._path.exists() else None
+        self.done = set() if self._buffer is None else self._buffer.rows()
 
     def keep(self, row: int, original: bytes, photo: Packed) -> None:
         self._opened().keep(row, original, photo)
-        self.settled.add(row)
+        self.done.add(row)
 
     def reject(self, row: int, reason: str) -> None:
         self._opened().reject(row, reason)
-        self.settled.add(row)
+        self.done.add(row)
 
     @property
     def whole(self) -> bool:
-        return len(self.settled) == len(self.rows)
+        return len(self.done) == len(self.rows)
 
     def write(self, out: Path) -> None:
-        spool = self._opened()
-        write_shard(self.rows, spool.in_order(self.rows.paths), out, self.number)
-        spool.remove()
+        buffer = self._opened()
+        write_shard(self.rows, buffer.in_order(self.rows.paths), out, self.number)
+        buffer.remove()
 
     def close(self) -> None:
-        if self._spool is not None:
-            self._spool.close()
+        if self._buffer is not None:
+            self._buffer.close()
 
-    def _opened(self) -> Spool:
-        if self._spool is None:
-            self._spool = Spool(self._path)
-        return self._spool
+    def _opened(self) -> ShardBuffer:
+        if self._buffer is None:
+            self._buffer = ShardBuffer(self._path)
+        return self._buffer
 
 
 class _Making:
@@ -256,28 +256,28 @@ class _Making:
             making = self._open[shard] = _Shard(self._job, shard, rows)
             wanted = self._wanted(making)
             making.waiting = len(wanted)
-            for path, alike in wanted.items():
-                self._of[number] = making, alike
-                urls = (rows.urls[row].strip() for row in alike)
+            for path, same in wanted.items():
+                self._of[number] = making, same
+                urls = (rows.urls[row].strip() for row in same)
                 yield Photo(number, path, next(filter(None, urls), ""))
                 number += 1
-            self._finish(making)
+            self._write_if_done(making)
 
     def _wanted(self, making: _Shard) -> dict[str, list[int]]:
         """Return the rows to ask for, by their photo."""
         wanted: dict[str, list[int]] = {}
         rows = making.rows
         for row, path in enumerate(rows.paths):
-            if row not in making.settled:
-                problem = rows.no_class(row) or (None if path else NO_ADDRESS)
-                if problem is None:
+            if row not in making.done:
+                failure = rows.no_class(row) or (None if path else NO_ADDRESS)
+                if failure is None:
                     wanted.setdefault(path, []).append(row)
                     continue
-                making.reject(row, problem)
+                making.reject(row, failure)
             self.done += 1
         return wanted
 
-    def work(self, photo: Photo, get: Callable[[Photo], bytes]) -> tuple[bytes, Packed]:
+    def make(self, photo: Photo, get: Callable[[Photo], bytes]) -> tuple[bytes, Packed]:
         """Fetch and shrink one photo; runs in many threads."""
         data = get(photo)
         check_answer(data, self._job.placeholders)
@@ -285,28 +285,28 @@ class _Making:
         try:
             return fingerprint(data), shrink(image)
         except ImageError as error:
-            raise ProblemError(DAMAGED) from error
+            raise DownloadError(DAMAGED) from error
 
-    def record(self, photo: Photo, outcome: tuple[bytes, Packed] | ProblemError) -> None:
-        """Spool one photo for its rows, and finish its shard when it was the last."""
+    def record(self, photo: Photo, outcome: tuple[bytes, Packed] | DownloadError) -> None:
+        """Buffer one photo for its rows, and write its shard when it was the last."""
         making, rows = self._of.pop(photo.row)
         self.done += len(rows)
         for row in rows:
-            if not isinstance(outcome, ProblemError):
+            if not isinstance(outcome, DownloadError):
                 making.keep(row, *outcome)
             elif outcome.temporary and not self._job.give_up:
                 self.left += 1
             else:
                 making.reject(row, outcome.reason)
         making.waiting -= 1
-        self._finish(making)
+        self._write_if_done(making)
 
     def close(self) -> None:
         """Keep what is unfinished for another time."""
         for making in self._open.values():
             making.close()
 
-    def _finish(self, making: _Shard) -> None:
+    def _write_if_done(self, making: _Shard) -> None:
         """Write a shard that waits for no photo, or keep it for another time."""
         if making.waiting or making.number not in self._open:
             return

@@ -21,10 +21,10 @@ from locationnet.download.failures import (
     SLOW,
     TOO_LARGE,
     UNREACHABLE,
-    ProblemError,
+    DownloadError,
 )
 from locationnet.download.http_status import of_status
-from locationnet.download.rate_limit import Turns
+from locationnet.download.rate_limit import RateLimiter
 from locationnet.download.robots import AGENT, Robots
 from locationnet.download.scheduler import Photo
 from locationnet.errors import (
@@ -92,20 +92,20 @@ class Urls:
             user_agent=USER_AGENT,
         )
         self._robots = Robots(self._fetch_rules)
-        self._turns = Turns(interval_s)
+        self.limiter = RateLimiter(interval_s)
 
-    def problem(self, photo: Photo) -> ProblemError | None:
+    def failure(self, photo: Photo) -> DownloadError | None:
         """Return why a photo's URL cannot be asked; None where it can."""
         if not photo.url.strip():
-            return ProblemError(NO_ADDRESS)
+            return DownloadError(NO_ADDRESS)
         try:
             parse_url(photo.url)
         except FetchError as error:
-            return ProblemError(NOT_CONTACTED, str(error))
+            return DownloadError(NOT_CONTACTED, str(error))
         return None
 
     def host(self, photo: Photo) -> str:
-        """Return who is asked for a photo without a `problem`."""
+        """Return who is asked for a photo without a `failure`."""
         return parse_url(photo.url).host
 
     def get(self, photo: Photo) -> bytes:
@@ -113,7 +113,7 @@ class Urls:
 
         Raises
         ------
-        ProblemError
+        DownloadError
             Why it cannot be had.
         """
         try:
@@ -122,38 +122,34 @@ class Urls:
         except RemoteStatusError as error:
             raise of_status(error) from error
         except RemoteTooLargeError as error:
-            raise ProblemError(TOO_LARGE, str(error)) from error
+            raise DownloadError(TOO_LARGE, str(error)) from error
         except (RefusedURLError, MalformedURLError) as error:
-            raise ProblemError(NOT_CONTACTED, str(error)) from error
+            raise DownloadError(NOT_CONTACTED, str(error)) from error
         except RemoteTimeoutError as error:
-            raise ProblemError(SLOW, str(error)) from error
+            raise DownloadError(SLOW, str(error)) from error
         except RemoteLastingError as error:
-            raise ProblemError(FAULTY, str(error)) from error
+            raise DownloadError(FAULTY, str(error)) from error
         except FetchError as error:
-            raise ProblemError(UNREACHABLE, str(error)) from error
-
-    def delay_s(self, photo: Photo) -> float:
-        """Return the seconds between requests that a photo's host is known to ask for."""
-        return self._robots.known_delay_s(parse_url(photo.url))
+            raise DownloadError(UNREACHABLE, str(error)) from error
 
     def _fetch_rules(self, url: str) -> bytes:
-        self._turns.take(parse_url(url).host)
+        self.limiter.wait(parse_url(url).host)
         data = fetch_sync(url, self._policy_of_rules, self._rules_redirected)
         if len(data) == _ROBOTS_BYTES:  # it was cut, and half a rule may forbid more than all of it
             data = data[: max(data.rfind(b"\r"), data.rfind(b"\n")) + 1]
         return data
 
     async def _rules_redirected(self, target: Target) -> None:
-        await anyio.to_thread.run_sync(self._turns.take, target.host)
+        await anyio.to_thread.run_sync(self.limiter.wait, target.host)
 
     def _admit(self, target: Target) -> None:
         """Wait until a URL may be asked for, or object."""
         if _UNAVAILABLE.match(PurePosixPath(unquote(target.path.partition("?")[0])).name):
-            raise ProblemError(PLACEHOLDER, "it leads to photo_unavailable")
+            raise DownloadError(PLACEHOLDER, "it leads to photo_unavailable")
         rules = self._robots.rules(target)
-        if problem := rules.problem(target):
-            raise problem
-        self._turns.take(target.host, rules.delay_s)
+        if failure := rules.failure(target):
+            raise failure
+        self.limiter.wait(target.host, rules.delay_s)
 
     async def _redirected(self, target: Target) -> None:
         await anyio.to_thread.run_sync(self._admit, target)

@@ -96,7 +96,7 @@ class LabelResults:
     problems
         Photos without an answer, and why; they count as not found.
     unknown
-        Rows whose label is none of the classes; they do not count.
+        Rows whose label is not one of the classes; they do not count.
     model
         Which one it was.
     """

@@ -1,7 +1,7 @@
-"""Metadata in any form to one Parquet table of photos; a call that was interrupted goes on.
+"""Metadata in any form to one Parquet table of photos; a call that was interrupted is resumed.
 
-Each shard becomes a part beside the table; then all parts are settled together and written in the
-order of the shards' names. The table gets its name when it is whole, and the parts go.
+Each shard becomes a part beside the table; then all parts are deduplicated together and written in
+the order of the shards' names. The table gets its name when it is whole, and the parts go.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 
 from locationnet.errors import InputError, MissingExtraError
 from locationnet.files import same_file
-from locationnet.metadata.assemble import Finish, Progress
+from locationnet.metadata.assemble import Assembler
 from locationnet.metadata.filters import Filters
 from locationnet.metadata.layouts import HASH_LIST, Layout
-from locationnet.metadata.lock import claimed
+from locationnet.metadata.lock import locked
 from locationnet.metadata.parse import detect
 from locationnet.metadata.pool import Counts, Job, read_shards
 from locationnet.metadata.sources import Shard, list_shards
+from locationnet.progress import StageProgress
 
 _FORMAT = 1
 
@@ -37,7 +38,7 @@ class Summary:
         The other rows by reason.
     layouts
         The shards of each layout, by its name; ``"empty"`` is one.
-    garbled
+    corrupt
         What is wrong with damaged files, by name.
     without_path
         Rows of the table of which nothing says where the photo lies.
@@ -48,7 +49,7 @@ class Summary:
     kept: int
     dropped: Counter[str]
     layouts: Counter[str]
-    garbled: dict[str, str]
+    corrupt: dict[str, str]
     without_path: int
     bad_hashes: int
 
@@ -66,9 +67,9 @@ def build_table(
     hashes: str | None = None,
     endpoint_url: str | None = None,
     processes: int = 1,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Summary:
-    """Read metadata and write the table; call it again after an interruption to go on.
+    """Read metadata and write the table; call it again after an interruption to resume.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def build_table(
     out
         The Parquet file to write. Until it is whole, parts lie beside it in ``.NAME.parts``.
     filters
-        What to keep; all photos with a place by default.
+        What to keep; all photos with coordinates by default.
     hashes
         File of photo ids and hashes (``yfcc100m_hash``), which win over those in the metadata.
     endpoint_url
@@ -93,7 +94,7 @@ def build_table(
         pyarrow is not installed, or boto3 where it is needed.
     InputError
         A file cannot be read or has no known layout, nothing is kept, or the parts beside the table
-        were begun with other files or filters.
+        are of other files or filters.
     LocationNetError
         Another call is writing the table.
     """
@@ -110,28 +111,24 @@ def build_table(
     layouts = [_photo_layout(shard) for shard in shards]
     for shard in lists:
         _require_hashes(shard)
-    with claimed(out, _facts(shards, lists, filters)) as parts:
+    with locked(out, _state(shards, lists, filters)) as parts:
         jobs = [
             Job(shard, layout, parts / f"{number:05d}.parquet")
             for number, (shard, layout) in enumerate(zip(shards, layouts, strict=True))
             if layout is not None
         ]
-        total = sum(job.shard.size for job in jobs)
-        report = progress
-        read_shards(
-            jobs, filters, processes, lambda done, rows: report("reading", done, total, rows)
-        )
-        finish = Finish([job.part for job in jobs], parts / "settling", progress)
-        kept, without_path = finish.write(finish.settle(lists, filters), out)
+        read_shards(jobs, filters, processes, progress)
+        assembler = Assembler([job.part for job in jobs], parts / "deduplicating", progress)
+        kept, without_path = assembler.write(assembler.deduplicate(lists, filters), out)
         counts = {job.shard.name: Counts.read(job) for job in jobs}
-    garbled = {name: count.garbled for name, count in counts.items() if count.garbled}
+    corrupt = {name: count.corrupt for name, count in counts.items() if count.corrupt}
     summary = Summary(
         kept=kept,
-        dropped=sum((count.dropped for count in counts.values()), finish.dropped),
+        dropped=sum((count.dropped for count in counts.values()), assembler.dropped),
         layouts=Counter("empty" if layout is None else layout.name for layout in layouts),
-        garbled=garbled | finish.garbled,
+        corrupt=corrupt | assembler.corrupt,
         without_path=without_path,
-        bad_hashes=finish.bad_hashes,
+        bad_hashes=assembler.bad_hashes,
     )
     if not kept:
         reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(summary.dropped.items()))
@@ -142,7 +139,7 @@ def build_table(
 def _photo_layout(shard: Shard) -> Layout | None:
     layout = detect(shard)
     if layout == HASH_LIST:
-        raise InputError(f"{shard.name}: holds the hashes of photos; give it with --hashes")
+        raise InputError(f"{shard.name}: contains the hashes of photos; give it with --hashes")
     return layout
 
 
@@ -153,10 +150,10 @@ def _require_hashes(shard: Shard) -> None:
         raise InputError(f"{shard.name}: {found}; expected photo ids and hashes, tab-separated")
 
 
-def _facts(shards: Sequence[Shard], lists: Sequence[Shard], filters: Filters) -> dict[str, Any]:
+def _state(shards: Sequence[Shard], lists: Sequence[Shard], filters: Filters) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "files": [[shard.name, shard.size, shard.stamp] for shard in shards],
         "hashes": [[shard.name, shard.size, shard.stamp] for shard in lists],
-        **filters.facts(),
+        **filters.fields(),
     }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from locationnet.errors import InputError
 
-# The cap counts a photographer's photos in a cell of about 10 km, a town.
+# The cap counts an uploader's photos in a cell of about 10 km, a town.
 CAP_LEVEL = 10
 
 _LICENCE_URL = re.compile(
@@ -50,7 +50,8 @@ class Box:
             and -90 <= self.south <= self.north <= 90
         ):
             raise InputError(
-                f"{self}: no box; expected west,south,east,north in degrees, south below north"
+                f"{self}: not a valid box; expected west,south,east,north in degrees, south below"
+                " north"
             )
 
     @classmethod
@@ -66,17 +67,17 @@ class Box:
             west, south, east, north = (float(part) for part in text.split(","))
         except ValueError as error:
             raise InputError(
-                f"{text}: no box; expected four numbers, west,south,east,north"
+                f"{text}: not a valid box; expected four numbers, west,south,east,north"
             ) from error
         return cls(west, south, east, north)
 
     def __str__(self) -> str:
-        # All digits: what is said here also tells boxes apart.
+        # All digits: what is said here also distinguishes boxes.
         edges = (self.west, self.south, self.east, self.north)
         return ",".join(repr(float(edge)).removesuffix(".0") for edge in edges)
 
     def contains(self, lat: NDArray[np.float64], lng: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which points lie inside; −180° and 180° are one meridian."""
+        """Return which points lie inside; −180° and 180° are one meridian."""
         east = self.east if self.west <= self.east else self.east + 360
         inside = np.zeros(len(lng), np.bool_)
         for turn in (-360, 0, 360):
@@ -108,8 +109,8 @@ class Filters:
     opt_out: frozenset[str] = frozenset()
     per_cell: int | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """Return what tells these filters from others, as JSON can hold it."""
+    def fields(self) -> dict[str, Any]:
+        """Return what distinguishes these filters from others, as JSON can hold it."""
         listed = "\n".join(sorted(self.opt_out)).encode()
         return {
             "min_accuracy": self.min_accuracy,
@@ -120,7 +121,7 @@ class Filters:
         }
 
     def wants_licence(self, name: str) -> bool:
-        """Tell whether photos under a licence, by its full name, are kept."""
+        """Return whether photos under a licence, by its full name, are kept."""
         return not self.licences or bool(self.licences & _keys(name))
 
 

@@ -1,4 +1,4 @@
-"""Numbers of 64 bits that stand for photos, and for a photographer in a town.
+"""Numbers of 64 bits that stand for photos, and for an uploader in a town.
 
 Knows nothing of tables. A number depends on nothing but what it stands for, so that neither the
 order of rows nor how they are spread over files decides anything.
@@ -35,6 +35,6 @@ def text_keys(texts: Sequence[str]) -> Keys:
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
-def group_keys(uploaders: Keys, cells: Keys) -> Keys:
+def uploader_cell_keys(uploaders: Keys, cells: Keys) -> Keys:
     """Return a number for each pair of an uploader and a cell."""
     return mixed(mixed(uploaders) ^ cells)

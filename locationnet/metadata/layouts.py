@@ -1,4 +1,4 @@
-"""The layouts in which metadata of photos come, and how to tell them apart.
+"""The layouts in which metadata of photos come, and how they are recognised.
 
 Knows columns; not where files lie nor how they are compressed. Fields go by the names of YFCC100M's
 SQLite edition, whatever a layout calls them.
@@ -90,13 +90,13 @@ _FIXED = (
 HASH_LIST = Layout("hashes of YFCC100M", "tab", HASHES)
 
 
-def tab_layout(place: str, lines: Sequence[str]) -> Layout:
+def tab_layout(file: str, lines: Sequence[str]) -> Layout:
     """Recognise the layout of tab-separated lines: that which most of them follow.
 
     Parameters
     ----------
-    place
-        The file, for the message.
+    file
+        Its name, for the message.
     lines
         The first lines of the file, not empty, without their ends.
 
@@ -113,23 +113,23 @@ def tab_layout(place: str, lines: Sequence[str]) -> Layout:
     if not votes:
         first = lines[0]
         if _CONTROL.search(first):
-            raise InputError(f"{place}: not a table of text (it holds control bytes)")
+            raise InputError(f"{file}: not a table of text (it contains control bytes)")
         shown = first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
         raise InputError(
-            f"{place}: unknown layout; row 1 has {first.count(chr(9)) + 1} tab-separated columns:"
+            f"{file}: unknown layout; row 1 has {first.count(chr(9)) + 1} tab-separated columns:"
             f" {shown!r}; expected YFCC100M's 25 or 23, the Placing task's with their hash, or a"
             " header that names a latitude and a longitude column"
         )
     return max(votes, key=votes.__getitem__)
 
 
-def table_layout(place: str, names: Sequence[str]) -> Layout | None:
-    """Return the layout of a table with these column names, or None if it holds no coordinates."""
-    found = {field: find_column(place, names, own) for field, own in _OWN_COLUMNS.items()}
+def table_layout(file: str, names: Sequence[str]) -> Layout | None:
+    """Return the layout of a table with these column names, or None without coordinates."""
+    found = {field: find_column(file, names, own) for field, own in _OWN_COLUMNS.items()}
     if found["latitude"] is None or found["longitude"] is None:
         return None
     if found["photoid"] is None and found["path"] is None:
-        raise missing_columns(place, names, "id", "path")
+        raise missing_columns(file, names, "id", "path")
     columns = {field: name for field, name in found.items() if name is not None}
     return Layout("table", "table", tuple(columns.values()), tuple(columns), False, "path")
 
@@ -142,7 +142,7 @@ def _layout_of(row: list[str]) -> Layout | None:
         return HASH_LIST
     if len(row) < len(PLACING_2016_START) + 1:
         return None
-    # Nothing but the last column tells it from any other numbers in the third and fourth.
+    # Nothing but the last column distinguishes it from any other numbers in the third and fourth.
     hashed = is_photo_hash(row[-1])
     if not hashed and _PLACING_LABEL.fullmatch(row[-1]) is None:
         return None
@@ -153,7 +153,7 @@ def _layout_of(row: list[str]) -> Layout | None:
 
 
 def _follows(row: list[str], layout: Layout) -> bool:
-    """Tell whether a row has a layout's columns, each with something that can stand there."""
+    """Return whether a row has a layout's columns, each with something that can stand there."""
     return len(row) == len(layout.columns) and all(
         (field == "photoid" and layout.else_id) or _fits(field, row[index])
         for field, index in layout.wanted.items()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from locationnet.metadata.layouts import Layout
-from locationnet.metadata.sources import GarbledError, Text
+from locationnet.metadata.sources import CorruptError, Text
 from locationnet.tables.stream import WRONG_COLUMNS
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ def read_blocks(text: Text, dropped: Counter[str]) -> Iterator[bytes]:
 
     Raises
     ------
-    GarbledError
+    CorruptError
         After the last block before the damage.
     """
     tail = bytearray()
     skipping = False
-    garbled: GarbledError | None = None
-    while garbled is None:
+    corrupt: CorruptError | None = None
+    while corrupt is None:
         try:
             data = text.read(BLOCK_BYTES - len(tail))
-        except GarbledError as error:
-            garbled = error
+        except CorruptError as error:
+            corrupt = error
             break
         if not data:
             break
@@ -64,7 +64,7 @@ def read_blocks(text: Text, dropped: Counter[str]) -> Iterator[bytes]:
             dropped[TOO_LONG] += 1
             tail.clear()
             skipping = True
-    if garbled is not None:
+    if corrupt is not None:
         end_of_rows = tail.rfind(b"\n") + 1
         if len(tail) > end_of_rows:
             dropped[CUT_OFF] += 1
@@ -73,8 +73,8 @@ def read_blocks(text: Text, dropped: Counter[str]) -> Iterator[bytes]:
         tail += b"\n"
     if tail:
         yield bytes(tail)
-    if garbled is not None:
-        raise garbled
+    if corrupt is not None:
+        raise corrupt
 
 
 def parse_block(block: bytes, layout: Layout, dropped: Counter[str]) -> pa.Table:
@@ -123,7 +123,7 @@ def _parse(block: bytes, layout: Layout) -> pa.Table:
 def _with_columns(block: bytes, columns: int, dropped: Counter[str]) -> bytes:
     """Take out the rows with another number of columns.
 
-    Arrow would call back for each, but not for those that are no UTF-8.
+    Arrow would call back for each, but not for those that are not UTF-8.
     """
     lines = [line for line in block.split(b"\n") if line]
     good = [line for line in lines if line.count(b"\t") == columns - 1]
@@ -132,7 +132,7 @@ def _with_columns(block: bytes, columns: int, dropped: Counter[str]) -> bytes:
 
 
 def _without_control(block: bytes, dropped: Counter[str]) -> bytes:
-    """Take Windows' line ends for line ends, and out the rows that hold other control bytes.
+    """Take Windows' line ends for line ends, and out the rows that contain other control bytes.
 
     Arrow would end a row at any carriage return.
     """

@@ -1,6 +1,6 @@
-"""The folder of parts beside a table: one call's at a time, begun, gone on with, thrown away.
+"""The folder of parts beside a table: locked by one call at a time, resumed, removed at the end.
 
-Knows what the folder was begun for; nothing of the parts in it.
+Knows the state that the parts belong to; nothing of the parts themselves.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from typing import IO, Any
 from locationnet.errors import InputError, LocationNetError
 from locationnet.files import write_text
 
-_BEGUN = "begun.json"
+_STATE = "state.json"
 _LOCK = "lock"
 
 
 @contextmanager
-def claimed(out: Path, facts: dict[str, Any]) -> Iterator[Path]:
+def locked(out: Path, state: dict[str, Any]) -> Iterator[Path]:
     """Yield the folder of a table's parts, which goes when the work in it is done.
 
     Parameters
     ----------
     out
         The table.
-    facts
-        What decides its content; parts that were begun with others are not gone on with.
+    state
+        What decides its content; parts of another state are not resumed.
 
     Raises
     ------
     InputError
-        The parts were begun with other files or filters, or cannot be read.
+        The parts are of other files or filters, or cannot be read.
     LocationNetError
         Another call is at work on the table, or the folder cannot be written.
     """
     parts = out.with_name(f".{out.name}.parts")
-    with _lock(out, parts):
+    with _lock_file(out, parts):
         shutil.rmtree(_thrown(parts), ignore_errors=True)
-        _begin(out, parts, facts)
+        _check_state(out, parts, state)
         try:
             yield parts
         except InputError:
@@ -62,7 +62,7 @@ def _thrown(parts: Path) -> Path:
     return parts.with_suffix(".thrown")
 
 
-def _lock(out: Path, parts: Path) -> IO[str]:
+def _lock_file(out: Path, parts: Path) -> IO[str]:
     """Return the file that keeps other calls away while it is open."""
     import fcntl  # which not every system has
 
@@ -87,9 +87,9 @@ def _lock(out: Path, parts: Path) -> IO[str]:
     return file
 
 
-def _begin(out: Path, parts: Path, facts: dict[str, Any]) -> None:
-    """Begin with an empty folder, or make sure that what it holds was begun for this work."""
-    file = parts / _BEGUN
+def _check_state(out: Path, parts: Path, state: dict[str, Any]) -> None:
+    """Start with an empty folder, or make sure that what is in it is of this state."""
+    file = parts / _STATE
     try:
         earlier = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -99,11 +99,11 @@ def _begin(out: Path, parts: Path, facts: dict[str, Any]) -> None:
                 shutil.rmtree(path)
             elif path.name != _LOCK:
                 path.unlink()
-        write_text(file, json.dumps(facts))
+        write_text(file, json.dumps(state))
         return
     except (OSError, ValueError) as error:
-        raise InputError(f"{parts}: cannot be gone on with ({error}); remove it") from error
-    changed = [name for name, value in facts.items() if earlier.get(name) != value]
+        raise InputError(f"{parts}: cannot be resumed ({error}); remove it") from error
+    changed = [name for name, value in state.items() if earlier.get(name) != value]
     if changed:
         what = " and ".join(name.replace("_", " ") for name in changed)
         raise InputError(

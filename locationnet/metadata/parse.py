@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ from locationnet.metadata.layouts import (
     table_layout,
 )
 from locationnet.metadata.lines import parse_block, read_blocks
-from locationnet.metadata.sources import GarbledError, Shard, open_text
+from locationnet.metadata.sources import CorruptError, Shard, open_text
+from locationnet.progress import Advance
 from locationnet.tables.columns import missing_columns
 from locationnet.tables.stream import WRONG_COLUMNS, BadRow, stream_rows
 from locationnet.tables.table_file import SQLITE_MAGIC, header_of, is_utf8_text, open_table
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 _SAMPLE_BYTES = 1 << 20
 _SAMPLE_LINES = 100
 _SQLITE_ROWS = 1 << 15
-
-Advance = Callable[[int], object]
 
 
 def detect(shard: Shard) -> Layout | None:
@@ -102,7 +101,7 @@ def read_raw(
 
     Raises
     ------
-    GarbledError
+    CorruptError
         After the last row before the shard is damaged.
     UnsureError
         The shard is damaged; only with one thread it is sure which rows come before.
@@ -132,7 +131,7 @@ def _sample(shard: Shard) -> tuple[bytes, str]:
         try:
             while len(sample) < _SAMPLE_BYTES and (data := text.read(_SAMPLE_BYTES)):
                 sample += data
-        except GarbledError as error:
+        except CorruptError as error:
             return sample, str(error)
     return sample, ""
 
@@ -180,7 +179,7 @@ def _sqlite(path: Path, layout: Layout, advance: Advance) -> Iterator[pa.RecordB
     import pyarrow as pa
 
     fields = [name for name in layout.columns if name in FIELDS]
-    # As bytes, so that a row that is no UTF-8 is a bad row and not the end.
+    # As bytes, so that a row that is not UTF-8 is a bad row and not the end.
     columns = ", ".join(f"CAST({name} AS BLOB)" for name in fields)
     try:
         with closing(_connect(path)) as database:

@@ -1,4 +1,4 @@
-"""Shards to parts, many at a time: the work of processes that know only their own shard.
+"""Shards to parts, many at a time: a pool of processes that know only their own shard.
 
 A part's counts are written last; what has counts is finished, all else is made anew.
 """
@@ -16,20 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from locationnet.errors import LocationNetError
-from locationnet.files import write_text
+from locationnet.files import write_text, written_whole
 from locationnet.metadata.filters import Filters
 from locationnet.metadata.layouts import Layout
 from locationnet.metadata.parse import read_raw
 from locationnet.metadata.records import schema, wanted_rows
 from locationnet.metadata.row_groups import PartWriter
-from locationnet.metadata.sources import GarbledError, Shard, UnsureError
+from locationnet.metadata.sources import CorruptError, Shard, UnsureError
 from locationnet.processors import processors
+from locationnet.progress import StageProgress
 
 # Bytes and rows read in all processes, in shared memory.
 _totals: Any = None
 _POLL_S = 0.2
-
-Report = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,18 @@ class Counts:
 
     kept: int
     dropped: Counter[str]
-    garbled: str
+    corrupt: str
 
     @classmethod
     def read(cls, job: Job) -> Counts:
         """Return the counts of a finished part."""
-        facts = json.loads(job.counts.read_text(encoding="utf-8"))
-        return cls(facts["kept"], Counter(facts["dropped"]), facts["garbled"])
+        fields = json.loads(job.counts.read_text(encoding="utf-8"))
+        return cls(fields["kept"], Counter(fields["dropped"]), fields["corrupt"])
 
 
-def read_shards(jobs: Sequence[Job], filters: Filters, processes: int, report: Report) -> None:
+def read_shards(
+    jobs: Sequence[Job], filters: Filters, processes: int, progress: StageProgress
+) -> None:
     """Make the parts that are not there yet.
 
     Parameters
@@ -77,12 +78,13 @@ def read_shards(jobs: Sequence[Job], filters: Filters, processes: int, report: R
         What to keep.
     processes
         How many shards are read at a time.
-    report
+    progress
         Called now and then with the bytes and rows read so far, finished shards included.
     """
     missing = [job for job in jobs if not job.done]
     # The largest first, so that none of the large is left to the end.
     missing.sort(key=lambda job: -job.shard.size)
+    all_bytes = sum(job.shard.size for job in jobs)
     before_bytes = sum(job.shard.size for job in jobs if job.done)
     before_rows = sum(_rows(job) for job in jobs if job.done)
     processes = max(1, min(processes, len(missing)))
@@ -90,13 +92,13 @@ def read_shards(jobs: Sequence[Job], filters: Filters, processes: int, report: R
     context = multiprocessing.get_context("spawn")
     totals = context.Array("q", 2)
 
-    def tell() -> None:
-        report(before_bytes + totals[0], before_rows + totals[1])
+    def show() -> None:
+        progress("reading", before_bytes + totals[0], all_bytes, before_rows + totals[1])
 
-    tell()
+    show()
     if processes == 1:
         for job in missing:
-            _read(job, filters, threads, totals, tell)
+            _read(job, filters, threads, totals, show)
         return
     with ProcessPoolExecutor(processes, context, _share, (totals,)) as pool:
         waiting: set[Future[None]] = {
@@ -107,7 +109,7 @@ def read_shards(jobs: Sequence[Job], filters: Filters, processes: int, report: R
                 done, waiting = wait(waiting, _POLL_S, FIRST_EXCEPTION)
                 for future in done:
                     future.result()
-                tell()
+                show()
         except BrokenProcessPool as error:
             raise LocationNetError(
                 "a reading process was killed; run the same command to go on"
@@ -132,11 +134,11 @@ def _read_in_process(job: Job, filters: Filters, threads: int) -> None:
 
 
 def _read(
-    job: Job, filters: Filters, threads: int, totals: Any, tell: Callable[[], object]
+    job: Job, filters: Filters, threads: int, totals: Any, show: Callable[[], object]
 ) -> None:
     """Write one part, its counts last."""
     dropped: Counter[str] = Counter()
-    garbled = ""
+    corrupt = ""
     bytes_read = rows_read = 0
 
     def advance(count: int) -> None:
@@ -147,24 +149,25 @@ def _read(
             totals[0] += count
             totals[1] += rows - rows_read
         bytes_read, rows_read = bytes_read + count, rows
-        tell()
+        show()
 
-    unfinished = job.part.with_suffix(".unfinished")
     try:
-        with PartWriter(unfinished, schema(part=True), "lz4") as writer:
+        with (
+            written_whole(job.part) as part,
+            PartWriter(part, schema(part=True), "lz4") as writer,
+        ):
             raw = read_raw(job.shard, job.layout, dropped, advance, threads=threads)
             try:
                 for batch in raw:
                     writer.write(wanted_rows(batch, job.layout, filters, dropped, job.shard.name))
-            except GarbledError as error:
-                garbled = str(error)
+            except CorruptError as error:
+                corrupt = str(error)
     except UnsureError:
         with totals.get_lock():
             totals[0] -= bytes_read
             totals[1] -= rows_read
-        _read(job, filters, 1, totals, tell)
+        _read(job, filters, 1, totals, show)
         return
     advance(job.shard.size)
-    unfinished.replace(job.part)
-    facts = {"kept": writer.rows, "dropped": dict(sorted(dropped.items())), "garbled": garbled}
-    write_text(job.counts, json.dumps(facts))
+    fields = {"kept": writer.rows, "dropped": dict(sorted(dropped.items())), "corrupt": corrupt}
+    write_text(job.counts, json.dumps(fields))

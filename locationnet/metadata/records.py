@@ -6,19 +6,21 @@ out is counted once, by the first reason in the order of the checks.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
+from numpy.typing import NDArray
 
 from locationnet.commons import HASH, photo_hash
 from locationnet.geo import s2
 from locationnet.metadata.filters import CAP_LEVEL, Filters, licence_name
-from locationnet.metadata.keys import Keys, group_keys, text_keys
+from locationnet.metadata.keys import Keys, text_keys, uploader_cell_keys
 from locationnet.metadata.layouts import Layout
-from locationnet.metadata.texts import Mask, as_numpy, decoded
 from locationnet.tables.coordinates import faults
-from locationnet.tables.read import as_floats, as_names, as_texts, as_utf8
+from locationnet.tables.read import Mask, as_floats, as_names, as_texts, as_utf8
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,22 +34,23 @@ OUTSIDE = "outside the box"
 LICENCE = "another licence"
 OPTED_OUT = "opted out"
 
-# What a part holds beyond the table: what tells photos apart, and what the cap counts.
-KEY, GROUP = "key", "group"
+# What a part holds beyond the table: what differs between photos, and what the cap counts by.
+KEY, UPLOADER_CELL = "key", "uploader_cell"
 
-_PLACES = ("latitude", "longitude")
+_COORDINATES = ("latitude", "longitude")
 _NAMES = ("photoid", "uid", "hash", "downloadurl")
 _ENCODED = ("uid", "unickname", "datetaken", "title", "licensename")
 NUMERIC_ID = r"^[1-9][0-9]{0,18}$"
 _ACCURACY = r"^[0-9]{1,2}$"
+_CONTROL = re.compile(r"[\x00-\x1f]+")
 
 
 def schema(*, part: bool) -> pa.Schema:
-    """Return the columns of the table; a part also has `KEY` and `GROUP`."""
+    """Return the columns of the table; a part also has `KEY` and `UPLOADER_CELL`."""
     import pyarrow as pa
 
     text, degrees = pa.string(), pa.float64()
-    keys = [(KEY, pa.uint64()), (GROUP, pa.uint64())] if part else []
+    keys = [(KEY, pa.uint64()), (UPLOADER_CELL, pa.uint64())] if part else []
     return pa.schema(
         [
             ("id", text), ("path", text), ("lat", degrees), ("lng", degrees), ("uploader", text),
@@ -58,7 +61,7 @@ def schema(*, part: bool) -> pa.Schema:
 
 
 def wanted_rows(
-    raw: pa.RecordBatch, layout: Layout, filters: Filters, dropped: Counter[str], place: str
+    raw: pa.RecordBatch, layout: Layout, filters: Filters, dropped: Counter[str], file: str
 ) -> pa.RecordBatch:
     """Return the rows of a batch that are wanted, as parts hold them.
 
@@ -72,8 +75,8 @@ def wanted_rows(
         What is wanted.
     dropped
         Counts the other rows by reason.
-    place
-        The file, for messages.
+    file
+        Its name, for messages.
 
     Raises
     ------
@@ -83,12 +86,12 @@ def wanted_rows(
     import pyarrow.compute as pc
 
     rows = _Rows(raw, dropped)
-    _make_texts(rows, place, encoded=layout.encoded)
-    _check(rows, layout, filters, place)
+    _make_texts(rows, file, encoded=layout.encoded)
+    _check(rows, layout, filters, file)
     if layout.encoded:
         for field in _ENCODED:
             if rows.has(field):
-                rows.put(field, decoded(rows.text(field)))
+                rows.put(field, _decoded(rows.text(field)))
     for field in ("downloadurl", "hash"):
         if rows.has(field):
             rows.put(field, pc.utf8_trim_whitespace(rows.text(field)))
@@ -144,7 +147,7 @@ class _Rows:
             self.batch = self.batch.filter(pa.array(~gone))
 
 
-def _make_texts(rows: _Rows, place: str, *, encoded: bool) -> None:
+def _make_texts(rows: _Rows, file: str, *, encoded: bool) -> None:
     """Turn bytes into strings, and into texts what else a Parquet file may hold."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -156,21 +159,21 @@ def _make_texts(rows: _Rows, place: str, *, encoded: bool) -> None:
     rows.drop({NOT_TEXT: bad})
     for name in rows.batch.schema.names:
         column = rows.column(name)
-        if name in _PLACES and not pa.types.is_binary(column.type):
+        if name in _COORDINATES and not pa.types.is_binary(column.type):
             continue  # numbers stay numbers
-        column = as_texts(column, f"{place}: the column of {name}")
+        column = as_texts(column, f"{file}: the column of {name}")
         if not encoded and name in _NAMES:
             column = as_names(column)
         rows.put(name, pc.fill_null(column, ""))
 
 
-def _check(rows: _Rows, layout: Layout, filters: Filters, place: str) -> None:
-    """Drop what is no photo with a place that is wanted; put lat, lng, accuracy and id."""
+def _check(rows: _Rows, layout: Layout, filters: Filters, file: str) -> None:
+    """Drop what is not a photo with coordinates that are wanted; put lat, lng, accuracy and id."""
     import pyarrow as pa
 
     ids, known = _ids(rows, layout)
-    lat = as_floats(rows.column("latitude"), f"{place}: the latitude")
-    lng = as_floats(rows.column("longitude"), f"{place}: the longitude")
+    lat = as_floats(rows.column("latitude"), f"{file}: the latitude")
+    lng = as_floats(rows.column("longitude"), f"{file}: the longitude")
     accuracy = _accuracy(rows.text("accuracy"))
     reasons = {NO_ID: ~known}
     if rows.has("marker"):
@@ -179,7 +182,7 @@ def _check(rows: _Rows, layout: Layout, filters: Filters, place: str) -> None:
         reasons[NO_MARKER] = ~_among(marker, ["0", "1"])
     reasons |= faults(lat, lng)
     if filters.min_accuracy is not None:
-        reasons[LOW_ACCURACY] = as_numpy(accuracy.fill_null(-1)) < filters.min_accuracy
+        reasons[LOW_ACCURACY] = _as_numpy(accuracy.fill_null(-1)) < filters.min_accuracy
     if filters.box is not None:
         reasons[OUTSIDE] = ~filters.box.contains(lat[0], lng[0])
     for name, column in (("id", ids), ("lat", lat[0]), ("lng", lng[0]), ("accuracy", accuracy)):
@@ -199,7 +202,7 @@ def _ids(rows: _Rows, layout: Layout) -> tuple[Any, Mask]:
         ids = pc.if_else(known, ids, other)
         also = _is_hash(other) if layout.else_id == "hash" else pc.not_equal(other, "")
         known = pc.or_(known, also)
-    return ids, as_numpy(known)
+    return ids, _as_numpy(known)
 
 
 def _accuracy(column: Any) -> Any:
@@ -210,7 +213,7 @@ def _accuracy(column: Any) -> Any:
 
 
 def _name_licences(rows: _Rows) -> None:
-    """Put the column ``licence``: SPDX identifiers where the address tells them."""
+    """Put the column ``licence``: SPDX identifiers where the address names them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -224,7 +227,7 @@ def _each_once(column: Any, test: Any) -> Mask:
     """Ask a question about each different text, and return the answer for each row."""
     coded = column.dictionary_encode()
     answers = np.array([test(text) for text in coded.dictionary.to_pylist()], np.bool_)
-    each: Mask = answers[as_numpy(coded.indices)]
+    each: Mask = answers[_as_numpy(coded.indices)]
     return each
 
 
@@ -251,9 +254,9 @@ def _part(rows: _Rows, layout: Layout, filters: Filters) -> pa.RecordBatch:
     import pyarrow as pa
 
     keys = _photo_keys(rows.column("id"))
-    groups = np.zeros(len(rows), np.uint64)
+    uploader_cells = np.zeros(len(rows), np.uint64)
     if filters.per_cell is not None:
-        groups = _groups(rows, keys)
+        uploader_cells = _uploader_cells(rows, keys)
     attribution = rows.text("attribution") if not layout.encoded else _attribution(rows)
     columns = {
         "id": rows.column("id"),
@@ -268,7 +271,7 @@ def _part(rows: _Rows, layout: Layout, filters: Filters) -> pa.RecordBatch:
         "licence": rows.column("licence"),
         "attribution": attribution,
         KEY: pa.array(keys),
-        GROUP: pa.array(groups),
+        UPLOADER_CELL: pa.array(uploader_cells),
     }
     filled = [_known(column) for column in columns.values()]
     return pa.RecordBatch.from_arrays(filled, schema=schema(part=True))
@@ -290,20 +293,20 @@ def _photo_keys(ids: Any) -> Keys:
     import pyarrow.compute as pc
 
     numeric = pc.match_substring_regex(ids, NUMERIC_ID)
-    keys = as_numpy(pc.cast(pc.if_else(numeric, ids, "0"), pa.uint64())).copy()
-    other = ~as_numpy(numeric)
+    keys = _as_numpy(pc.cast(pc.if_else(numeric, ids, "0"), pa.uint64())).copy()
+    other = ~_as_numpy(numeric)
     if other.any():
         keys[other] = text_keys(ids.filter(pa.array(other)).to_pylist())
     return keys
 
 
-def _groups(rows: _Rows, keys: Keys) -> Keys:
+def _uploader_cells(rows: _Rows, keys: Keys) -> Keys:
     """Return what the cap counts by; a photo without an uploader stands alone."""
     uploaders = rows.text("uid").dictionary_encode()
-    names = text_keys(uploaders.dictionary.to_pylist())[as_numpy(uploaders.indices)]
-    lat, lng = as_numpy(rows.column("lat")), as_numpy(rows.column("lng"))
-    groups = group_keys(names, s2.parent_ids(s2.leaf_ids(lat, lng), CAP_LEVEL))
-    return np.where(_among(rows.text("uid"), [""]), keys, groups)
+    names = text_keys(uploaders.dictionary.to_pylist())[_as_numpy(uploaders.indices)]
+    lat, lng = _as_numpy(rows.column("lat")), _as_numpy(rows.column("lng"))
+    pairs = uploader_cell_keys(names, s2.parent_ids(s2.leaf_ids(lat, lng), CAP_LEVEL))
+    return np.where(_among(rows.text("uid"), [""]), keys, pairs)
 
 
 def _attribution(rows: _Rows) -> Any:
@@ -327,4 +330,35 @@ def _among(column: Any, texts: list[str]) -> Mask:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return as_numpy(pc.is_in(column, value_set=pa.array(texts, pa.string())))
+    return _as_numpy(pc.is_in(column, value_set=pa.array(texts, pa.string())))
+
+
+def _decoded(column: Any) -> Any:
+    """Undo percent-encoding with ``+`` for a space; a control character becomes a space."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = pc.replace_substring(column, "+", " ")
+    escaped = pc.match_substring(column, "%")
+    if _text_bytes(column).min(initial=ord(" ")) < ord(" "):
+        escaped = pc.or_(escaped, pc.match_substring_regex(column, _CONTROL.pattern))
+    if not pc.any(escaped).as_py():
+        return column
+    coded = column.filter(escaped).dictionary_encode()  # names come again and again
+    plain = [
+        _CONTROL.sub(" ", unquote_to_bytes(text).decode(errors="replace"))
+        for text in coded.dictionary.to_pylist()
+    ]
+    plain_texts = pa.array(plain, pa.string()).take(coded.indices)
+    return pc.replace_with_mask(column, escaped, plain_texts)
+
+
+def _text_bytes(column: Any) -> NDArray[np.uint8]:
+    """Return the bytes of all texts of a column, perhaps with some that lie around them."""
+    data = column.buffers()[2]
+    return np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+
+
+def _as_numpy(column: Any) -> NDArray[Any]:
+    """Return an Arrow array's values."""
+    return np.asarray(column.to_numpy(zero_copy_only=False))

@@ -23,7 +23,7 @@ from locationnet.net.s3 import SCHEME, S3Object, S3Stream, list_objects
 
 _BZ2 = (".bz2",)
 # What a decompressor says to bytes that it cannot use; without an errno it was not the disk.
-_GARBLED = (EOFError, zlib.error, lzma.LZMAError, OSError)
+_CORRUPT = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
 @dataclass(frozen=True)
@@ -105,24 +105,24 @@ def _local(name: str) -> Iterator[Shard]:
             and not any(part.startswith(".") for part in file.relative_to(path).parts)
         ]
         if not files:
-            raise InputError(f"{path}: holds no files")
+            raise InputError(f"{path}: contains no files")
     elif path.is_file():
         files = [path]
     else:
         raise InputError(f"{path}: no such file")
     for file in files:
-        facts = file.stat()
-        yield Shard(str(file), facts.st_size, str(facts.st_mtime_ns))
+        status = file.stat()
+        yield Shard(str(file), status.st_size, str(status.st_mtime_ns))
 
 
-class GarbledError(Exception):
+class CorruptError(Exception):
     """The compressed stream ends early or is damaged; the message says which."""
 
 
 class UnsureError(Exception):
     """The same, but how much was returned before differs from one time to the next.
 
-    With one thread a `GarbledError` would come, always after the same bytes.
+    With one thread a `CorruptError` would come, always after the same bytes.
     """
 
 
@@ -154,7 +154,7 @@ class Text:
 
         Raises
         ------
-        GarbledError
+        CorruptError
             What follows cannot be decompressed; everything before has been returned.
         UnsureError
             Several threads came upon something that cannot be decompressed.
@@ -165,10 +165,10 @@ class Text:
         """
         try:
             data: bytes = self._stream.read(count)
-        except _GARBLED as error:
+        except _CORRUPT as error:
             if getattr(error, "errno", None) is not None:
                 raise InputError(f"{self._shard.name}: cannot be read ({error})") from error
-            raise GarbledError(str(error) or "ends early") from error
+            raise CorruptError(str(error) or "ends early") from error
         if not data and self._process is not None:
             code = self._process.wait()
             if code < 0:

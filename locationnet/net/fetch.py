@@ -50,7 +50,7 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host name and port to the textual addresses of the host; raises ``socket.gaierror``."""
 
 OnRedirect = Callable[[Target], Awaitable[object]]
-"""Told where a redirect leads before it is followed; what it raises ends the fetch."""
+"""Called with where a redirect leads before it is followed; what it raises ends the fetch."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_DIALS = 3
@@ -297,7 +297,7 @@ async def _get(
             ) from error
         raise RemoteFailedError("the remote server could not be reached") from error
     except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
-        raise RemoteFailedError("the remote server broke off or garbled its answer") from error
+        raise RemoteFailedError("the remote server broke off or corrupted its answer") from error
     finally:
         with anyio.CancelScope(shield=True):
             await network.aclose()
@@ -344,7 +344,7 @@ def _redirected(base: Target, headers: Iterable[tuple[bytes, bytes]]) -> Target:
     raw = locations.pop()
     try:
         location = raw.decode("utf-8")
-    except UnicodeDecodeError:  # browsers send bytes that are no UTF-8 back as they are
+    except UnicodeDecodeError:  # browsers send bytes that are not UTF-8 back as they are
         location = re.sub(rb"[\x80-\xff]", lambda byte: b"%%%02X" % byte[0][0], raw).decode("ascii")
     try:
         return parse_redirect(base, location)

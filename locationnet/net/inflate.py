@@ -64,7 +64,7 @@ class _Inflating:
             # the method is 8, and the header a multiple of 31.
             zlib_format = chunk[0] & 15 == 8 and int.from_bytes(chunk[:2], "big") % 31 == 0
             self._stream = zlib.decompressobj(zlib.MAX_WBITS if zlib_format else -zlib.MAX_WBITS)
-        # What follows the end is no part of the answer.
+        # What follows the end is not part of the answer.
         while not self._stream.eof:
             part = self._stream.decompress(chunk, _PART_BYTES)
             yield part

@@ -19,7 +19,7 @@ _REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class S3Object:
-    """An object: where it is, its size in bytes and what its store says to tell versions apart."""
+    """An object: where it is, its size in bytes and what its store says to distinguish versions."""
 
     bucket: str
     key: str
@@ -66,7 +66,7 @@ def list_objects(address: str, endpoint_url: str | None = None) -> list[S3Object
         ]
     except (BotoCoreError, ClientError, ValueError) as error:
         raise LocationNetError(f"{address}: cannot be listed ({error})") from error
-    # Stores hold empty objects in the place of folders.
+    # Stores hold empty objects instead of folders.
     listed = [item for item in listed if not item.key.endswith("/")]
     folder = f"{key.rstrip('/')}/" if key else ""
     found = [item for item in listed if item.key == key] or [
@@ -78,7 +78,7 @@ def list_objects(address: str, endpoint_url: str | None = None) -> list[S3Object
 
 
 class S3Stream(io.RawIOBase):
-    """The bytes of an object, once through; a connection that breaks is taken up where it broke.
+    """The bytes of an object, once through; a connection that breaks is resumed where it broke.
 
     Raises
     ------
@@ -105,10 +105,10 @@ class S3Stream(io.RawIOBase):
         from botocore.exceptions import BotoCoreError, ClientError
 
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._item.size - self._position)
-        if wanted <= 0:
+        count = min(len(view), self._item.size - self._position)
+        if count <= 0:
             return 0
-        problem: Exception | None = None
+        cause: Exception | None = None
         for _ in range(_TRIES):
             try:
                 if self._body is None:
@@ -118,7 +118,7 @@ class S3Stream(io.RawIOBase):
                         IfMatch=self._item.etag,
                         Range=f"bytes={self._position}-",
                     )["Body"]
-                data = self._body.read(wanted)
+                data = self._body.read(count)
                 if data:
                     view[: len(data)] = data
                     self._position += len(data)
@@ -126,11 +126,11 @@ class S3Stream(io.RawIOBase):
             except ClientError as error:
                 raise LocationNetError(f"{self._item.name}: {error}") from error
             except (BotoCoreError, OSError) as error:
-                problem = error
+                cause = error
             self._body = None
         raise LocationNetError(
             f"{self._item.name}: the connection broke {_TRIES} times at byte {self._position}"
-            f" ({problem or 'it ended early'}); run the same command to go on"
+            f" ({cause or 'it ended early'}); run the same command to go on"
         )
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ def anonymous_client(endpoint_url: str | None, region: str, **how: Any) -> Any:
     MissingExtraError
         boto3 is not installed.
     InputError
-        The endpoint is no URL.
+        The endpoint is not a valid URL.
     """
     try:
         import boto3

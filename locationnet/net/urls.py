@@ -112,7 +112,7 @@ def parse_url(url: str) -> Target:
     if len(url) > MAX_URL_CHARACTERS:
         raise MalformedURLError(f"the URL is longer than {MAX_URL_CHARACTERS} characters")
     if _FORBIDDEN.search(url):
-        raise MalformedURLError("the URL holds a space, a control character or a backslash")
+        raise MalformedURLError("the URL contains a space, a control character or a backslash")
     match = _URL.fullmatch(url)
     if match is None:
         raise MalformedURLError("the URL must look like https://host/path")
@@ -120,7 +120,7 @@ def parse_url(url: str) -> Target:
     if scheme not in PORTS:
         raise RefusedURLError("only http and https URLs are fetched")
     if "@" in authority:
-        raise RefusedURLError("the URL holds a user name or password")
+        raise RefusedURLError("the URL contains a user name or password")
     host, port = _host_and_port(authority)
     path, mark, query = path.partition("?")
     target = quote(f"{_without_dots(path)}{mark}{query}", safe=_KEPT_IN_TARGET)
@@ -142,24 +142,24 @@ def parse_redirect(base: Target, location: str) -> Target:
     location = re.sub(r"[\t\r\n]", "", location).strip(_CONTROLS_AND_SPACE)
     if not location:
         raise MalformedURLError("the redirect names no URL")
-    place, mark, query = location.partition("#")[0].partition("?")
-    place = _escaped(place.replace("\\", "/"))
+    address, mark, query = location.partition("#")[0].partition("?")
+    address = _escaped(address.replace("\\", "/"))
     rest = mark + _escaped(query)
-    if scheme := _WEB_SCHEME.match(place):
-        place = place[scheme.end() :]
+    if scheme := _WEB_SCHEME.match(address):
+        address = address[scheme.end() :]
         if len(scheme[2]) > 1 or scheme[1].lower() != base.scheme:
-            return parse_url(f"{scheme[1]}://{place}{rest}")
-        place = scheme[2] + place  # http:x is relative to a URL of http
-    elif _SCHEME.match(place):
-        return parse_url(place + rest)
-    if place.startswith("//"):
-        return parse_url(f"{base.scheme}://{place.lstrip('/')}{rest}")
+            return parse_url(f"{scheme[1]}://{address}{rest}")
+        address = scheme[2] + address  # http:x is relative to a URL of http
+    elif _SCHEME.match(address):
+        return parse_url(address + rest)
+    if address.startswith("//"):
+        return parse_url(f"{base.scheme}://{address.lstrip('/')}{rest}")
     there, there_mark, there_query = base.path.partition("?")
-    if not place:
-        place, rest = there, rest or there_mark + there_query
-    elif not place.startswith("/"):
-        place = f"{there.rpartition('/')[0]}/{place}"
-    return parse_url(f"{base.scheme}://{base.pair}{place}{rest}")
+    if not address:
+        address, rest = there, rest or there_mark + there_query
+    elif not address.startswith("/"):
+        address = f"{there.rpartition('/')[0]}/{address}"
+    return parse_url(f"{base.scheme}://{base.pair}{address}{rest}")
 
 
 def is_public(address: str) -> bool:

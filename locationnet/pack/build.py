@@ -1,4 +1,4 @@
-"""Photos in a folder to a pack, in many processes; a run that was killed goes on where it stopped.
+"""Photos in a folder to a pack, in many processes; a run that was killed is resumed.
 
 A shard is the work of one process on its own rows of the table; `locationnet.pack.shards` knows
 what is in one.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -21,13 +21,14 @@ from locationnet.pack.rows import Columns, Rows, read_rows
 from locationnet.pack.shards import (
     SHARD_PHOTOS,
     Packed,
-    begin,
-    finish,
     is_finished,
+    prepare_folder,
     shrink,
     whole_pack,
+    write_pack,
     write_shard,
 )
+from locationnet.progress import Progress
 
 NO_FILE = "cannot be opened"
 TOO_LARGE = "takes too much memory to decode"
@@ -42,9 +43,9 @@ def pack_photos(
     columns: Columns | None = None,
     processes: int = 1,
     shard_photos: int = SHARD_PHOTOS,
-    advance: Callable[[int, int], object] | None = None,
+    advance: Progress | None = None,
 ) -> Pack:
-    """Pack the photos of a table; call it again after an interruption to go on.
+    """Pack the photos of a table; call it again after an interruption to resume.
 
     Parameters
     ----------
@@ -70,10 +71,11 @@ def pack_photos(
     Raises
     ------
     InputError
-        The table lacks a column, the folder holds a pack of other photos, or nothing can be packed.
+        The table lacks a column, the folder contains a pack of other photos, or nothing can be
+        packed.
     """
     rows = read_rows(table, classes, columns or Columns())
-    begun = begin(out, file_sha256(table), classes, shard_photos, rows.names, images)
+    state = prepare_folder(out, file_sha256(table), classes, shard_photos, rows.names, images)
     if (pack := whole_pack(out)) is not None:
         return pack
     starts = range(0, len(rows), shard_photos)
@@ -98,7 +100,7 @@ def pack_photos(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return finish(out, classes, begun, len(starts), credited=rows.credited)
+    return write_pack(out, classes, state, len(starts), credited=rows.credited)
 
 
 def _pack_shard(rows: Rows, images: Path, out: Path, shard: int) -> int:
@@ -109,9 +111,9 @@ def _pack_shard(rows: Rows, images: Path, out: Path, shard: int) -> int:
 
 def _photos(rows: Rows, images: Path) -> Iterator[Packed | str]:
     for row, path in enumerate(rows.paths):
-        problem = rows.no_class(row)
-        if problem is not None:
-            yield problem
+        failure = rows.no_class(row)
+        if failure is not None:
+            yield failure
             continue
         box = None if rows.boxes is None else rows.boxes[row]
         try:

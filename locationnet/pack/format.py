@@ -46,7 +46,7 @@ class Pack:
     path
         Its folder.
     summary
-        What ``pack.json`` holds: ``records``, ``classes``, ``counts_per_class``, ``short_side``,
+        What ``pack.json`` contains: ``records``, ``classes``, ``counts_per_class``, ``short_side``,
         ``grid_sha256`` or ``labels_sha256``, ``source_sha256``, ``skipped``
         (a count for each reason).
     """
@@ -61,7 +61,7 @@ class Pack:
         Raises
         ------
         InputError
-            It is none, was not finished, or a file does not fit the summary.
+            It is not a pack, was not finished, or a file does not fit the summary.
         """
         path = Path(path)
         file = path / SUMMARY
@@ -146,7 +146,7 @@ class Pack:
         what = "grid" if isinstance(classes, Grid) else "set of labels"
         mine = self.summary.get(sha256_key(classes))
         if mine is None:
-            raise InputError(f"{self.path}: its classes are no {what}")
+            raise InputError(f"{self.path}: its classes are not a {what}")
         if classes.sha256 != mine or len(classes) != self.classes:
             raise InputError(
                 f"{self.path}: made with another {what} ({mine[:12]}…, not"

@@ -55,45 +55,6 @@ class ShardWriter:
         return number
 
 
-class ShardReader:
-    """Reads one ``.rec`` in any order; use it as a context manager. Not safe between threads.
-
-    Raises
-    ------
-    InputError
-        The ``.idx`` beside it is missing or is none.
-    """
-
-    def __init__(self, rec: Path) -> None:
-        self._path = rec
-        self._offsets = read_offsets(rec)
-        self._rec: BufferedReader = rec.open("rb")
-
-    def __enter__(self) -> ShardReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rec.close()
-
-    def __len__(self) -> int:
-        return len(self._offsets)
-
-    def read(self, number: int) -> tuple[int, bytes]:
-        """Return label and JPEG of a record.
-
-        Raises
-        ------
-        InputError
-            The file is truncated or corrupt there.
-        """
-        return _read_record(self._rec, int(self._offsets[number]), self._path)
-
-
-def open_shard(rec: Path) -> ShardReader:
-    """Open a shard for reading; see `ShardReader`."""
-    return ShardReader(rec)
-
-
 def read_record(rec: Path, offset: int) -> tuple[int, bytes]:
     """Return label and JPEG of the record at an offset; opens the file anew, safe between threads.
 
@@ -104,9 +65,14 @@ def read_record(rec: Path, offset: int) -> tuple[int, bytes]:
     """
     try:
         with rec.open("rb") as file:
-            return _read_record(file, offset, rec)
+            file.seek(offset)
+            record = _unframed(file)
     except OSError as error:
         raise InputError(f"{rec}: cannot be read ({error.strerror})") from error
+    if record is None or len(record) < _HEADER.size:
+        raise InputError(f"{rec}: the record at byte {offset} is truncated or corrupt")
+    _, label, _, _ = _HEADER.unpack_from(record)
+    return int(label), record[_HEADER.size :]
 
 
 def read_offsets(rec: Path) -> NDArray[np.int64]:
@@ -115,7 +81,7 @@ def read_offsets(rec: Path) -> NDArray[np.int64]:
     Raises
     ------
     InputError
-        The ``.idx`` beside it is missing or is none.
+        The ``.idx`` beside it is missing or not a valid index.
     """
     path = rec.with_suffix(".idx")
     try:
@@ -166,15 +132,6 @@ def _parts(record: bytes) -> list[bytes]:
         else:
             found = record.find(_MAGIC_BYTES, found + 1)
     return [*parts, record[start:]]
-
-
-def _read_record(file: BufferedReader, offset: int, path: Path) -> tuple[int, bytes]:
-    file.seek(offset)
-    record = _unframed(file)
-    if record is None or len(record) < _HEADER.size:
-        raise InputError(f"{path}: the record at byte {offset} is truncated or corrupt")
-    _, label, _, _ = _HEADER.unpack_from(record)
-    return int(label), record[_HEADER.size :]
 
 
 def _unframed(file: BufferedReader) -> bytes | None:

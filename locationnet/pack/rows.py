@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NO_CELL = "in no cell of the grid"
 BAD_COORDINATE = "no usable coordinate"
-NO_LABEL = "its label is none of the classes"
+NO_LABEL = "its label is not one of the classes"
 
 # Columns that say whose a photo is and what may be done with it; kept beside the pack.
 CREDITS = ("licence", "attribution", "url", "page")
@@ -34,7 +34,7 @@ BOX_NAMES = ("x_min", "y_min", "x_max", "y_max")
 BOX_PIXELS = "box_pixels"
 STORED, UPRIGHT = "stored", "upright"
 
-_NOT_IN_CLASS, _NO_PLACE, _AT_ZERO = -1, -2, -3
+_NOT_IN_CLASS, _BAD_COORDINATE, _AT_ZERO = -1, -2, -3
 _NAMES = ("id", "uploader", "url", "hash")
 COLUMNS = (*_NAMES, "path", "lat", "lng", "label")
 
@@ -48,7 +48,7 @@ class Columns:
 
     lat: str | None = None
     lng: str | None = None
-    group: str | None = None
+    uploader: str | None = None
     label: str | None = None
 
 
@@ -67,8 +67,8 @@ class Rows:
     lat, lng
         float64 ``(n,)``, degrees; NaN where there is none.
     classes
-        int64 ``(n,)``; −1 for a photo in no cell or with no label, −2 without a usable place,
-        −3 for one at 0, 0, which is where photos without a place are put.
+        int64 ``(n,)``; −1 for a photo in no cell or with no label, −2 without a usable coordinate,
+        −3 for one at 0, 0, which is where photos without coordinates are put.
     boxes
         Left, top, right and bottom of the part that is packed, as shares of width and height;
         None where photos are packed whole.
@@ -184,7 +184,7 @@ def read_rows(
     file
         The table.
     classes
-        Decide the class of each row, by its place or by its label.
+        Decide the class of each row, by its coordinates or by its label.
     columns
         Where the table has other names.
     remote
@@ -193,7 +193,7 @@ def read_rows(
     Raises
     ------
     InputError
-        A column is missing or holds something else.
+        A column is missing or contains something else.
     """
     import pyarrow as pa
 
@@ -211,7 +211,7 @@ def read_rows(
     else:
         at_zero = null_island(lat, lng)
         valid = valid_coordinates(lat, lng) & ~at_zero
-        of_rows = np.where(at_zero, _AT_ZERO, _NO_PLACE)
+        of_rows = np.where(at_zero, _AT_ZERO, _BAD_COORDINATE)
         of_rows[valid] = classes.assign(lat[valid], lng[valid])
     kept = {field: names_column(file, table, names[field]) for field in _NAMES if field in names}
     kept |= {
@@ -241,7 +241,7 @@ def _find_columns(
     InputError
         One that is needed is not there.
     """
-    own = {"uploader": columns.group, "lat": columns.lat, "lng": columns.lng}
+    own = {"uploader": columns.uploader, "lat": columns.lat, "lng": columns.lng}
     optional = {*_NAMES, "lat", "lng", *CREDITS}
     found = {field: find_column(file, names, field, own.get(field)) for field in optional}
     if not remote:
@@ -283,7 +283,9 @@ def _boxes(file: Path, table: pa.Table) -> Floats | None:
     good = (left >= 0) & (top >= 0) & (right <= 1) & (bottom <= 1) & (left < right) & (top < bottom)
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
-        raise InputError(f"{file}: row {row + 1}: {', '.join(BOX_NAMES)} are no box within 0 to 1")
+        raise InputError(
+            f"{file}: row {row + 1}: {', '.join(BOX_NAMES)} are not a valid box within 0 to 1"
+        )
     return sides
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from locationnet.classes import ClassSet, classes_file, sha256_key
 from locationnet.errors import InputError
-from locationnet.files import csv_writer, write_text
+from locationnet.files import csv_writer, write_text, written_whole
 from locationnet.images import cropped, shrunk
 from locationnet.pack.format import ATTRIBUTION, FORMAT, PHOTOS, SKIPPED, SUMMARY, Pack, shard_name
 from locationnet.pack.recordio import ShardWriter
@@ -32,7 +32,7 @@ from locationnet.tables.table_file import arrow_file
 SHORT_SIDE = 256
 SHARD_PHOTOS = 4096
 _QUALITY = 92
-_BEGUN = ".begun.json"
+_STATE = ".begun.json"
 _PARTS = ".parts"
 
 
@@ -81,7 +81,7 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def begin(
+def prepare_folder(
     out: Path,
     source_sha256: str,
     classes: ClassSet,
@@ -89,7 +89,7 @@ def begin(
     columns: Mapping[str, str],
     images: Path | None = None,
 ) -> dict[str, Any]:
-    """Claim a folder for these photos, or make sure that it was claimed for them.
+    """Make a folder ready for these photos, or make sure that it was begun for them.
 
     Parameters
     ----------
@@ -114,9 +114,9 @@ def begin(
     Raises
     ------
     InputError
-        The folder holds something else.
+        The folder contains something else.
     """
-    begun = {
+    state = {
         "format": FORMAT,
         "source_sha256": source_sha256,
         sha256_key(classes): classes.sha256,
@@ -125,19 +125,20 @@ def begin(
     }
     used = {f"{what}_column": columns.get(what) for what in COLUMNS}
     used["images_folder"] = None if images is None else str(images.resolve())
-    facts = {**begun, **used}
-    file = out / _BEGUN
+    noted = {**state, **used}
+    file = out / _STATE
     try:
         (out / _PARTS).mkdir(parents=True, exist_ok=True)
         earlier = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if any(path.name != _PARTS for path in out.iterdir()):
             raise InputError(f"{out}: not empty, and not a pack that was begun here") from None
-        write_text(file, json.dumps(facts))
-        earlier = facts
+        with written_whole(file, out / _PARTS) as part:
+            part.write_text(json.dumps(noted), encoding="utf-8")
+        earlier = noted
     except (OSError, ValueError) as error:
         raise InputError(f"{out}: not a folder that a pack can be written to") from error
-    for name, value in facts.items():
+    for name, value in noted.items():
         # Packs that were begun before what is `used` was noted lack it, and nothing contradicts.
         if earlier.get(name, used.get(name)) != value:
             raise InputError(
@@ -145,7 +146,7 @@ def begin(
                 " same photos, columns and classes to go on"
             )
     classes.write(out / classes_file(classes))
-    return begun
+    return state
 
 
 def whole_pack(out: Path) -> Pack | None:
@@ -157,7 +158,7 @@ def whole_pack(out: Path) -> Pack | None:
 
 
 def is_finished(out: Path, shard: int) -> bool:
-    """Tell whether a shard is whole."""
+    """Return whether a shard is whole."""
     return _table_of(out, shard).is_file()
 
 
@@ -183,11 +184,14 @@ def write_shard(rows: Rows, photos: Iterable[Packed | str], out: Path, shard: in
     import pyarrow as pa
 
     name = shard_name(shard)
-    rec, idx = out / f".{name}.rec.part", out / f".{name}.idx.part"
     kept: list[int] = []
     hashes: list[int] = []
     skipped: list[tuple[str, str]] = []
-    with ShardWriter(rec, idx) as writer:
+    with (
+        written_whole(out / f"{name}.idx", out / _PARTS) as idx,
+        written_whole(out / f"{name}.rec", out / _PARTS) as rec,
+        ShardWriter(rec, idx) as writer,
+    ):
         for row, photo in enumerate(photos):
             if isinstance(photo, str):
                 skipped.append((rows.paths[row], photo))
@@ -195,8 +199,6 @@ def write_shard(rows: Rows, photos: Iterable[Packed | str], out: Path, shard: in
             writer.write(int(rows.classes[row]), photo.jpeg)
             kept.append(row)
             hashes.append(photo.phash)
-    rec.replace(out / f"{name}.rec")
-    idx.replace(out / f"{name}.idx")
     chosen = np.array(kept, np.int64)
 
     def column(values: list[str]) -> Any:
@@ -220,8 +222,8 @@ def write_shard(rows: Rows, photos: Iterable[Packed | str], out: Path, shard: in
     write_table(_table_of(out, shard), pa.table(columns))
 
 
-def finish(
-    out: Path, classes: ClassSet, begun: dict[str, Any], shards: int, *, credited: bool
+def write_pack(
+    out: Path, classes: ClassSet, state: dict[str, Any], shards: int, *, credited: bool
 ) -> Pack:
     """Make finished shards a pack.
 
@@ -257,7 +259,7 @@ def finish(
     write_text(out / SKIPPED, listing.getvalue())
     counts = np.bincount(photos["class"].to_numpy(), minlength=len(classes))
     summary = {
-        **begun,
+        **state,
         "records": photos.num_rows,
         "shards": shards,
         "classes": len(classes),

@@ -1,7 +1,7 @@
-"""Splitting photos into train, val and test so that no photographer is in two of them.
+"""Splitting photos into train, val and test so that no uploader is in two of them.
 
-A group's set follows from a salted hash of its name alone, so that adding photos moves none; knows
-nothing of images or cells.
+An uploader's set follows from a salted hash of the name alone, so that adding photos moves none;
+knows nothing of images or cells.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ TRAIN, VAL, TEST = range(3)
 DEFAULT_SALT = "locationnet"
 
 
-def split_groups(
-    groups: Sequence[str],
+def split_uploaders(
+    uploaders: Sequence[str],
     *,
     val: float = 0.1,
     test: float = 0.1,
@@ -39,17 +39,17 @@ def split_groups(
 
     Parameters
     ----------
-    groups
-        The group (photographer) of each photo; a group is never torn apart.
+    uploaders
+        The uploader of each photo; the photos of one are never torn apart.
     val, test
-        Share of the groups in each set.
+        Share of the uploaders in each set.
     salt
         Another salt gives another split.
     strata
-        A value of each photo (a landmark, a country) that every set is to hold: a value with three
-        or more groups of its own is in all three sets, one with two in train and another, one with
-        a single group in train. A group belongs to its most frequent value. Only groups of values
-        that would be missing somewhere leave the set that their hash gives.
+        A value of each photo (a landmark, a country) that every set is to contain: a value with
+        three or more uploaders of its own is in all three sets, one with two in train and another,
+        one with a single uploader in train. An uploader belongs to their most frequent value. Only
+        uploaders of values that would be missing somewhere leave the set that their hash gives.
 
     Returns
     -------
@@ -62,31 +62,31 @@ def split_groups(
     """
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
         raise InputError(f"shares of {val} and {test} leave nothing to train on")
-    names, rows = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
-    places = np.array([_place(name, salt) for name in names.tolist()])
+    names, rows = np.unique(np.asarray(uploaders, dtype=object).astype(str), return_inverse=True)
+    fractions = np.array([_fraction(name, salt) for name in names.tolist()])
     sets = np.full(len(names), TRAIN, np.int8)
-    sets[places < test + val] = VAL
-    sets[places < test] = TEST
+    sets[fractions < test + val] = VAL
+    sets[fractions < test] = TEST
     if strata is not None:
         wanted = [TRAIN, *([VAL] if val else []), *([TEST] if test else [])]
-        for members in _home_groups(rows, strata, len(names)):
-            _mend(sets, members[np.argsort(places[members])], wanted)
+        for members in _uploaders_by_value(rows, strata, len(names)):
+            _mend(sets, members[np.argsort(fractions[members])], wanted)
     return sets[rows]
 
 
-def _place(group: str, salt: str) -> float:
-    """Return where a group stands in [0, 1)."""
-    digest = hashlib.blake2b(f"{salt}\0{group}".encode(), digest_size=8).digest()
+def _fraction(uploader: str, salt: str) -> float:
+    """Return an uploader's fraction in [0, 1), which decides the set."""
+    digest = hashlib.blake2b(f"{salt}\0{uploader}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
-def _home_groups(
+def _uploaders_by_value(
     rows: NDArray[np.int64], strata: Sequence[str], count: int
 ) -> list[NDArray[np.int64]]:
-    """Return, for each value of the strata, the groups that have it most often."""
+    """Return, for each value of the strata, the uploaders that have it most often."""
     _, codes = np.unique(np.asarray(strata, dtype=object).astype(str), return_inverse=True)
     pairs, photos = np.unique(np.stack([rows, codes]), axis=1, return_counts=True)
-    # The most frequent value of a group comes first, the first in the alphabet on a tie.
+    # The most frequent value of an uploader comes first, the first in the alphabet on a tie.
     order = np.lexsort((pairs[1], -photos, pairs[0]))
     _, first = np.unique(pairs[0][order], return_index=True)
     home = np.empty(count, np.int64)
@@ -95,12 +95,12 @@ def _home_groups(
 
 
 def _mend(sets: NDArray[np.int8], members: NDArray[np.int64], wanted: list[int]) -> None:
-    """Move as few of a value's groups, in the order of their hashes, as its missing sets need."""
+    """Move as few uploaders of a value, in the order of their hashes, as its missing sets need."""
     for missing in wanted:
         counts = np.bincount(sets[members], minlength=len(SETS))
         if counts[missing] or (missing != TRAIN and counts.max() == 1):
             continue
-        # Out of the fullest set: its last group goes to train, its first one to the others.
+        # Out of the fullest set: its last uploader goes to train, its first one to the others.
         spare = members[sets[members] == counts.argmax()]
         sets[spare[-1] if missing == TRAIN else spare[0]] = missing
 
@@ -113,15 +113,15 @@ class Parts:
     ----------
     tables
         The rows of each set, by its name.
-    groups
-        How many groups each set has, by its name.
-    group_column
-        What the groups are; None where each row is its own.
+    uploaders
+        How many uploaders each set has, by its name.
+    uploader_column
+        The column of uploaders; None where each row is one of its own.
     """
 
     tables: dict[str, pa.Table]
-    groups: dict[str, int]
-    group_column: str | None
+    uploaders: dict[str, int]
+    uploader_column: str | None
 
 
 def split_table(
@@ -129,49 +129,50 @@ def split_table(
     *,
     val: float,
     test: float,
-    group_column: str | None = None,
+    uploader_column: str | None = None,
     stratify: str | None = None,
     salt: str = DEFAULT_SALT,
 ) -> Parts:
-    """Split the rows of a CSV or Parquet file; see `split_groups`.
+    """Split the rows of a CSV or Parquet file; see `split_uploaders`.
 
     Raises
     ------
     InputError
-        The file is no table or lacks a column.
+        The file is not a table or lacks a column.
     """
     import pyarrow as pa
 
     table = read_table(file)
-    column = find_column(file, table.column_names, "uploader", group_column)
-    groups = _photos(file, table)
+    column = find_column(file, table.column_names, "uploader", uploader_column)
+    uploaders = _photos(file, table)
     if column is not None:
-        uploaders = names_column(file, table, column)
+        named = names_column(file, table, column)
         # A photo without an uploader stands alone; no uploader has a NUL in the name.
-        groups = [name or f"\0{own}" for name, own in zip(uploaders, groups, strict=True)]
+        uploaders = [name or f"\0{own}" for name, own in zip(named, uploaders, strict=True)]
     strata = None
     if stratify is not None:
         strata = texts(file, table, require_column(file, table.column_names, stratify))
-    sets = split_groups(groups, val=val, test=test, salt=salt, strata=strata)
-    names = np.asarray(groups, dtype=object)
+    sets = split_uploaders(uploaders, val=val, test=test, salt=salt, strata=strata)
+    names = np.asarray(uploaders, dtype=object)
     return Parts(
         tables={name: table.filter(pa.array(sets == code)) for code, name in enumerate(SETS)},
-        groups={name: len(set(names[sets == code])) for code, name in enumerate(SETS)},
-        group_column=column,
+        uploaders={name: len(set(names[sets == code])) for code, name in enumerate(SETS)},
+        uploader_column=column,
     )
 
 
 def balance(parts: Parts) -> Iterator[str]:
     """Yield lines that say how the photos fell."""
     photos = sum(table.num_rows for table in parts.tables.values())
-    what = f"different {parts.group_column}" if parts.group_column else "photos, each on its own"
+    column = parts.uploader_column
+    what = f"different {column}" if column else "photos, each on its own"
     for name, table in parts.tables.items():
-        share = table.num_rows / photos
-        yield f"{name:<5} {table.num_rows:>11,} photos {share:>7.2%}  {parts.groups[name]:,} {what}"
+        share, uploaders = table.num_rows / photos, parts.uploaders[name]
+        yield f"{name:<5} {table.num_rows:>11,} photos {share:>7.2%}  {uploaders:,} {what}"
 
 
 def _photos(file: Path, table: pa.Table) -> list[str]:
-    """Return what tells each photo apart, so that a split does not depend on other columns."""
+    """Return what distinguishes each photo, so that a split does not depend on other columns."""
     for field in ("path", "id", "url", "hash"):
         name = find_column(file, table.column_names, field)
         if name is not None:

@@ -1,13 +1,13 @@
 """The coordinates in tables of photos, chunk by chunk.
 
-Knows points; nothing of cells. Rows that hold no usable coordinate are counted by reason, never
+Knows points; nothing of cells. Rows without a usable coordinate are counted by reason, never
 passed on and never silently dropped.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from locationnet.errors import InputError
 from locationnet.geo.s2 import valid_coordinates
+from locationnet.progress import Advance
 from locationnet.tables.columns import need_column
 from locationnet.tables.read import Floats, Mask, as_floats
 from locationnet.tables.stream import WRONG_COLUMNS, BadRow, stream_rows
@@ -24,8 +25,6 @@ MISSING = "coordinate missing"
 NO_NUMBER = "not a number"
 OUT_OF_RANGE = "out of range (|lat| > 90 or |lng| > 180)"
 NULL_ISLAND = "at 0, 0"
-
-Advance = Callable[[int], object]
 
 
 @dataclass
@@ -75,16 +74,16 @@ class CoordinateFiles:
         Raises
         ------
         InputError
-            A file cannot be read as a table, or no row of any file holds a usable coordinate.
+            A file cannot be read as a table, or no row of any file has a usable coordinate.
         """
         self.bad.clear()
         found = 0
         for table, names in self._tables:
-            lat_place, lng_place = (f"{table.path}: column {name!r}" for name in names)
+            lat_name, lng_name = (f"{table.path}: column {name!r}" for name in names)
             for batch, count in stream_rows(table, names, self._refuse):
                 chunk = self._valid(
-                    as_floats(batch.column(0), lat_place),
-                    as_floats(batch.column(1), lng_place),
+                    as_floats(batch.column(0), lat_name),
+                    as_floats(batch.column(1), lng_name),
                 )
                 found += len(chunk[0])
                 yield chunk
@@ -140,5 +139,5 @@ def faults(lat: tuple[Floats, Mask], lng: tuple[Floats, Mask]) -> dict[str, Mask
 
 
 def null_island(lat: Floats, lng: Floats) -> Mask:
-    """Return which points lie at 0, 0: in practice photos whose place is not known."""
+    """Return which points lie at 0, 0: in practice photos whose location is not known."""
     return np.asarray((lat == 0) & (lng == 0))

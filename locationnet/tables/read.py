@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.errors import InputError, LocationNetError
+from locationnet.errors import InputError
+from locationnet.files import written_whole
 from locationnet.tables.stream import BadRow, stream_rows
 from locationnet.tables.table_file import (
     PARQUET_MAGIC,
@@ -50,7 +51,7 @@ def read_table(path: Path) -> pa.Table:
     MissingExtraError
         pyarrow is not installed.
     InputError
-        The file is missing, is no table, has no rows, or a row is damaged; the message names it.
+        The file is missing, is not a table, has no rows, or a row is damaged; the message names it.
     """
     table = open_table(path)
     import pyarrow as pa
@@ -103,7 +104,7 @@ def stream_texts(table: TableFile, names: Sequence[str]) -> Iterator[pa.RecordBa
 
 
 def is_parquet(path: Path) -> bool:
-    """Tell by its first bytes whether a file is Parquet.
+    """Return, by its first bytes, whether a file is Parquet.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def named_parquet(path: Path) -> bool:
-    """Tell by its name whether a file to write is to be Parquet."""
+    """Return, by its name, whether a file to write is to be Parquet."""
     return path.suffix.lower() in _PARQUET_SUFFIXES
 
 
@@ -166,23 +167,18 @@ def write_table(path: Path, table: pa.Table) -> None:
     from pyarrow import csv, parquet
 
     check_table_name(path)
-    part = path.with_name(f".{path.name}.part")
     try:
-        if (form := _text_form(path)) is None:
-            with arrow_file(part, "wb") as file:
-                parquet.write_table(table, file)
-        else:
-            delimiter, compression = form
-            options = csv.WriteOptions(quoting_style="needed", delimiter=delimiter)
-            with _written(part, compression) as file:
-                csv.write_csv(table, file, options)
-        part.replace(path)
+        with written_whole(path) as part:
+            if (form := _text_form(path)) is None:
+                with arrow_file(part, "wb") as file:
+                    parquet.write_table(table, file)
+            else:
+                delimiter, compression = form
+                options = csv.WriteOptions(quoting_style="needed", delimiter=delimiter)
+                with _written(part, compression) as file:
+                    csv.write_csv(table, file, options)
     except pa.ArrowException as error:
         raise InputError(f"{path}: cannot be written as text ({first_line(error)})") from error
-    except OSError as error:
-        raise LocationNetError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -192,7 +188,7 @@ def _written(path: Path, compression: str) -> Iterator[IO[bytes]]:
 
 
 def as_utf8(column: Any) -> tuple[Any, Mask]:
-    """Return bytes as texts, and which of them are none; those are null.
+    """Return bytes as texts, and which of them are not UTF-8; those are null.
 
     Parameters
     ----------
@@ -223,7 +219,7 @@ def text_column(path: Path | str, rows: pa.Table, name: str) -> Any:
     Raises
     ------
     InputError
-        The column holds something else, or bytes that are no UTF-8; the message names both.
+        The column holds something else, or bytes that are not UTF-8; the message names both.
     """
     import pyarrow as pa
 
@@ -298,23 +294,23 @@ def as_names(column: Any) -> Any:
 
 
 def number_column(path: Path | str, rows: pa.Table, name: str) -> Floats:
-    """Return a column as float64 ``(n,)``, NaN for what is empty or no number.
+    """Return a column as float64 ``(n,)``, NaN for what is empty or not a number.
 
     Raises
     ------
     InputError
-        The column's type is none that numbers come in.
+        The column's type is not one of numbers or texts.
     """
     return as_floats(rows[name].combine_chunks(), f"{path}: column {name!r}")[0]
 
 
 def as_floats(column: Any, where: str) -> tuple[Floats, Mask]:
-    """Return an Arrow array as float64 with NaN for what is no number, and where it is empty.
+    """Return an Arrow array as float64 with NaN for what is not a number, and where it is empty.
 
     Raises
     ------
     InputError
-        The column's type is none that numbers come in; the message begins with `where`.
+        The column's type is not one of numbers or texts; the message begins with `where`.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,7 +1,7 @@
 """The rows of a table, chunk by chunk, in bounded memory.
 
 Knows rows and their columns; not what stands in them. Every row is either yielded or counted as
-refused: a quote that is never closed ends the reading with an error, because nothing tells where
+refused: a quote that is never closed ends the reading with an error, because nothing says where
 its row ends.
 
 A block of delimited text whose quotes are beyond doubt is split by Arrow; any other by the standard
@@ -31,7 +31,7 @@ WRONG_COLUMNS = "wrong number of columns"
 
 _BLOCK_BYTES = 4 << 20
 _BATCH_ROWS = 1 << 18
-# Many times the longest row that anybody has; more is no table.
+# Many times the longest row that anybody has; more is not a table.
 _MAX_ROW_BYTES = 16 << 20
 
 
@@ -76,7 +76,7 @@ def stream_rows(
     Yields
     ------
     RecordBatch, int
-        Columns of text come as bytes, which may be no UTF-8; those of Parquet have types of their
+        Columns of text come as bytes, which may not be UTF-8; those of Parquet have types of their
         own.
 
     Raises
@@ -296,7 +296,7 @@ class _Splitter:
         problem = (
             "a quote opens here and is never closed"
             if what
-            else "a quote opens here, and what follows its end is no delimiter"
+            else "a quote opens here, and what follows its end is not a delimiter"
         )
         row = BadRow(self._row + 1, line, f"{problem}; a quote within a value is written twice")
         return InputError(f"{self._table.path}: {row}")
@@ -323,7 +323,7 @@ class _Splitter:
 
 
 def _is_plain(block: bytes, delimiter: str) -> bool:
-    """Tell whether all quotes of a block stand around values of one line, or are doubled there.
+    """Return whether all quotes of a block stand around values of one line, or are doubled there.
 
     Nor may it hold bytes by which Arrow would split it otherwise.
     """
@@ -357,7 +357,7 @@ class _Lines:
 
     @property
     def pending(self) -> bool:
-        """Whether lines of the blocks that were begun are left."""
+        """Whether lines of the current blocks are left."""
         return self._next < len(self._lines)
 
     def __iter__(self) -> _Lines:
@@ -382,5 +382,5 @@ def _as_binary(values: list[str]) -> Any:
 
     try:
         return pa.array(values, pa.string()).cast(pa.binary())
-    except UnicodeEncodeError:  # bytes that were no UTF-8
+    except UnicodeEncodeError:  # bytes that were not UTF-8
         return pa.array([value.encode(errors="surrogateescape") for value in values], pa.binary())

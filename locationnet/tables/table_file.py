@@ -47,10 +47,10 @@ _OTHERS = {
 }
 _TAR = b"ustar"
 _DELIMITERS = (",", "\t", ";", "|")
-# A first line by which spreadsheets tell each other the delimiter.
+# A first line by which spreadsheets name the delimiter.
 _SEP_LINE = re.compile(r"sep=(.)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-# What text never holds; a form feed or a tab it may.
+# What text never contains; a form feed or a tab it may.
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SAMPLE_BYTES = 1 << 16
 
@@ -91,7 +91,7 @@ def open_table(path: Path) -> TableFile:
     MissingExtraError
         pyarrow is not installed.
     InputError
-        The file is missing or empty, is no table, or two columns have one name.
+        The file is missing or empty, is not a table, or two columns have one name.
     """
     try:
         import pyarrow as pa
@@ -129,7 +129,7 @@ def header_of(path: Path, sample: bytes) -> TableFile:
     Raises
     ------
     InputError
-        It is empty or no text, or its header is damaged.
+        It is empty or not text, or its header is damaged.
     """
     try:
         # The sample may end within a character.
@@ -141,7 +141,7 @@ def header_of(path: Path, sample: bytes) -> TableFile:
     if first is None:
         raise InputError(f"{path}: empty; expected a header and rows")
     if _BINARY.search(lines[first]):
-        raise InputError(f"{path}: not a table of text (it holds control bytes)")
+        raise InputError(f"{path}: not a table of text (it contains control bytes)")
     candidates: Sequence[str] = _DELIMITERS
     said = _SEP_LINE.fullmatch(lines[first].strip(" \r"))
     if said is not None:
@@ -217,7 +217,7 @@ def open_text(path: Path) -> Iterator[Text]:
     Raises
     ------
     InputError
-        It cannot be read, or holds something else.
+        It cannot be read, or contains something else.
     """
     with opened(path) as raw:
         try:
@@ -298,7 +298,7 @@ def decompressed(raw: Any, start: bytes) -> Any:
 
 
 def is_utf8_text(start: bytes) -> bool:
-    """Tell by its first bytes whether a decompressed file can be read as lines of UTF-8."""
+    """Return, by its first bytes, whether a decompressed file can be read as lines of UTF-8."""
     return not (
         b"\0" in start[:4]
         or start.startswith((PARQUET_MAGIC, *_ZIP, *_UTF16, *_OTHERS))

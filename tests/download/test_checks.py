@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from locationnet.download.checks import check_pixels
-from locationnet.download.failures import NEEDS_HEIC, ProblemError
+from locationnet.download.failures import NEEDS_HEIC, DownloadError
 from locationnet.download.journal import Entry, Journal
 from locationnet.images import can_read_heic
 
@@ -27,14 +27,14 @@ def test_what_phones_write_today_is_a_whole_photo() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 48)).save(buffer, "AVIF")
     check_pixels(buffer.getvalue())
-    with pytest.raises(ProblemError):
+    with pytest.raises(DownloadError):
         check_pixels(buffer.getvalue()[:-20])
 
 
 def test_a_heic_without_the_extra_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     heic = _heic()
     monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
-    with pytest.raises(ProblemError, match=r"pip install 'locationnet\[heic\]'") as caught:
+    with pytest.raises(DownloadError, match=r"pip install 'locationnet\[heic\]'") as caught:
         check_pixels(heic)
     assert caught.value.reason == NEEDS_HEIC
     assert caught.value.tries == 1
@@ -46,9 +46,9 @@ def test_it_is_asked_for_again_once_the_extra_is_there(
     pytest.importorskip("pillow_heif")
     with Journal(tmp_path / "journal") as journal:
         journal.note("a.jpg", Entry(NEEDS_HEIC, source="urls"))
-        assert not journal.is_settled("a.jpg", lambda _: "urls")
+        assert not journal.is_final("a.jpg", lambda _: "urls")
         can_read_heic.cache_clear()
         with monkeypatch.context() as without:
             without.setitem(sys.modules, "pillow_heif.as_plugin", None)
-            assert journal.is_settled("a.jpg", lambda _: "urls")
+            assert journal.is_final("a.jpg", lambda _: "urls")
         can_read_heic.cache_clear()

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from locationnet.commons import image_key, photo_hash
 from locationnet.download.checks import Placeholders, check_answer, check_pixels
 from locationnet.download.concurrency import Concurrency
-from locationnet.download.failures import THROTTLED, UNREACHABLE, ProblemError
+from locationnet.download.failures import THROTTLED, UNREACHABLE, DownloadError
 from locationnet.download.http_status import of_status, retry_after_s
 from locationnet.download.journal import Entry, Journal
-from locationnet.download.rate_limit import Turns
-from locationnet.download.scheduler import Agenda, Photo, Task
+from locationnet.download.rate_limit import RateLimiter
+from locationnet.download.scheduler import Photo, Scheduler, Task
 from locationnet.download.source import Source
 from locationnet.download.url_source import Urls
 from locationnet.errors import InputError, LocationNetError, RemoteStatusError
@@ -32,14 +32,14 @@ def _photos(hosts: list[str]) -> Iterator[Photo]:
     return (Photo(row, f"{row}.jpg", host) for row, host in enumerate(hosts))
 
 
-def _all(agenda: Agenda, now: float = 0.0) -> list[tuple[float, Task]]:
-    """Do everything on an agenda, as soon as it is due."""
+def _all(scheduler: Scheduler, now: float = 0.0) -> list[tuple[float, Task]]:
+    """Do every task of a scheduler, as soon as it is due."""
     done = []
-    while agenda:
-        task = agenda.due(now)
+    while scheduler:
+        task = scheduler.due(now)
         if task is not None:
             done.append((now, task))
-        elif (at := agenda.next_at()) is not None:
+        elif (at := scheduler.next_at()) is not None:
             assert at > now
             now = at
     return done
@@ -47,7 +47,7 @@ def _all(agenda: Agenda, now: float = 0.0) -> list[tuple[float, Task]]:
 
 @given(st.lists(st.sampled_from("abc"), max_size=40), st.sampled_from([0.0, 0.5, 2.0]))
 def test_every_photo_is_due_once_and_no_host_too_often(hosts: list[str], interval: float) -> None:
-    done = _all(Agenda(_photos(hosts), lambda photo: photo.url, interval))
+    done = _all(Scheduler(_photos(hosts), lambda photo: photo.url, RateLimiter(interval)))
     assert sorted(task.photo.row for _, task in done) == list(range(len(hosts)))
     for host in set(hosts):
         times = [at for at, task in done if task.host == host]
@@ -57,23 +57,25 @@ def test_every_photo_is_due_once_and_no_host_too_often(hosts: list[str], interva
 
 
 def test_a_paused_host_holds_nobody_else_up() -> None:
-    agenda = Agenda(_photos(["a", "a", "b", "b"]), lambda photo: photo.url, 1.0)
-    first = agenda.due(0.0)
+    limiter = RateLimiter(1.0)
+    scheduler = Scheduler(_photos(["a", "a", "b", "b"]), lambda photo: photo.url, limiter)
+    first = scheduler.due(0.0)
     assert first is not None
-    agenda.pause("a", 10.0)
-    agenda.again(first, 10.0)
-    done = _all(agenda)
+    limiter.pause("a", 10.0)
+    scheduler.again(first, 10.0)
+    done = _all(scheduler)
     assert [(at, task.photo.row) for at, task in done] == [(0, 2), (1, 3), (10, 0), (11, 1)]
 
 
 def test_a_host_that_is_given_up_is_done_with_at_once() -> None:
-    agenda = Agenda(_photos(["a"] * 5), lambda photo: photo.url, 100.0)
-    assert agenda.due(0.0) is not None
-    agenda.release("a")
+    limiter = RateLimiter(100.0)
+    scheduler = Scheduler(_photos(["a"] * 5), lambda photo: photo.url, limiter)
+    assert scheduler.due(0.0) is not None
+    scheduler.release("a")
     # An answer that was under way at that moment changes nothing.
-    agenda.slow_down("a", 10.0)
-    agenda.pause("a", 1000.0)
-    assert [at for at, _ in _all(agenda)] == [0, 0, 0, 0]
+    limiter.wait("a", 10.0)
+    limiter.pause("a", 1000.0)
+    assert [at for at, _ in _all(scheduler)] == [0, 0, 0, 0]
 
 
 def _settled(capacity: float, seconds: float, *, failing: bool = False) -> Concurrency:
@@ -138,9 +140,9 @@ def test_retry_after_is_a_number_or_a_date() -> None:
 def test_only_a_status_that_passes_is_asked_for_again(
     status: int, retry_after: str, reason: str, wait_s: float | None
 ) -> None:
-    problem = of_status(RemoteStatusError(status, retry_after))
-    assert (problem.reason, problem.wait_s) == (reason, wait_s)
-    assert problem.temporary == ("slow down" in reason or "reached" in reason)
+    failure = of_status(RemoteStatusError(status, retry_after))
+    assert (failure.reason, failure.wait_s) == (reason, wait_s)
+    assert failure.temporary == ("slow down" in reason or "reached" in reason)
 
 
 @given(st.text(max_size=60))
@@ -152,7 +154,7 @@ def test_no_retry_after_crashes(text: str) -> None:
 @given(st.text(max_size=80))
 def test_a_table_may_hold_any_text_for_a_url(text: str) -> None:
     urls, photo = Urls(), Photo(0, "0.jpg", text)
-    assert urls.problem(photo) is not None or urls.host(photo)
+    assert urls.failure(photo) is not None or urls.host(photo)
 
 
 class _Time:
@@ -168,32 +170,48 @@ class _Time:
         self.now += seconds
 
 
-def test_a_host_gives_each_request_a_turn_of_its_own() -> None:
+def test_each_request_to_a_host_has_a_slot_of_its_own() -> None:
     time = _Time()
-    turns = Turns(2.0, time.clock, time.sleep)
+    limiter = RateLimiter(2.0, time.clock, time.sleep)
     times = []
     for host, delay_s in [("a", 0), ("b", 0), ("a", 0), ("a", 5), ("a", 0), ("b", 0)]:
-        turns.take(host, delay_s)
+        limiter.wait(host, delay_s)
         times.append(time.now - 100)
     assert times == [0, 0, 2, 4, 9, 9]
 
 
+def test_photos_of_a_host_that_asks_for_longer_pauses_start_less_often() -> None:
+    time = _Time()
+    limiter = RateLimiter(1.0, time.clock, time.sleep)
+    scheduler = Scheduler(_photos(["a"] * 3 + ["b"] * 3), lambda photo: photo.url, limiter)
+    starts: dict[str, list[float]] = {"a": [], "b": []}
+    while scheduler:
+        task = scheduler.due(time.now)
+        if task is None:
+            time.now = max(time.now, scheduler.next_at() or 0.0)
+            continue
+        starts[task.host].append(time.now - 100)
+        if task.host == "a" and not starts["b"]:
+            limiter.wait("a", 5.0)  # by its robots.txt, which the first photo waits for
+    assert starts == {"a": [0, 1, 6], "b": [0, 1, 2]}
+
+
 def test_who_would_wait_too_long_comes_again_later() -> None:
     time = _Time()
-    turns = Turns(4.0, time.clock, lambda _seconds: None)
-    for _ in range(3):  # whose turns come after 0, 4 and 8 seconds
-        turns.take("a")
+    limiter = RateLimiter(4.0, time.clock, lambda _seconds: None)
+    for _ in range(3):  # whose slots come after 0, 4 and 8 seconds
+        limiter.wait("a")
     for _ in range(2):
-        with pytest.raises(ProblemError) as found:
-            turns.take("a")
+        with pytest.raises(DownloadError) as found:
+            limiter.wait("a")
         assert found.value.temporary
         assert found.value.wait_s == 12
-    turns.take("b")
+    limiter.wait("b")
     time.now += 12
-    turns.take("a")
-    rare = Turns(60.0, time.clock, lambda _seconds: None)
-    for _ in range(3):  # a redirect to the same host needs two turns, however rare they are
-        rare.take("a")
+    limiter.wait("a")
+    rare = RateLimiter(60.0, time.clock, lambda _seconds: None)
+    for _ in range(3):  # a redirect to the same host needs two slots, however rare they are
+        rare.wait("a")
 
 
 def test_placeholders_are_known_by_size_or_hash(tmp_path: Path) -> None:
@@ -216,7 +234,7 @@ def test_placeholders_are_known_by_size_or_hash(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=400))
 def test_whatever_comes_is_a_photo_or_has_a_reason(data: bytes) -> None:
-    with pytest.raises(ProblemError) as found:
+    with pytest.raises(DownloadError) as found:
         check_answer(data, Placeholders())
         check_pixels(data)
     assert not found.value.temporary
@@ -226,14 +244,14 @@ def test_a_photo_cut_anywhere_is_found_out(jpegs: list[bytes]) -> None:
     whole = jpegs[0]
     check_pixels(whole)
     for share in (0.1, 0.3, 0.5, 0.7, 0.9, 0.97):
-        with pytest.raises(ProblemError):
+        with pytest.raises(DownloadError):
             check_pixels(whole[: int(len(whole) * share)])
 
 
 def test_web_pages_are_told_from_photos(jpegs: list[bytes]) -> None:
     check_answer(jpegs[0], Placeholders())
     for page in (b"<html>", b" \n<!DOCTYPE HTML", b"\xef\xbb\xbf<html", b"<?xml version='1.0'?>"):
-        with pytest.raises(ProblemError, match="web page"):
+        with pytest.raises(DownloadError, match="web page"):
             check_answer(page, Placeholders())
 
 
@@ -282,23 +300,25 @@ def test_a_wrong_endpoint_is_said() -> None:
 
 def test_tries_belong_to_the_reason() -> None:
     tries: dict[str, Any] = {
-        reason: ProblemError(reason).tries
+        reason: DownloadError(reason).tries
         for reason in ("no longer there", "truncated or corrupt", "the server is too slow")
     }
     assert list(tries.values()) == [1, 2, 5]
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    agenda = Agenda(_photos(["a", "a"]), lambda photo: photo.url, 0.0)
-    assert agenda.due(0.0) is not None
-    agenda.pause("a", 10.0)
-    agenda.pause("a", 5.0)
-    assert [at for at, _ in _all(agenda)] == [10.0]
-    agenda = Agenda(_photos(["a", "a"]), lambda photo: photo.url, 0.0)
-    assert agenda.due(0.0) is not None
-    agenda.pause("a", 5.0)
-    agenda.pause("a", 10.0)
-    assert [at for at, _ in _all(agenda)] == [10.0]
+    limiter = RateLimiter(0.0)
+    scheduler = Scheduler(_photos(["a", "a"]), lambda photo: photo.url, limiter)
+    assert scheduler.due(0.0) is not None
+    limiter.pause("a", 10.0)
+    limiter.pause("a", 5.0)
+    assert [at for at, _ in _all(scheduler)] == [10.0]
+    limiter = RateLimiter(0.0)
+    scheduler = Scheduler(_photos(["a", "a"]), lambda photo: photo.url, limiter)
+    assert scheduler.due(0.0) is not None
+    limiter.pause("a", 5.0)
+    limiter.pause("a", 10.0)
+    assert [at for at, _ in _all(scheduler)] == [10.0]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ ASKED = parse_url("http://h.example/a.jpg")
 
 
 def _allowed(rules: Rules, path: str) -> bool:
-    return rules.problem(parse_url(f"http://h.example{path}")) is None
+    return rules.failure(parse_url(f"http://h.example{path}")) is None
 
 
 def _told_apart(text: str, *paths: str) -> tuple[list[str], list[str]]:
@@ -163,17 +163,17 @@ def test_delays_are_those_of_our_group(records: str, delay_s: float) -> None:
 
 @pytest.mark.parametrize("asked", ["86400", "1e9", "1e999", "9" * 5000, "101"])
 def test_who_asks_for_absurd_delays_wants_no_visits(asked: str) -> None:
-    problem = parse(f"User-agent: *\nCrawl-delay: {asked}".encode()).problem(ASKED)
-    assert problem is not None
-    assert problem.reason == FORBIDDEN
-    assert not problem.temporary
-    assert "\n" not in problem.detail
+    failure = parse(f"User-agent: *\nCrawl-delay: {asked}".encode()).failure(ASKED)
+    assert failure is not None
+    assert failure.reason == FORBIDDEN
+    assert not failure.temporary
+    assert "\n" not in failure.detail
 
 
 @given(st.binary(max_size=300))
 def test_no_robots_txt_crashes(data: bytes) -> None:
     rules = parse(b"User-agent: locationnet\nDisallow: /a\n\n" + data)
-    rules.problem(ASKED)
+    rules.failure(ASKED)
     assert rules.delay_s >= 0
 
 
@@ -220,7 +220,7 @@ def _answering(*answers: bytes | FetchError) -> tuple[Callable[[str], bytes], li
 @pytest.mark.parametrize("status", [204, 304, 400, 401, 403, 404, 410, 451])
 def test_who_has_no_rules_allows_everything(status: int) -> None:
     fetch, _ = _answering(RemoteStatusError(status))
-    assert Robots(fetch).rules(ASKED).problem(ASKED) is None
+    assert Robots(fetch).rules(ASKED).failure(ASKED) is None
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_who_has_no_rules_allows_everything(status: int) -> None:
 )
 def test_rules_that_lead_nowhere_are_none(error: FetchError) -> None:
     fetch, _ = _answering(error)
-    assert Robots(fetch).rules(ASKED).problem(ASKED) is None
+    assert Robots(fetch).rules(ASKED).failure(ASKED) is None
 
 
 @pytest.mark.parametrize(
@@ -250,11 +250,11 @@ def test_who_cannot_say_allows_nothing(
     error: FetchError, reason: str, wait_s: float | None
 ) -> None:
     fetch, _ = _answering(error)
-    problem = Robots(fetch).rules(ASKED).problem(ASKED)
-    assert problem is not None
-    assert problem.detail.startswith("its robots.txt: ")
-    assert (problem.reason, problem.wait_s) == (reason, wait_s)
-    assert problem.temporary == (reason != FAULTY)
+    failure = Robots(fetch).rules(ASKED).failure(ASKED)
+    assert failure is not None
+    assert failure.detail.startswith("its robots.txt: ")
+    assert (failure.reason, failure.wait_s) == (reason, wait_s)
+    assert failure.temporary == (reason != FAULTY)
 
 
 def test_rules_that_cannot_be_had_are_asked_for_again_only_after_a_while() -> None:
@@ -266,9 +266,9 @@ def test_rules_that_cannot_be_had_are_asked_for_again_only_after_a_while() -> No
     for expected, later_s in [(1, 4), (1, 1), (2, 59), (2, 1), (3, 86_399), (3, 1), (4, 0)]:
         rules = robots.rules(ASKED)
         assert len(asked) == expected
-        assert (rules.problem(ASKED) is None) == (expected > 2)
+        assert (rules.failure(ASKED) is None) == (expected > 2)
         clock.now += later_s
-    assert robots.rules(ASKED).delay_s == robots.known_delay_s(ASKED) == 3
+    assert robots.rules(ASKED).delay_s == 3
 
 
 def test_each_site_has_rules_of_its_own() -> None:

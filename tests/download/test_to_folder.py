@@ -58,7 +58,7 @@ def _content(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _problems(out: Path) -> dict[str, str]:
+def _failures(out: Path) -> dict[str, str]:
     with (out / "problems.csv").open(newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
@@ -77,7 +77,7 @@ def test_all_photos_come_once_with_a_table_beside_them(
     assert table["attribution"][3] == '"003.jpg" by user3'
     for name, path in zip(table["id"], table["path"], strict=True):
         assert (out / path).read_bytes() == world.photos[name]
-    assert _problems(out) == {}
+    assert _failures(out) == {}
     assert _run(world, out, source).exit_code == 0
     assert world.site.photos_asked == PHOTOS
 
@@ -127,7 +127,7 @@ def test_a_bucket_of_a_real_store_is_read_without_an_account(
         )
     done = download_photos(world.table, tmp_path / "out", Source(endpoint_url=moto))
     assert done.photos == PHOTOS - 1
-    assert _problems(tmp_path / "out") == {"000.jpg": "no longer there"}
+    assert _failures(tmp_path / "out") == {"000.jpg": "no longer there"}
     assert not world.site.asked
 
 
@@ -163,7 +163,7 @@ def test_what_is_no_photo_is_listed_with_its_reason(
     out = tmp_path / "out"
     answer = _run(world, out, source, "--placeholders", str(listed))
     assert answer.exit_code == 0, answer.output
-    found = _problems(out)
+    found = _failures(out)
     duplicate = max(names[7], names[8], key=world.path)
     assert found == {
         names[0]: "no longer there",
@@ -187,7 +187,7 @@ def test_what_is_no_photo_is_listed_with_its_reason(
     site.pages[f"/multimedia-commons/{world.path('new.jpg')}"] = site.pages["/new.jpg"]
     world.write_table([*names, "new.jpg"])
     assert _run(world, out, source, "--placeholders", str(listed)).exit_code == 0
-    assert _problems(out)["new.jpg"] == "a placeholder, not the photo"
+    assert _failures(out)["new.jpg"] == "a placeholder, not the photo"
     assert site.photos_asked == asked + 1
 
 
@@ -208,7 +208,7 @@ def test_faults_that_pass_cost_nothing_but_time(world: Any, tmp_path: Path, sour
     out = tmp_path / "out"
     answer = _run(world, out, source)
     assert answer.exit_code == 0, answer.output
-    assert _problems(out) == {}
+    assert _failures(out) == {}
     assert site.photos_asked == PHOTOS + 4
 
 
@@ -230,11 +230,11 @@ def test_who_asks_for_a_long_pause_is_left_alone(world: Any, tmp_path: Path) -> 
     assert answer.exit_code == 1
     assert "servers failed for 60 photos" in answer.output
     assert world.site.photos_asked <= 8
-    assert set(_problems(tmp_path / "out").values()) == {"the server asks to slow down"}
+    assert set(_failures(tmp_path / "out").values()) == {"the server asks to slow down"}
     for name in world.names:
         world.site.pages[f"/{name}"] = world.reply(200, world.photos[name])
     assert _run(world, tmp_path / "out", "urls").exit_code == 0
-    assert _problems(tmp_path / "out") == {}
+    assert _failures(tmp_path / "out") == {}
 
 
 def test_a_silent_server_is_left(
@@ -246,7 +246,7 @@ def test_a_silent_server_is_left(
     world.write_table(world.names[:3])
     source = Source("urls", rate=1000, exempt=(world.host,), timeout_s=0.2)
     done = download_photos(world.table, tmp_path / "out", source)
-    assert done.problems == {"the server is too slow": 3}
+    assert done.failures == {"the server is too slow": 3}
     assert done.postponed == 3
 
 
@@ -255,7 +255,7 @@ def test_robots_txt_is_read_once_and_obeyed(world: Any, tmp_path: Path) -> None:
     world.site.pages["/robots.txt"] = world.reply(200, rules)
     assert _run(world, tmp_path / "out").exit_code == 0
     forbidden = {name for name in world.names if name.startswith("00")}
-    assert _problems(tmp_path / "out") == dict.fromkeys(forbidden, "forbidden by robots.txt")
+    assert _failures(tmp_path / "out") == dict.fromkeys(forbidden, "forbidden by robots.txt")
     assert world.site.asked["/robots.txt"] == 1
     assert not forbidden & {path.strip("/") for path in world.site.asked}
     assert all(agent.startswith("locationnet/") for agent in world.site.agents)
@@ -292,12 +292,12 @@ def test_what_robots_txt_forbids_is_not_asked_for(
     world.write_table(world.names[:3])
     answer = _run(world, tmp_path / "out")
     assert answer.exit_code == 0, answer.output
-    assert _problems(tmp_path / "out") == dict.fromkeys(forbidden, "forbidden by robots.txt")
+    assert _failures(tmp_path / "out") == dict.fromkeys(forbidden, "forbidden by robots.txt")
     assert {f"/{name}" for name in forbidden}.isdisjoint(world.site.asked)
     # Its owner may think again, and who runs the command again is not told what was true once.
     world.site.pages["/robots.txt"] = world.reply(404)
     assert _run(world, tmp_path / "out").exit_code == 0
-    assert _problems(tmp_path / "out") == {}
+    assert _failures(tmp_path / "out") == {}
 
 
 def test_robots_txt_may_be_elsewhere_or_compressed(world: Any, tmp_path: Path) -> None:
@@ -312,10 +312,10 @@ def test_robots_txt_may_be_elsewhere_or_compressed(world: Any, tmp_path: Path) -
     world.site.pages[steps[-1].replace(" ", "%20")] = rules
     world.write_table(world.names[:2])
     assert _run(world, tmp_path / "out").exit_code == 0
-    assert _problems(tmp_path / "out") == {"000.jpg": "forbidden by robots.txt"}
+    assert _failures(tmp_path / "out") == {"000.jpg": "forbidden by robots.txt"}
     world.site.pages["/robots.txt"] = world.reply(302, headers={"Location": "/robots.txt"})
     assert _run(world, tmp_path / "out").exit_code == 0
-    assert _problems(tmp_path / "out") == {}
+    assert _failures(tmp_path / "out") == {}
 
 
 def test_the_rules_of_the_host_that_a_redirect_leads_to_count(world: Any, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_the_rules_of_the_host_that_a_redirect_leads_to_count(world: Any, tmp_pa
     parquet.write_table(pa.table({"id": ["a"], "url": [f"http://{other}/from"]}), world.table)
     answer = _run(world, tmp_path / "out", "urls", "--exempt", other)
     assert answer.exit_code == 0, answer.output
-    assert _problems(tmp_path / "out") == {"a": "forbidden by robots.txt"}
+    assert _failures(tmp_path / "out") == {"a": "forbidden by robots.txt"}
     assert dict(world.site.asked) == {"/robots.txt": 2, "/from": 1}
 
 
@@ -351,7 +351,7 @@ def test_a_fault_that_lasts_is_not_put_off(world: Any, tmp_path: Path) -> None:
     assert "later" not in answer.output
     refused = {"never.jpg": "refused by the server"}
     assert (
-        _problems(tmp_path / "out")
+        _failures(tmp_path / "out")
         == dict.fromkeys(faults, "the server is set up wrongly") | refused
     )
     # Once for each, and three times round.
@@ -360,7 +360,7 @@ def test_a_fault_that_lasts_is_not_put_off(world: Any, tmp_path: Path) -> None:
         f"/{name}": world.reply(200, world.jpeg(number)) for number, name in enumerate(faults)
     }
     assert _run(world, tmp_path / "out").exit_code == 0
-    assert _problems(tmp_path / "out") == refused
+    assert _failures(tmp_path / "out") == refused
 
 
 def test_what_browsers_show_is_fetched(world: Any, tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_what_browsers_show_is_fetched(world: Any, tmp_path: Path) -> None:
     world.write_table(names)
     answer = _run(world, tmp_path / "out")
     assert answer.exit_code == 0, answer.output
-    assert _problems(tmp_path / "out") == {}
+    assert _failures(tmp_path / "out") == {}
     kept = [(tmp_path / "out" / world.path(name)).read_bytes() for name in names]
     assert kept == [*photos[:4], *photos[10:12]]
 
@@ -437,7 +437,7 @@ def test_blanks_around_an_address_are_no_part_of_it(
     out = tmp_path / "out"
     answer = _run(world, out, source)
     assert answer.exit_code == 0, answer.output
-    assert _problems(out) == ({"003.jpg": "no address"} if source == "urls" else {})
+    assert _failures(out) == ({"003.jpg": "no address"} if source == "urls" else {})
     for name in parquet.read_table(out / "photos.parquet")["id"].to_pylist():
         assert (out / world.path(name)).read_bytes() == world.photos[name]
 
@@ -456,7 +456,7 @@ def test_a_redirect_is_checked_too(world: Any, tmp_path: Path) -> None:
     site.pages["/elsewhere.jpg"] = world.reply(200, world.photos["000.jpg"])
     world.write_table(list(to))
     assert _run(world, tmp_path / "out").exit_code == 0
-    assert _problems(tmp_path / "out") == {
+    assert _failures(tmp_path / "out") == {
         "001.jpg": "a placeholder, not the photo",
         "002.jpg": "forbidden by robots.txt",
         "003.jpg": "an address that is not contacted",
@@ -466,7 +466,7 @@ def test_a_redirect_is_checked_too(world: Any, tmp_path: Path) -> None:
 
 def test_a_private_address_is_not_contacted_unless_it_is_exempt(world: Any, tmp_path: Path) -> None:
     done = download_photos(world.table, tmp_path / "out", Source("urls", rate=1000))
-    assert done.problems == {"an address that is not contacted": PHOTOS}
+    assert done.failures == {"an address that is not contacted": PHOTOS}
     assert not world.site.asked
 
 
@@ -500,7 +500,7 @@ def test_a_host_that_others_lead_to_is_not_asked_more_often_either(
     parquet.write_table(pa.table({"url": urls}), world.table)
     answer = _run(world, tmp_path / "out", "urls", "--exempt", other, "--rate", "20")
     assert answer.exit_code == 0, answer.output
-    assert _problems(tmp_path / "out") == {}
+    assert _failures(tmp_path / "out") == {}
     direct = {f"/{name}" for name in world.names}
     times = sorted(moment for moment, path in site.times if path in direct)
     assert len(times) == 8
@@ -516,7 +516,7 @@ def test_rows_without_a_usable_address_are_done_with_at_once(world: Any, tmp_pat
     }
     parquet.write_table(pa.table(columns), world.table)
     done = download_photos(world.table, out, Source("urls", rate=0.001))
-    assert done.problems == {"an address that is not contacted": 2, "no address": 2}
+    assert done.failures == {"an address that is not contacted": 2, "no address": 2}
     columns["url"][0] = world.url(names[0])
     parquet.write_table(pa.table(columns), world.table)
     done = download_photos(world.table, out, Source("urls", rate=1000, exempt=(world.host,)))
@@ -589,10 +589,10 @@ def test_what_one_source_lacks_another_is_asked_for(world: Any, tmp_path: Path) 
     for name in world.names[:5]:
         site.pages[f"/multimedia-commons/{world.path(name)}"] = world.reply(404)
     assert _run(world, out, "bucket").exit_code == 0
-    assert _problems(out) == dict.fromkeys(world.names[:5], "no longer there")
+    assert _failures(out) == dict.fromkeys(world.names[:5], "no longer there")
     site.pages["/001.jpg"] = world.reply(302, headers={"Location": "/photo_unavailable.png"})
     assert _run(world, out, "urls").exit_code == 0
-    assert _problems(out) == {"001.jpg": "a placeholder, not the photo"}
+    assert _failures(out) == {"001.jpg": "a placeholder, not the photo"}
     asked = site.photos_asked
     assert asked == PHOTOS + 5
     assert _run(world, out, "urls").exit_code == 0
@@ -605,10 +605,10 @@ def test_an_exemption_that_is_given_later_counts(world: Any, tmp_path: Path) -> 
     world.site.pages["/003.jpg"] = world.reply(404)
     assert download_photos(world.table, out, Source("urls", rate=1000)).photos == 0
     source = Source("urls", rate=1000, exempt=(world.host,))
-    assert download_photos(world.table, out, source).problems == {"no longer there": 1}
+    assert download_photos(world.table, out, source).failures == {"no longer there": 1}
     asked = world.site.photos_asked
     more = Source("urls", rate=1000, exempt=(world.host, "127.0.0.1:9"))
-    assert download_photos(world.table, out, more).problems == {"no longer there": 1}
+    assert download_photos(world.table, out, more).failures == {"no longer there": 1}
     assert world.site.photos_asked == asked == 4
 
 
@@ -622,7 +622,7 @@ def test_an_old_journal_is_read_and_its_verdicts_are_asked_for_again(
     with closing(sqlite3.connect(out / ".journal.sqlite")) as base:
         base.execute("ALTER TABLE photos DROP COLUMN source")
     assert _run(world, out, "bucket").exit_code == 0
-    assert _problems(out) == {"001.jpg": "no longer there"}
+    assert _failures(out) == {"001.jpg": "no longer there"}
     assert site.photos_asked == PHOTOS + 1
 
 
@@ -635,12 +635,12 @@ def test_a_list_of_placeholders_that_is_given_later_counts(
     for name in world.names[:3]:
         site.pages[f"/multimedia-commons/{world.path(name)}"] = world.reply(200, same)
     assert _run(world, out, "bucket").exit_code == 0
-    assert set(_problems(out).values()) == {"the same bytes as another photo"}
+    assert set(_failures(out).values()) == {"the same bytes as another photo"}
     md5 = hashlib.md5(same).hexdigest()
     listed = tmp_path / "list.txt"
     listed.write_text({"size": f"{len(same)}", "md5": md5, "both": f"{len(same)} {md5}"}[by])
     assert _run(world, out, "bucket", "--placeholders", str(listed)).exit_code == 0
-    assert _problems(out) == dict.fromkeys(world.names[:3], "a placeholder, not the photo")
+    assert _failures(out) == dict.fromkeys(world.names[:3], "a placeholder, not the photo")
     assert not any((out / world.path(name)).exists() for name in world.names[:3])
     assert site.photos_asked == PHOTOS
 
@@ -673,7 +673,7 @@ def test_a_damaged_file_that_is_already_there_is_fetched_anew(
         file.parent.mkdir(parents=True)
         file.write_bytes(data)
     assert _run(world, out, source).exit_code == 0
-    assert _problems(out) == {}
+    assert _failures(out) == {}
     assert world.site.photos_asked == PHOTOS - 1  # one was whole
     for name in world.names[:4]:
         assert (out / world.path(name)).read_bytes() == world.photos[name]
@@ -731,8 +731,8 @@ def test_a_download_that_will_not_fit_is_announced(world: Any, tmp_path: Path) -
         (["--exempt", "localhost:1"], "needs --from urls"),
         (["--from", "urls", "--exempt", "foo"], "'foo' must be host:port"),
         (["--from", "urls", "--rate", "nan"], "'--rate'"),
-        (["--from", "urls", "--rate", "inf"], "--rate is no number"),
-        (["--min-free", "inf"], "--min-free is no number"),
+        (["--from", "urls", "--rate", "inf"], "--rate is not a number"),
+        (["--min-free", "inf"], "--min-free is not a number"),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(
@@ -750,7 +750,7 @@ def test_a_table_without_addresses_is_refused(tmp_path: Path) -> None:
         download_photos(table, tmp_path / "out", Source())
     table.write_text("id,hash,url\n1,,\n2,nonsense,\n")
     done = download_photos(table, tmp_path / "out", Source(endpoint_url="http://127.0.0.1:9"))
-    assert done.problems == {"no address": 2}
+    assert done.failures == {"no address": 2}
 
 
 @pytest.mark.parametrize(
@@ -792,7 +792,7 @@ def test_a_store_may_leave_out_how_long_an_object_is(
     world.write_table(list(replies))
     out = tmp_path / "out"
     assert _run(world, out, "bucket").exit_code == 0
-    assert _problems(out) == {"001.jpg": "too large", "002.jpg": "too large"}
+    assert _failures(out) == {"001.jpg": "too large", "002.jpg": "too large"}
     assert (out / world.path("000.jpg")).read_bytes() == photo
 
 
@@ -824,7 +824,7 @@ def test_a_host_that_wants_hardly_any_visits_gets_none(world: Any, tmp_path: Pat
     assert answer.exit_code == 0, answer.output
     assert "later" not in answer.output
     assert dict(world.site.asked) == {"/robots.txt": 1}
-    assert set(_problems(tmp_path / "out").values()) == {"forbidden by robots.txt"}
+    assert set(_failures(tmp_path / "out").values()) == {"forbidden by robots.txt"}
     assert "pauses of 86,400 seconds" in (tmp_path / "out" / "problems.csv").read_text()
 
 

@@ -20,14 +20,14 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from locationnet.cli import app
-from locationnet.download.shard_buffer import Spool
+from locationnet.download.shard_buffer import ShardBuffer
 from locationnet.download.source import Source
-from locationnet.download.to_pack import Job, stream_photos
+from locationnet.download.to_pack import Job, download_to_pack
 from locationnet.errors import FullDiskError, InputError, LocationNetError
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
-from locationnet.pack.format import Pack
-from locationnet.pack.recordio import open_shard
+from locationnet.pack.format import Pack, PackedJpegs
+from locationnet.pack.recordio import read_offsets, read_record
 
 PHOTOS = 60
 GONE = "007.jpg"
@@ -106,8 +106,8 @@ def test_photos_go_to_a_pack_without_being_kept(faulty: Any, grid: Path, tmp_pat
     assert credited["licence"] == ["CC-BY-2.0"] * pack.records
     assert credited["attribution"][0] == '"000.jpg" by user0'
     assert credited["url"][0] == faulty.url("000.jpg")
-    with open_shard(pack.shards[0]) as reader:
-        label, data = reader.read(0)
+    rec = pack.shards[0]
+    label, data = read_record(rec, int(read_offsets(rec)[0]))
     assert label == pack.classes_of_records[0]
     packed, original = (
         Image.open(io.BytesIO(data)),
@@ -132,12 +132,9 @@ def test_a_pack_from_a_folder_is_the_same(faulty: Any, grid: Path, tmp_path: Pat
     assert answer.exit_code == 0, answer.output
 
     def jpegs(path: Path) -> dict[str, bytes]:
-        pack, found = Pack.open(path), {}
         table = parquet.read_table(path / "photos.parquet").to_pydict()
-        for name, shard, record in zip(table["id"], table["shard"], table["record"], strict=True):
-            with open_shard(pack.shards[shard]) as reader:
-                found[name] = reader.read(record)[1]
-        return found
+        photos = PackedJpegs(Pack.open(path))
+        return {name: photos.read(record) for record, name in enumerate(table["id"])}
 
     one, other = jpegs(streamed), jpegs(packed)
     # Of two equal photos the one keeps the first by row, the other the first by path.
@@ -195,8 +192,8 @@ def test_photos_whose_servers_fail_are_waited_for(
     assert Pack.open(out).records == PHOTOS - 8
 
 
-class _Counted(Spool):
-    """Spools that are open, and the most that were."""
+class _Counted(ShardBuffer):
+    """Buffers that are open, and the most that were."""
 
     now = most = 0
 
@@ -217,7 +214,7 @@ class _Counted(Spool):
 @pytest.fixture
 def spools(monkeypatch: pytest.MonkeyPatch) -> type[_Counted]:
     monkeypatch.setattr("locationnet.download.transfers._BACKOFF_S", 0.0)
-    monkeypatch.setattr("locationnet.download.to_pack.Spool", _Counted)
+    monkeypatch.setattr("locationnet.download.to_pack.ShardBuffer", _Counted)
     monkeypatch.setattr(_Counted, "now", 0)
     monkeypatch.setattr(_Counted, "most", 0)
     return _Counted
@@ -230,7 +227,7 @@ def test_shards_whose_servers_fail_do_not_stay_open(
         world.site.pages[f"/multimedia-commons/{world.path(name)}"] = world.reply(500)
     job = Job(tmp_path / "pack", Source(endpoint_url=world.endpoint, connections=2))
     with pytest.raises(LocationNetError, match="servers failed for 30 photos"):
-        stream_photos(world.table, Grid.read(grid), job, shard_photos=2)
+        download_to_pack(world.table, Grid.read(grid), job, shard_photos=2)
     assert spools.now == 0
     assert 1 <= spools.most <= 5
     # What came is kept for the next run.
@@ -238,7 +235,7 @@ def test_shards_whose_servers_fail_do_not_stay_open(
         page = world.reply(200, world.photos[name])
         world.site.pages[f"/multimedia-commons/{world.path(name)}"] = page
     asked = world.site.photos_asked
-    assert stream_photos(world.table, Grid.read(grid), job, shard_photos=2).records == PHOTOS
+    assert download_to_pack(world.table, Grid.read(grid), job, shard_photos=2).records == PHOTOS
     assert world.site.photos_asked == asked + PHOTOS // 2
     assert spools.now == 0
 
@@ -248,7 +245,7 @@ def test_a_store_that_is_down_opens_no_shards(
 ) -> None:
     job = Job(tmp_path / "pack", Source(endpoint_url="http://127.0.0.1:9"))
     with pytest.raises(LocationNetError, match="servers failed for 60 photos"):
-        stream_photos(world.table, Grid.read(grid), job, shard_photos=2)
+        download_to_pack(world.table, Grid.read(grid), job, shard_photos=2)
     assert spools.most == 0
 
 
@@ -261,7 +258,7 @@ def test_a_photo_that_a_table_lists_often_is_fetched_once_and_is_no_placeholder(
     )
     world.write_table(names)
     job = Job(tmp_path / "pack", Source(endpoint_url=world.endpoint))
-    pack = stream_photos(world.table, Grid.read(grid), job)
+    pack = download_to_pack(world.table, Grid.read(grid), job)
     assert world.site.photos_asked == 4
     assert pack.summary["skipped"] == {"the same bytes as another photo": 1}
     assert parquet.read_table(tmp_path / "pack" / "photos.parquet")["id"].to_pylist() == [
@@ -277,7 +274,7 @@ def test_blanks_around_a_url_are_no_part_of_it(world: Any, grid: Path, tmp_path:
         table.set_column(table.schema.get_field_index("url"), "url", cells), world.table
     )
     job = Job(tmp_path / "pack", Source("urls", rate=1000, exempt=(world.host,)))
-    pack = stream_photos(world.table, Grid.read(grid), job)
+    pack = download_to_pack(world.table, Grid.read(grid), job)
     assert (pack.records, pack.summary["skipped"]) == (2, {"no address": 1})
 
 
@@ -286,7 +283,7 @@ def test_a_disk_too_full_for_a_spool_is_said(
 ) -> None:
     job = Job(tmp_path / "pack", Source(endpoint_url=world.endpoint))
     with pytest.raises(FullDiskError, match=r"\.sqlite: the disk is full; make room"):
-        stream_photos(world.table, Grid.read(grid), job)
+        download_to_pack(world.table, Grid.read(grid), job)
 
 
 def test_a_column_that_holds_no_text_is_named(grid: Path, tmp_path: Path) -> None:
@@ -294,7 +291,7 @@ def test_a_column_that_holds_no_text_is_named(grid: Path, tmp_path: Path) -> Non
     columns = {"url": ["http://h.example/1"], "hash": [["x"]], "lat": [1.0], "lng": [2.0]}
     parquet.write_table(pa.table(columns), table)
     with pytest.raises(InputError, match=r"photos\.parquet: column 'hash' holds list.*, not texts"):
-        stream_photos(table, Grid.read(grid), Job(out, Source()))
+        download_to_pack(table, Grid.read(grid), Job(out, Source()))
     assert not out.exists()
 
 

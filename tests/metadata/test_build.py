@@ -255,7 +255,7 @@ def test_a_truncated_gzip_is_read_up_to_the_damage(content: bytes, data: st.Data
             return
         made = build_table([str(path)], out)
         check(made, out, slow)
-        assert list(made.garbled) == [str(path)]
+        assert list(made.corrupt) == [str(path)]
 
 
 def test_blocks_and_row_groups_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +330,7 @@ def test_a_damaged_list_of_hashes_is_used_as_far_as_it_goes(tmp_path: Path) -> N
     )
     found = [row["hash"] for row in read(tmp_path / "out.parquet")]
     assert found == ["ab" * 10, photo_hash(GOOD["downloadurl"])]
-    assert list(made.garbled) == [str(tmp_path / "hashes.gz")]
+    assert list(made.corrupt) == [str(tmp_path / "hashes.gz")]
 
 
 def test_a_hash_that_is_there_wins_and_one_that_is_missing_is_computed(tmp_path: Path) -> None:
@@ -516,7 +516,7 @@ def test_ids_that_are_floats_are_whole_numbers_or_refused(tmp_path: Path) -> Non
         ("a.tsv", b"1\t2\t3\nx\n", r"a\.tsv: unknown layout; row 1 has 3 .*'1\\t2\\t3'"),
         ("a.csv", b"id,breadth\n1,2\n", r"a\.csv: unknown layout; row 1 .*'id,breadth'"),
         ("a.csv", b"lat,lng\n1,2\n", r"a\.csv: no column of photo ids or paths"),
-        ("a.tsv", b"1\t" + b"ab" * 10 + b"\n", r"a\.tsv: holds the hashes .*--hashes"),
+        ("a.tsv", b"1\t" + b"ab" * 10 + b"\n", r"a\.tsv: contains the hashes .*--hashes"),
         ("a.gz", b"not gzip at all", r"a\.gz: .*before the first row"),
         ("a.bz2", bz2.compress(b"x" * 99)[:20], r"a\.bz2: .*before the first row"),
         ("a.tsv", b"", r"no photo is left of 0 rows \(all empty\)"),
@@ -538,7 +538,7 @@ def test_names_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     with pytest.raises(InputError, match="no such file"):
         build_table([str(tmp_path / "none")], out)
-    with pytest.raises(InputError, match="holds no files"):
+    with pytest.raises(InputError, match="contains no files"):
         build_table([str(tmp_path)], out)
     out.write_bytes(line())
     with pytest.raises(InputError, match="is also read"):
@@ -594,7 +594,7 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("gone", ["begun.json", "00000.parquet"])
+@pytest.mark.parametrize("gone", ["state.json", "00000.parquet"])
 def test_a_call_that_is_killed_as_parts_go_leaves_nothing_to_another(
     gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -623,8 +623,8 @@ def test_parts_that_nothing_is_known_of_are_not_used(tmp_path: Path) -> None:
     (shard,) = make_commons(tmp_path / "c", 200).shards
     out, parts = tmp_path / "out.parquet", tmp_path / ".out.parquet.parts"
     build_table([str(shard)], tmp_path / "expected.parquet")
-    (parts / "settling").mkdir(parents=True)
-    (parts / "00000.json").write_text('{"kept": 1, "dropped": {}, "garbled": ""}')
+    (parts / "deduplicating").mkdir(parents=True)
+    (parts / "00000.json").write_text('{"kept": 1, "dropped": {}, "corrupt": ""}')
     (parts / "00000.parquet").write_bytes(b"of something else")
     build_table([str(shard)], out)
     assert read(out) == read(tmp_path / "expected.parquet")

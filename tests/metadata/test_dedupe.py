@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 pytest.importorskip("pyarrow", reason="needs the extra 'data'")
 
 from locationnet.metadata import dedupe
-from locationnet.metadata.dedupe import DUPLICATE, KEYED, LISTED, OVER_CAP, Settlement
+from locationnet.metadata.dedupe import DUPLICATE, KEYED, LISTED, OVER_CAP, Deduplicator
 from locationnet.metadata.keys import mixed, text_keys
 from locationnet.metadata.records import OPTED_OUT
 from locationnet.metadata.row_groups import GROUP_BITS
@@ -23,19 +23,21 @@ from locationnet.metadata.row_groups import GROUP_BITS
 ROWS_A_GROUP = 7
 
 
-def _settled(
+def _deduplicated(
     folder: Path,
     rows: list[tuple[int, int, int]],
     listed: dict[int, str],
     opt_out: set[str],
     per_cell: int | None,
-) -> tuple[list[bool], dict[int, str], Settlement]:
+) -> tuple[list[bool], dict[int, str], Deduplicator]:
     """Return which rows stay, and the hashes of those that get one."""
-    made = Settlement(folder, len(rows))
+    made = Deduplicator(folder, len(rows))
     for start in range(0, len(rows), ROWS_A_GROUP):
         group = rows[start : start + ROWS_A_GROUP]
         records = np.empty(len(group), KEYED)
-        for name, column in zip(("key", "group", "content"), zip(*group, strict=True), strict=True):
+        for name, column in zip(
+            ("key", "uploader_cell", "content"), zip(*group, strict=True), strict=True
+        ):
             records[name] = column
         number = start // ROWS_A_GROUP
         records["position"] = (number << GROUP_BITS) + np.arange(len(group), dtype=np.uint64)
@@ -48,9 +50,9 @@ def _settled(
     hashes: dict[int, str] = {}
     for start in range(0, len(rows), ROWS_A_GROUP):
         count = len(rows[start : start + ROWS_A_GROUP])
-        fate = made.fate(start // ROWS_A_GROUP, count)
-        keep += fate.keep.tolist()
-        for row, text in zip(fate.hashed.tolist(), fate.hashes.tolist(), strict=True):
+        decision = made.decision(start // ROWS_A_GROUP, count)
+        keep += decision.keep.tolist()
+        for row, text in zip(decision.hashed.tolist(), decision.hashes.tolist(), strict=True):
             hashes[start + row] = text.decode()
     return keep, hashes, made
 
@@ -70,12 +72,12 @@ def test_rows_fall_as_they_would_in_memory(
     per_cell: int | None,
     bucket_rows: int,
 ) -> None:
-    # A photo's group follows from its content, as its place does from its coordinates.
+    # A photo's uploader and cell follow from its content, as its place does from its coordinates.
     rows = [(key, (key + content) % 5, content) for key, _, content in rows]
     opt_out = {listed[key] for key in refused if key in listed} | {"12@N01", "é"}
     with TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
         patch.setattr(dedupe, "_BUCKET_ROWS", bucket_rows)
-        keep, hashes, made = _settled(Path(scratch) / "s", rows, listed, opt_out, per_cell)
+        keep, hashes, made = _deduplicated(Path(scratch) / "s", rows, listed, opt_out, per_cell)
     best: dict[int, tuple[int, int]] = {}
     for position, (key, _, content) in enumerate(rows):
         best[key] = min(best.get(key, (content, position)), (content, position))

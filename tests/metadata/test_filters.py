@@ -41,15 +41,15 @@ def test_a_box_across_the_antimeridian() -> None:
 
 def test_boxes_that_differ_in_any_digit_are_told_apart() -> None:
     one, other = (Filters(box=Box.parse(f"2.35{end},48,3,49")) for end in ("00001", "00002"))
-    assert one.facts() != other.facts()
-    assert Filters(box=Box(2, 48, 3, 49)).facts() == Filters(box=Box.parse("2,48.0,3,49")).facts()
+    assert one.fields() != other.fields()
+    assert Filters(box=Box(2, 48, 3, 49)).fields() == Filters(box=Box.parse("2,48.0,3,49")).fields()
 
 
 @pytest.mark.parametrize(
     "text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "0,10,5,0", "0,0,181,1", "0,-91,1,1", "nan,0,1,1"]
 )
 def test_what_is_no_box_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="no box"):
+    with pytest.raises(InputError, match="not a valid box"):
         Box.parse(text)
 
 

@@ -15,7 +15,7 @@ from synthetic_commons import make_commons
 
 from locationnet.errors import InputError, LocationNetError
 from locationnet.metadata.build_table import Summary, build_table
-from locationnet.metadata.sources import GarbledError, UnsureError, list_shards, open_text
+from locationnet.metadata.sources import CorruptError, UnsureError, list_shards, open_text
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'data'")
 
@@ -39,7 +39,7 @@ def read(path: Path, threads: int) -> tuple[bytes, int, str]:
             while data := text.read(1 << 16):
                 assert len(data) <= 1 << 16
                 found += data
-        except (GarbledError, UnsureError) as error:
+        except (CorruptError, UnsureError) as error:
             problem = str(error)
         end = text.tell()
     return found, end, problem
@@ -86,7 +86,7 @@ def test_of_damaged_bzip2_the_same_rows_are_read_with_lbzip2_and_without(
         patch.setattr(shutil, "which", lambda name: None)
         alone = build(tmp_path / "alone.parquet")
     assert alone.kept > 0
-    assert list(alone.garbled) == [str(shard)]
+    assert list(alone.corrupt) == [str(shard)]
     for time, summary in enumerate(made):
         assert summary == alone
         assert (tmp_path / f"{time}.parquet").read_bytes() == (

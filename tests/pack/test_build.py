@@ -24,7 +24,7 @@ from locationnet.errors import InputError
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.pack.format import Pack
-from locationnet.pack.recordio import open_shard
+from locationnet.pack.recordio import read_offsets, read_record
 from locationnet.pack.shards import difference_hash
 
 PHOTOS = 60
@@ -83,8 +83,8 @@ def test_every_readable_photo_is_packed_once_with_its_class(world: Path, whole: 
     expected = Grid.read(world / "grids.txt").assign(table["lat"], table["lng"])
     assert pack.classes_of_records.tolist() == expected.tolist()
     for row in range(PHOTOS):
-        with open_shard(pack.shards[table["shard"][row]]) as reader:
-            label, jpeg = reader.read(table["record"][row])
+        rec = pack.shards[table["shard"][row]]
+        label, jpeg = read_record(rec, int(read_offsets(rec)[table["record"][row]]))
         image = Image.open(io.BytesIO(jpeg))
         assert label == expected[row]
         assert min(image.size) == 256
@@ -162,7 +162,7 @@ def test_an_interrupted_pack_goes_on_only_with_the_same_columns_and_photos(
         return CliRunner().invoke(app, words)
 
     with monkeypatch.context() as patch:
-        patch.setattr("locationnet.pack.build.finish", _interrupt)
+        patch.setattr("locationnet.pack.build.write_pack", _interrupt)
         assert pack("first", world).exit_code != 0
     assert (out / ".parts" / "shard-00000.parquet").is_file()
     (tmp_path / "other").mkdir()
@@ -232,3 +232,13 @@ def test_near_duplicates_share_their_hash_and_others_do_not() -> None:
     smaller = first.resize((320, 240))
     assert bin(difference_hash(first) ^ difference_hash(smaller)).count("1") <= 3
     assert bin(difference_hash(first) ^ difference_hash(second)).count("1") > 15
+
+
+def test_a_call_that_was_killed_as_it_started_is_no_obstacle(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pack"
+    (out / ".parts").mkdir(parents=True)
+    (out / ".parts" / "..begun.json.part").write_text('{"form')
+    answer = CliRunner().invoke(app, _words(world, out))
+    assert answer.exit_code == 0, answer.output
+    assert not (out / ".parts").exists()
+    assert json.loads((out / ".begun.json").read_text())["format"] == 1

@@ -1,4 +1,4 @@
-"""No group in two sets, stable under growth, every value everywhere it can be."""
+"""No uploader in two sets, stable under growth, every value everywhere it can be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from locationnet.cli import app
 from locationnet.errors import InputError
-from locationnet.pack.split import TEST, TRAIN, VAL, split_groups
+from locationnet.pack.split import TEST, TRAIN, VAL, split_uploaders
 from locationnet.tables.coordinates import CoordinateFiles
 from locationnet.tables.read import read_table, write_table
 
@@ -25,42 +25,43 @@ names = st.lists(st.text("abcdefgh", min_size=1, max_size=3), min_size=1, max_si
 
 
 @given(names)
-def test_no_group_is_in_two_sets(groups: list[str]) -> None:
+def test_no_uploader_is_in_two_sets(uploaders: list[str]) -> None:
     found = defaultdict(set)
-    for group, place in zip(groups, split_groups(groups, val=0.3, test=0.3).tolist(), strict=True):
-        found[group].add(place)
-    assert all(len(places) == 1 for places in found.values())
+    sets = split_uploaders(uploaders, val=0.3, test=0.3).tolist()
+    for uploader, number in zip(uploaders, sets, strict=True):
+        found[uploader].add(number)
+    assert all(len(numbers) == 1 for numbers in found.values())
 
 
 @given(names, names)
-def test_adding_photos_moves_nobody(groups: list[str], more: list[str]) -> None:
-    before = split_groups(groups, val=0.3, test=0.3)
-    after = split_groups(groups + more, val=0.3, test=0.3)
-    assert after[: len(groups)].tolist() == before.tolist()
+def test_adding_photos_moves_nobody(uploaders: list[str], more: list[str]) -> None:
+    before = split_uploaders(uploaders, val=0.3, test=0.3)
+    after = split_uploaders(uploaders + more, val=0.3, test=0.3)
+    assert after[: len(uploaders)].tolist() == before.tolist()
 
 
 def test_the_shares_are_about_those_asked_for() -> None:
-    sets = split_groups([f"user{index}" for index in range(20_000)], val=0.1, test=0.2)
+    sets = split_uploaders([f"user{index}" for index in range(20_000)], val=0.1, test=0.2)
     assert np.bincount(sets) / len(sets) == pytest.approx([0.7, 0.1, 0.2], abs=0.01)
 
 
 def test_another_salt_is_another_split() -> None:
-    groups = [f"user{index}" for index in range(200)]
-    assert split_groups(groups).tolist() != split_groups(groups, salt="other").tolist()
+    uploaders = [f"user{index}" for index in range(200)]
+    assert split_uploaders(uploaders).tolist() != split_uploaders(uploaders, salt="other").tolist()
 
 
 @given(st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("ABC")), min_size=1))
-def test_strata_tear_no_group_apart(photos: list[tuple[str, str]]) -> None:
-    groups, strata = zip(*photos, strict=True)
-    sets = split_groups(groups, val=0.3, test=0.3, strata=strata)
-    assert len(set(zip(groups, sets.tolist(), strict=True))) == len(set(groups))
+def test_strata_tear_no_uploader_apart(photos: list[tuple[str, str]]) -> None:
+    uploaders, strata = zip(*photos, strict=True)
+    sets = split_uploaders(uploaders, val=0.3, test=0.3, strata=strata)
+    assert len(set(zip(uploaders, sets.tolist(), strict=True))) == len(set(uploaders))
 
 
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=8), st.integers(0, 10**6))
-def test_every_value_is_in_every_set_it_has_groups_for(sizes: list[int], seed: int) -> None:
+def test_every_value_is_in_every_set_it_has_uploaders_for(sizes: list[int], seed: int) -> None:
     strata = [f"value{value}" for value, size in enumerate(sizes) for _ in range(size)]
-    groups = [f"{seed}-{index}" for index in range(len(strata))]
-    sets = split_groups(groups, strata=strata)
+    uploaders = [f"{seed}-{index}" for index in range(len(strata))]
+    sets = split_uploaders(uploaders, strata=strata)
     for value, size in enumerate(sizes):
         own = set(sets[np.array(strata) == f"value{value}"].tolist())
         assert TRAIN in own
@@ -73,7 +74,7 @@ def test_every_value_is_in_every_set_it_has_groups_for(sizes: list[int], seed: i
 @pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.1, 1.0)])
 def test_shares_that_leave_nothing_are_refused(val: float, test: float) -> None:
     with pytest.raises(InputError, match="nothing to train on"):
-        split_groups(["a"], val=val, test=test)
+        split_uploaders(["a"], val=val, test=test)
 
 
 def _run(*words: object) -> tuple[int, str, str]:
@@ -100,7 +101,7 @@ def test_the_command_writes_three_tables_with_every_row_once(tmp_path: Path) -> 
         assert again == (tmp_path / "split" / name).read_bytes()
 
 
-def test_without_photographers_a_row_stays_where_its_photo_is(tmp_path: Path) -> None:
+def test_without_uploaders_a_row_stays_where_its_photo_is(tmp_path: Path) -> None:
     first, second = tmp_path / "a.csv", tmp_path / "b.csv"
     first.write_text("path,lat\n" + "".join(f"{index}.jpg,1\n" for index in range(100)))
     second.write_text("path,lat\n" + "".join(f"{index}.jpg,2\n" for index in range(200)))
@@ -118,7 +119,7 @@ def test_without_photographers_a_row_stays_where_its_photo_is(tmp_path: Path) ->
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     table = tmp_path / "photos.csv"
     table.write_text("path,lat\na.jpg,1\n")
-    for option in ("--group-column", "--stratify"):
+    for option in ("--uploader-column", "--group-column", "--stratify"):
         code, _, error = _run(table, "-o", tmp_path / "split", option, "owner")
         assert code == 1
         assert error == f"{table}: no column 'owner'; there are 'path', 'lat'"

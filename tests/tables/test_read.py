@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from locationnet.download.input_table import Wanted
+from locationnet.download.input_table import InputTable
 from locationnet.errors import InputError
 from locationnet.tables.read import (
     names_column,
@@ -23,7 +23,7 @@ pa = pytest.importorskip("pyarrow", reason="needs the extra 'data'")
 
 
 @pytest.mark.parametrize("name", ["photos.csv", "photos.parquet"])
-@pytest.mark.parametrize("read", [read_table, Wanted])
+@pytest.mark.parametrize("read", [read_table, InputTable])
 def test_a_table_that_is_not_there_is_named_once(
     tmp_path: Path, read: Callable[[Path], object], name: str
 ) -> None:

@@ -50,7 +50,7 @@ def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
         ('a.jpg,"x,1,2', "is never closed"),
         ('"a.jpg,x,1,2', "is never closed"),
         ('a.jpg,x,1,"2', "is never closed"),
-        ('a.jpg,"x"y,1,2', "no delimiter"),
+        ('a.jpg,"x"y,1,2', "not a delimiter"),
     ],
 )
 @pytest.mark.parametrize("before", [0, 1, 998])

@@ -87,14 +87,14 @@ def test_labels_are_the_photos_own_cells(packs: tuple[Pack, Pack]) -> None:
 
 def test_validation_photos_are_what_the_locator_would_see(packs: tuple[Pack, Pack]) -> None:
     from locationnet.images import open_image
-    from locationnet.pack.recordio import open_shard
+    from locationnet.pack.recordio import read_offsets, read_record
     from locationnet.preprocess import tensor
 
     _, pack = packs
     batch = make_iterator(pack, plain=True).next()
     assert_array_equal(batch.index, np.arange(16))
-    with open_shard(pack.shards[0]) as shard:
-        expected = tensor(open_image(shard.read(7)[1]), HOW)
+    rec = pack.shards[0]
+    expected = tensor(open_image(read_record(rec, int(read_offsets(rec)[7]))[1]), HOW)
     pixels = batch.data[0].asnumpy()[7].astype(np.float32).transpose(2, 0, 1)
     mean, std = (np.array(part, np.float32)[:, None, None] for part in (HOW.mean, HOW.std))
     assert_array_equal((pixels - mean) / std, expected)

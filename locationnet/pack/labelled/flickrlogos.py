@@ -55,7 +55,7 @@ def read_flickrlogos(
     """
     lists = sorted(path.name.removesuffix(_SUFFIX) for path in folder.glob(LISTS))
     if part not in lists:
-        raise InputError(f"{folder}: holds no list {part!r}; there are {', '.join(lists)}")
+        raise InputError(f"{folder}: contains no list {part!r}; there are {', '.join(lists)}")
     listing = folder / f"{part}{_SUFFIX}"
     found = Builder(listing)
     for number, line in enumerate(_lines(listing), 1):
@@ -72,19 +72,19 @@ def read_flickrlogos(
             found.add(label, {"id": f"{path.name}#{index}", "path": str(path)}, box)
     for name in names:
         if name not in {row["label"] for row in found.rows}:
-            raise InputError(f"{listing}: holds no photos of {name!r}")
+            raise InputError(f"{listing}: contains no photos of {name!r}")
     if not found.rows:
         raise InputError(f"{listing}: none of its photos can be used")
     return found.labelled()
 
 
-def parse_boxes(text: str, place: str) -> list[tuple[int, int, int, int]]:
+def parse_boxes(text: str, file: str) -> list[tuple[int, int, int, int]]:
     """Read a ``.bboxes.txt``: left, top, width and height of each box, pixels.
 
     Raises
     ------
     InputError
-        A line is malformed; the message names `place` and the line.
+        A line is malformed; the message names `file` and the line.
     """
     boxes = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -92,7 +92,7 @@ def parse_boxes(text: str, place: str) -> list[tuple[int, int, int, int]]:
             continue
         match = _BOX.fullmatch(line.strip())
         if match is None:
-            raise InputError(f"{place}: line {number}: expected x, y, width and height in pixels")
+            raise InputError(f"{file}: line {number}: expected x, y, width and height in pixels")
         left, top, width, height = map(int, match.groups())
         boxes.append((left, top, width, height))
     return boxes

@@ -33,7 +33,7 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
     )
     for name in names:
         if name not in {path.name for path in labels}:
-            raise InputError(f"{folder}: holds no folder {name!r}")
+            raise InputError(f"{folder}: contains no folder {name!r}")
     for path in labels:
         if names and path.name not in names:
             continue
@@ -51,5 +51,7 @@ def read_folder(folder: Path, names: Sequence[str] = ()) -> Labelled:
     if not found.rows:
         counts = found.left_out.items()
         left_out = "".join(f"; {count} left out: {why}" for why, count in counts if count)
-        raise InputError(f"{folder}: holds no photos in folders named after their labels{left_out}")
+        raise InputError(
+            f"{folder}: contains no photos in folders named after their labels{left_out}"
+        )
     return found.labelled()

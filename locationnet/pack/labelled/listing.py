@@ -43,29 +43,29 @@ class Builder:
 
     Parameters
     ----------
-    place
+    source
         Where they come from, for messages.
     """
 
-    place: Path
+    source: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def add(self, label: str, facts: dict[str, str], box: Box | None = None) -> None:
-        """Add a photo; `facts` are its ``id``, its ``path`` or ``url``, and whose it is.
+    def add(self, label: str, fields: dict[str, str], box: Box | None = None) -> None:
+        """Add a photo; `fields` are its ``id``, its ``path`` or ``url``, and whose it is.
 
         Raises
         ------
         InputError
-            The label is none that a pack can have.
+            The label is not one that a pack can have.
         """
         if not is_label(label):
             raise InputError(
-                f"{self.place}: {label!r} cannot be a label, with blanks around it or characters"
+                f"{self.source}: {label!r} cannot be a label, with blanks around it or characters"
                 " that cannot be printed"
             )
         boxed = {} if box is None else dict(zip(BOX_NAMES, box, strict=True))
-        self.rows.append({**facts, "label": label, **boxed})
+        self.rows.append({**fields, "label": label, **boxed})
 
     def labelled(self) -> Labelled:
         """Return what was collected."""

@@ -91,7 +91,7 @@ def read_open_images(
     if boxes:
         found.left_out[NO_URL] += sum(map(len, boxes.values()))
     if not found.rows:
-        raise InputError(f"{photos}: holds no photos of {', '.join(names)}")
+        raise InputError(f"{photos}: contains no photos of {', '.join(names)}")
     return found.labelled()
 
 
@@ -120,7 +120,7 @@ def pick_classes(
         if name.lower() not in by_name:
             near = sorted(other for other in by_name if name.lower() in other)[:5]
             hint = f"; there are {', '.join(near)}" if near else ""
-            raise InputError(f"{name!r} is no class of Open Images{hint}")
+            raise InputError(f"{name!r} is not a class of Open Images{hint}")
         picked[by_name[name.lower()]] = descriptions[by_name[name.lower()]]
     # Of a class below several picked ones, the nearest picked one and how far above it is.
     best: dict[str, tuple[int, str]] = {}
@@ -143,7 +143,7 @@ def _add(found: Builder, row: dict[str, str], boxes: list[tuple[str, Box]], *, c
     if not url:
         found.left_out[NO_URL] += len(boxes)
         return
-    facts = {
+    fields = {
         "url": url,
         "uploader": row["AuthorProfileURL"] or row["Author"],
         "licence": row["License"],
@@ -152,11 +152,11 @@ def _add(found: Builder, row: dict[str, str], boxes: list[tuple[str, Box]], *, c
     }
     if crop:
         for index, (label, box) in enumerate(boxes):
-            of = {"id": f"{row['ImageID']}#{index}", **facts, BOX_PIXELS: STORED}
+            of = {"id": f"{row['ImageID']}#{index}", **fields, BOX_PIXELS: STORED}
             found.add(label, of, box)
         return
     for label in sorted({label for label, _ in boxes}):
-        found.add(label, facts={"id": row["ImageID"], **facts})
+        found.add(label, fields={"id": row["ImageID"], **fields})
 
 
 def _box(row: dict[str, str]) -> Box | None:
@@ -172,7 +172,7 @@ def _find(folder: Path, part: str, *kinds: str) -> Path:
     for path in sorted(folder.glob("*.csv")):
         if part in path.name and any(kind in path.name for kind in kinds):
             return path
-    raise InputError(f"{folder}: holds no {part}-{kinds[0]}….csv")
+    raise InputError(f"{folder}: contains no {part}-{kinds[0]}….csv")
 
 
 def _descriptions(folder: Path) -> dict[str, str]:
@@ -204,7 +204,7 @@ def _hierarchy(folder: Path) -> Any:
 
 
 def _is_class(node: Any) -> bool:
-    """Tell whether something of the hierarchy's JSON is a class, and all below it are."""
+    """Return whether something of the hierarchy's JSON is a class, and all below it are."""
     return (
         isinstance(node, dict)
         and isinstance(node.get("LabelName", ""), str)
