@@ -115,7 +115,7 @@ def check_count(name: str, value: int) -> None:
 
 
 def reason_of(error: LocationNetError | OSError) -> str:
-    """Return what is wrong with a photo, without its name, of an error that `answer_photos` gave."""
+    """Return what is wrong with a photo, without its name; of an error from `answer_photos`."""
     unnamed = error.__cause__
     return _reason(unnamed if isinstance(unnamed, (LocationNetError, OSError)) else error)
 
