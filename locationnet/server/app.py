@@ -38,7 +38,7 @@ from locationnet.server.schemas import (
 )
 from locationnet.server.service import Service
 from locationnet.server.settings import MAX_BATCH_PHOTOS, Settings, read_settings
-from locationnet.server.uploads import BYTES, read_photo, read_photos
+from locationnet.server.uploads import BYTES
 
 # What these say of a broken upload quotes it, and Python prints it where nobody listens.
 for _name in ("python_multipart", "PIL"):
@@ -151,7 +151,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
     """Add the routes that photos are sent to."""
 
     async def one(request: Request, options: Options) -> Response:
-        return _unstored(await service.answer_one(request, options, read_photo))
+        return _unstored(await service.answer(request, options))
 
     @app.post(
         "/locate",
@@ -179,8 +179,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
 
         Each is answered on its own, in order: what is wrong with one says nothing of the others.
         """
-        found = await service.answer_many(request, options, read_photos, MAX_BATCH_PHOTOS)
-        return _unstored(found)
+        return _unstored(await service.answer_batch(request, options))
 
     @app.post(
         "/invocations",

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -25,18 +25,10 @@ from locationnet.server.logs import note
 from locationnet.server.problems import Problem, as_problem, bug
 from locationnet.server.prometheus import Metrics
 from locationnet.server.request_options import Options
-from locationnet.server.settings import Settings
-from locationnet.server.uploads import Submission, check_photo
+from locationnet.server.settings import MAX_BATCH_PHOTOS, Settings
+from locationnet.server.uploads import Submission, check_photo, read_photo, read_photos
 
 Result = TypeVar("Result")
-Reader = Callable[[Request, Options, int, Account], Awaitable[Submission]]
-
-
-class _Task(NamedTuple):
-    """One photo of a request: its bytes, or where they are."""
-
-    photo: bytes | None
-    url: str | None
 
 
 class Service:
@@ -99,7 +91,7 @@ class Service:
                 await old.drained()
                 await old.close()
 
-    async def answer_one(self, request: Request, options: Options, read: Reader) -> bytes:
+    async def answer(self, request: Request, options: Options) -> bytes:
         """Return the answer to a request for one photo, as JSON.
 
         Raises
@@ -109,42 +101,49 @@ class Service:
         ClientDisconnect
             Nobody waits for it any longer.
         """
+        [outcome] = await self._outcomes(request, options, 1)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-        async def work(_: Ticket, account: Account) -> bytes:
-            sent = await self._read(request, options, read, account)
-            [task] = _tasks(sent)
-            log = request.scope["state"]["log"]
-            return await _while_connected(request, self._answer(task, sent.options, account, log))
+    async def answer_batch(self, request: Request, options: Options) -> bytes:
+        """Return what came of each photo of a request, in order, as JSON; see `answer`."""
 
-        return await self._attended(1, work)
+        def result(outcome: bytes | Exception) -> bytes:
+            if isinstance(outcome, bytes):
+                return b'{"status":200,"answer":%b}' % outcome
+            problem = as_problem(outcome) or bug(outcome, request.scope["state"]["request_id"])
+            return _encoded({"status": problem.status, "problem": problem.content})
 
-    async def answer_many(
-        self, request: Request, options: Options, read: Reader, most: int
-    ) -> bytes:
-        """Return what came of each photo of a request, in order; see `answer_one`.
+        outcomes = await self._outcomes(request, options, MAX_BATCH_PHOTOS)
+        return b'{"results":[%b]}' % b",".join(map(result, outcomes))
+
+    async def _outcomes(
+        self, request: Request, options: Options, most: int
+    ) -> list[bytes | Exception]:
+        """Return each photo's answer, or why there is none, in the order of the request.
 
         Room for `most` photos is asked for, and given back as soon as it is known how many came.
         """
 
-        async def work(ticket: Ticket, account: Account) -> bytes:
-            sent = await self._read(request, options, read, account)
-            ticket.keep(len(sent))
+        async def work(ticket: Ticket, account: Account) -> list[bytes | Exception]:
+            sent = await self._read(request, options, most, account)
+            ticket.keep(len(sent.photos))
             state = request.scope["state"]
-            if "pay" in state and len(sent) > 1:
-                await state["pay"](len(sent) - 1)
+            if most > 1:
+                state["log"]["photos"] = len(sent.photos)
+                if "pay" in state and len(sent.photos) > 1:
+                    await state["pay"](len(sent.photos) - 1)
 
-            async def one(task: _Task) -> bytes:
+            async def outcome(photo: bytes | str) -> bytes | Exception:
+                log = state["log"] if most == 1 else {}
                 try:
-                    answer = await self._answer(task, sent.options, account, {})
+                    return await self._answer(photo, sent.options, account, log)
                 except Exception as error:
-                    problem = as_problem(error) or bug(error, state["request_id"])
-                    return _encoded({"status": problem.status, "problem": problem.content})
-                return b'{"status":200,"answer":%b}' % answer
+                    return error
 
-            state["log"]["photos"] = len(sent)
-            answers = asyncio.gather(*map(one, _tasks(sent)))
-            results = await _while_connected(request, answers)
-            return b'{"results":[%b]}' % b",".join(results)
+            answers = asyncio.gather(*map(outcome, sent.photos))
+            return await _while_connected(request, answers)
 
         return await self._attended(most, work)
 
@@ -166,8 +165,9 @@ class Service:
             return result
 
     async def _read(
-        self, request: Request, options: Options, read: Reader, account: Account
+        self, request: Request, options: Options, most: int, account: Account
     ) -> Submission:
+        read = read_photo if most == 1 else read_photos
         try:
             # Half of the time is for the answer.
             async with asyncio.timeout(self.settings.request_timeout_s / 2):
@@ -181,14 +181,14 @@ class Service:
         return sent
 
     async def _answer(
-        self, task: _Task, options: Options, account: Account, log: dict[str, Any]
+        self, sent: bytes | str, options: Options, account: Account, log: dict[str, Any]
     ) -> bytes:
         engine = self._engine
         assert engine is not None  # noqa: S101 - `_attended` has looked
-        photo, fetching = task.photo, 0.0
+        photo, fetching = sent, 0.0
         with engine.busy():
-            if photo is None:
-                photo, fetching = await self._fetch(str(task.url), account, log)
+            if isinstance(photo, str):
+                photo, fetching = await self._fetch(photo, account, log)
             check_photo(photo, self.settings.max_upload_bytes)
             located = await engine.locate(photo)
             seconds = {
@@ -232,11 +232,6 @@ class Service:
     def _model_facts(self) -> dict[str, Any]:
         manifest = self.locator.bundle.manifest
         return {"model": manifest.name, "version": manifest.version}
-
-
-def _tasks(sent: Submission) -> Iterable[_Task]:
-    yield from (_Task(photo, None) for photo in sent.photos)
-    yield from (_Task(None, url) for url in sent.urls)
 
 
 async def _while_connected(request: Request, work: Awaitable[Result]) -> Result:

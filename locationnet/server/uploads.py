@@ -7,8 +7,8 @@ than the limit of it is ever held, and every byte held is accounted for.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -38,20 +38,16 @@ _UNESCAPED_PARAMETER = re.compile(rb';\s*([^\s=;]+)\s*=\s*("[^"]*"|[^;]*)')
 
 @dataclass(frozen=True)
 class Submission:
-    """What was sent: photos or URLs, in the order of the request, and what is wanted of them."""
+    """What was sent: photos or their URLs, in order, and what is wanted of them."""
 
     options: Options
-    photos: list[bytes] = field(default_factory=list)
-    urls: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.photos) + len(self.urls)
+    photos: Sequence[bytes | str]
 
 
 async def read_photo(
     request: Request, options: Options, max_bytes: int, account: Account
 ) -> Submission:
-    """Read the body of a request for one photo.
+    """Read the body of a request for one photo; whether `check_photo` refuses it is not asked here.
 
     Parameters
     ----------
@@ -74,7 +70,7 @@ async def read_photo(
     if kind == "application/json":
         wanted = await _read_json(request, PhotoURL, _MAX_JSON_BYTES)
         own = wanted.model_dump(exclude_unset=True, exclude={"url"})
-        return Submission(_merged(options, own), urls=[wanted.url])
+        return Submission(_merged(options, own), [wanted.url])
     if kind == "multipart/form-data":
         photos, fields = await _read_form(request, max_bytes, account, files=1)
         options = _merged(options, fields)
@@ -86,8 +82,7 @@ async def read_photo(
             "send application/json with a url, multipart/form-data with a file, or a body of "
             f"type image/jpeg, image/png, image/webp, image/avif, image/heic or {BYTES}",
         )
-    check_photo(photos[0], max_bytes)
-    return Submission(options, photos=photos)
+    return Submission(options, photos)
 
 
 async def read_photos(
@@ -95,17 +90,16 @@ async def read_photos(
 ) -> Submission:
     """Read the body of a request for several photos; see `read_photo`.
 
-    It is JSON ``{"urls": […], …}`` or multipart form data with several parts named ``file``; which
-    of them `check_photo` would refuse is left to the caller.
+    It is JSON ``{"urls": […], …}`` or multipart form data with several parts named ``file``.
     """
     kind = _kind(request)
     if kind == "application/json":
         wanted = await _read_json(request, PhotoURLs, _MAX_JSON_BATCH_BYTES)
         own = wanted.model_dump(exclude_unset=True, exclude={"urls"})
-        return Submission(_merged(options, own), urls=wanted.urls)
+        return Submission(_merged(options, own), wanted.urls)
     if kind == "multipart/form-data":
         photos, fields = await _read_form(request, max_bytes, account, files=MAX_BATCH_PHOTOS)
-        return Submission(_merged(options, fields), photos=photos)
+        return Submission(_merged(options, fields), photos)
     raise Problem(415, "send application/json with urls, or multipart/form-data with files")
 
 

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from locationnet.model.locator import Locator, load_model
-from locationnet.server.admission import Account
 from locationnet.server.cache import AnswerCache
 from locationnet.server.request_options import Options
 from locationnet.server.service import Service
 from locationnet.server.settings import Settings, read_settings
-from locationnet.server.uploads import Submission
 
 Make = Callable[..., bytes]
 
@@ -78,16 +77,17 @@ def test_a_new_model_never_answers_with_the_old_ones_words(
     bundles = [make_bundle(version=version) for version in ("1.0.0", "2.0.0")]
     photo = make_photo()
 
-    class Request:
-        def __init__(self) -> None:
-            self.scope: dict[str, Any] = {"state": {"log": {}, "request_id": "1"}}
+    def request() -> Request:
+        """A body that has arrived, from a client that waits."""
+        messages = [{"type": "http.request", "body": photo, "more_body": False}]
 
-        async def receive(self) -> Any:
-            await asyncio.sleep(3600)
+        async def receive() -> Any:
+            if not messages:
+                await asyncio.sleep(3600)
+            return messages.pop()
 
-    async def read(_: Any, options: Options, __: int, account: Account) -> Submission:
-        account.take(len(photo))
-        return Submission(options, photos=[photo])
+        headers = [(b"content-type", b"image/jpeg")]
+        return Request({"type": "http", "headers": headers, "state": {"log": {}}}, receive)
 
     async def test() -> list[str]:
         settings = read_settings(cache_bytes=1_000_000)
@@ -97,7 +97,7 @@ def test_a_new_model_never_answers_with_the_old_ones_words(
             for step in range(4):
                 if step == 2:
                     await service.reload()
-                answer = await service.answer_one(Request(), Options.model_validate({}), read)  # type: ignore[arg-type]
+                answer = await service.answer(request(), Options.model_validate({}))
                 versions.append(json.loads(answer)["model"]["version"])
             assert service._queue.inside == 0
             assert service._memory.held == 0
