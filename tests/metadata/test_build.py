@@ -39,7 +39,7 @@ from locationnet.tables.stream import WRONG_COLUMNS
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'data'")
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 GOOD = {
     "line": "7", "photoid": "6162540254", "hash": "", "uid": "39089491@N00", "unickname": "an+na",
     "datetaken": "2012-02-16 09:56:37.0", "title": "caf%C3%A9", "longitude": "10.5",

@@ -28,7 +28,7 @@ from locationnet.errors import InputError
 from locationnet.pack.format import Pack
 from tests.aws.servers import BUCKET, IMAGE, REGION
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 UV = Path(sys.executable).parent / "uv"
 
 
