@@ -5,7 +5,6 @@ Knows threads, batches and errors; neither networks nor what an answer is.
 
 from __future__ import annotations
 
-import copy
 import operator
 import os
 from collections import deque
@@ -117,7 +116,8 @@ def check_count(name: str, value: int) -> None:
 
 def reason_of(error: LocationNetError | OSError) -> str:
     """Return what is wrong with a photo, without its name."""
-    inner = error.__cause__ or error
+    cause = error.__cause__
+    inner = cause if isinstance(cause, (LocationNetError, OSError)) else error
     return (isinstance(inner, OSError) and inner.strerror) or str(inner)
 
 
@@ -131,7 +131,8 @@ def _named(
     if isinstance(error, OSError):
         named: LocationNetError | OSError = type(error)(text)
     else:
-        named = copy.copy(error)
-        named.args = (text,)
+        # Not copy.copy, which calls the class with the message: some write theirs themselves.
+        named = type(error).__new__(type(error), text)
+        named.__dict__.update(error.__dict__)
     named.__cause__ = error
     return named
