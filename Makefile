@@ -4,7 +4,7 @@ UV := .venv/bin/uv
 # Every extra that can be installed together; gpu excludes train, and gmaps excludes notebook.
 EXTRAS := --extra data --extra train --extra openvino --extra aws --extra dask --extra notebook --extra heic
 
-.PHONY: demo test test-newest serve lint bench docs
+.PHONY: demo test test-newest serve lint bench docs release publish
 
 $(UV):
 	$(PYTHON) -m venv .venv
@@ -43,6 +43,28 @@ test-newest: $(UV)
 	.venv-newest/bin/python -c "import sys, numpy; print('Python', sys.version.split()[0], 'NumPy', numpy.__version__)"
 	.venv-newest/bin/pytest -n auto --dist loadfile \
 	    tests/geo tests/model tests/server tests/viz tests/tables tests/cli/test_locate.py
+
+# What is handed on: dist/ holds the source and the wheel, and the wheel works alone.
+release: $(UV)
+	rm -f dist/locationnet-* && $(UV) build --quiet --out-dir dist
+	UV_PROJECT_ENVIRONMENT=.venv-release $(UV) sync --quiet --locked --no-install-project --only-group release
+	.venv-release/bin/twine check --strict dist/locationnet-*
+	$(UV) venv --quiet --clear --python $(PYTHON) build/release
+	VIRTUAL_ENV=build/release $(UV) pip install --quiet dist/locationnet-*.whl
+	cd build && release/bin/locationnet locate --top-k 1 \
+	    "$$(release/bin/python -c 'import skimage; print(skimage.data_dir)')/rocket.jpg"
+
+# Only a commit that is tagged as a version, and only where credentials are in the environment; what is
+# out already stays as it is.
+publish:
+	@if ! git tag --points-at HEAD | grep -q '^v'; then \
+	    echo "not published: this commit is not tagged as a version"; \
+	elif [ -z "$$TWINE_PASSWORD" ]; then \
+	    echo "not published: TWINE_PASSWORD, a token, is not set"; \
+	else \
+	    $(MAKE) release && TWINE_USERNAME="$${TWINE_USERNAME:-__token__}" \
+	        .venv-release/bin/twine upload --non-interactive --skip-existing dist/locationnet-*; \
+	fi
 
 lint: .venv/.dev
 	.venv/bin/ruff check --fix .

@@ -10,7 +10,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # ONNX Runtime would tell its maker about this machine. It reads this when it is imported, and
 # whoever imports any part of us has come through here.

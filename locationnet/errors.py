@@ -5,6 +5,13 @@ Knows nothing of HTTP or of exit codes: the server and the command line translat
 
 from __future__ import annotations
 
+REPOSITORY = "https://github.com/locationnet/locationnet"
+
+
+def install_command(extra: str) -> str:
+    """Return the one command that installs LocationNet with an extra, as every page writes it."""
+    return f"pip install 'locationnet[{extra}] @ git+{REPOSITORY}'"
+
 
 class LocationNetError(Exception):
     """Base of all errors raised on purpose; ``str(error)`` is one clear line."""
@@ -34,7 +41,7 @@ class MissingExtraError(LocationNetError):
     """A feature needs an optional dependency; the message names the extra to install."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional part: pip install 'locationnet[{extra}]'")
+        super().__init__(f"{what} needs an optional part: {install_command(extra)}")
 
 
 class MissingCodecError(MissingExtraError, ImageError):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from locationnet.errors import ImageError, ImageTooLargeError
+from locationnet.errors import ImageError, ImageTooLargeError, install_command
 from locationnet.heif import av1_pixels
 from locationnet.image_formats import is_photo_name, kind_of_name
 from locationnet.images import cropped, open_image, orientation, shrunk, upright, upright_box
@@ -452,7 +452,7 @@ def test_without_the_extra_a_heic_says_what_to_install(tmp_path: Path) -> None:
     )
     assert answer.returncode == 1
     line = f"error: {tmp_path / 'photo.heic'}: reading HEIC needs an optional part: "
-    assert answer.stderr == line + "pip install 'locationnet[heic]'\n"
+    assert answer.stderr == f"{line}{install_command('heic')}\n"
 
 
 # Names.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.classes import ClassSet
-from locationnet.errors import InputError, MissingExtraError
+from locationnet.errors import InputError, MissingExtraError, install_command
 from locationnet.export.temperature import Truth, metrics
 from locationnet.export.validation_photos import Sample
 from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
@@ -114,7 +114,7 @@ def bf16(model: Path, baseline: Baseline, *, threads: int = 1) -> Measured:
     """
     if not can_run("openvino", "bf16"):
         raise InputError(
-            "bf16 cannot be measured here: it takes OpenVINO (pip install 'locationnet[openvino]')"
+            f"bf16 cannot be measured here: it takes OpenVINO ({install_command('openvino')})"
             " and a CPU with AMX or AVX512-BF16"
         )
     session = OpenVinoSession(model, threads=threads, precision="bf16")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from locationnet.errors import LocationNetError, MissingExtraError
+from locationnet.errors import LocationNetError, MissingExtraError, install_command
 from locationnet.processors import cores
 
 if TYPE_CHECKING:
@@ -106,12 +106,12 @@ def _why_not_loaded(error: Exception) -> str:
         return f"mxnet is installed but cannot be loaded: {first_line}"
     build = _installed_build() or "a CUDA build of mxnet"
     missing = f"{build} is installed but {library.group()} is missing"
-    cpu = "the CPU build: pip install 'locationnet[train]'"
+    cpu = f"the CPU build: {install_command('train')}"
     if library.group().startswith("libcuda.so"):
         return f"{missing}: install NVIDIA's driver, or {cpu}"
     if build.endswith("102"):
         return f"{missing}: install CUDA 10.2 with cuDNN and NCCL, or {cpu}"
-    return f"{missing}: pip install 'locationnet[gpu]' brings it; or {cpu}"
+    return f"{missing}: {install_command('gpu')} brings it; or {cpu}"
 
 
 def _installed_build() -> str | None:
@@ -176,7 +176,7 @@ def check_gpus(indices: Sequence[int]) -> None:
     """
     if not _built_for_cuda():
         raise LocationNetError(
-            "this mxnet computes on CPUs only: pip install 'locationnet[gpu]' on a machine with"
+            f"this mxnet computes on CPUs only: {install_command('gpu')} on a machine with"
             " NVIDIA GPUs, or train with --devices cpu:N"
         )
     gpus = _gpus()

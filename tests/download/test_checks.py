@@ -34,7 +34,7 @@ def test_what_phones_write_today_is_a_whole_photo() -> None:
 def test_a_heic_without_the_extra_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     heic = _heic()
     monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
-    with pytest.raises(DownloadError, match=r"pip install 'locationnet\[heic\]'") as caught:
+    with pytest.raises(DownloadError, match=r"pip install 'locationnet\[heic\] @ git") as caught:
         check_pixels(heic)
     assert caught.value.reason == NEEDS_HEIC
     assert caught.value.tries == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from locationnet.errors import LocationNetError, MissingExtraError
+from locationnet.errors import LocationNetError, MissingExtraError, install_command
 from locationnet.train import compat
 from locationnet.train.compat import check_gpus, mx, onnx_exporter
 
@@ -77,7 +77,7 @@ def test_the_onnx_exporter_is_lent_without_leaving_names_behind() -> None:
 def test_a_missing_mxnet_names_the_extra() -> None:
     done = python("import sys; sys.modules['mxnet'] = None; import locationnet.train.compat")
     assert last_line(done).endswith(
-        "training and exporting needs an optional part: pip install 'locationnet[train]'"
+        "training and exporting needs an optional part: pip install 'locationnet[train] @ git+https://github.com/locationnet/locationnet'"
     )
 
 
@@ -93,7 +93,10 @@ def _pretend_cuda_build(folder: Path, code: str) -> None:
 @pytest.mark.parametrize(
     ("library", "advice"),
     [
-        ("libcudart.so.11.0", "pip install 'locationnet[gpu]' brings it; or"),
+        (
+            "libcudart.so.11.0",
+            f"{install_command('gpu')} brings it; or",
+        ),
         ("libcuda.so.1", "install NVIDIA's driver, or"),
     ],
 )
@@ -105,7 +108,7 @@ def test_a_cuda_build_without_its_libraries_says_what_to_install(
     )
     assert last_line(python("import locationnet.train.compat", tmp_path)) == (
         f"locationnet.errors.LocationNetError: mxnet-cu112 is installed but {library} is"
-        f" missing: {advice} the CPU build: pip install 'locationnet[train]'"
+        f" missing: {advice} the CPU build: pip install 'locationnet[train] @ git+https://github.com/locationnet/locationnet'"
     )
 
 

@@ -459,5 +459,9 @@ def test_without_boto3_the_extra_is_named(
     for name in ("botocore", "botocore.config", "botocore.exceptions", "boto3"):
         monkeypatch.setitem(sys.modules, name, None)
     result = _run("sync", tmp_path, f"s3://{BUCKET}/x")
-    assert "pip install 'locationnet[aws]'" in str(result.exception)
-    assert "pip install 'locationnet[aws]'" in str(_run("status", recipe).exception)
+    assert "pip install 'locationnet[aws] @ git+https://github.com/locationnet/locationnet'" in str(
+        result.exception
+    )
+    assert "pip install 'locationnet[aws] @ git+https://github.com/locationnet/locationnet'" in str(
+        _run("status", recipe).exception
+    )
