@@ -10,13 +10,16 @@ $(UV):
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet uv
 
-# --inexact: never remove what a richer sync has put there.
-demo: $(UV)
-	$(UV) sync --quiet --locked --inexact
+# The package alone. Where `make test` has been, what it has put there serves as well, and stays: alone,
+# the package would take a NumPy that training cannot have.
+.venv/.base: $(UV) uv.lock pyproject.toml
+	if [ -e .venv/.dev ]; then $(MAKE) .venv/.dev; else $(UV) sync --quiet --locked --inexact; fi
+	touch $@
+
+demo: .venv/.base
 	.venv/bin/locationnet locate "$$(.venv/bin/python -c 'import skimage; print(skimage.data_dir)')/rocket.jpg" --html map.html
 
-serve: $(UV)
-	$(UV) sync --quiet --locked --inexact
+serve: .venv/.base
 	.venv/bin/locationnet serve
 
 .venv/.dev: $(UV) uv.lock pyproject.toml
@@ -77,7 +80,7 @@ bench: .venv/.dev
 	.venv/bin/python scripts/bench_evaluate.py
 	.venv/bin/python scripts/bench_serve.py
 	.venv/bin/python scripts/bench_download.py
-	$(UV) sync --quiet --locked --inexact --group bench
+	$(UV) sync --quiet --locked --inexact $(EXTRAS) --group dev --group docs --group bench
 	.venv/bin/python scripts/bench_metadata.py
 
 # A warning is an error: a broken link above all. From scratch, because unchanged pages warn only once.

@@ -79,22 +79,6 @@ def ranks(probabilities: ArrayLike, classes: ArrayLike) -> NDArray[np.int64]:
     return np.where(lost, width, above + level_before)
 
 
-def top_k_accuracy(probabilities: ArrayLike, classes: ArrayLike, k: int = 1) -> float:
-    """Return the share of rows ``(n, classes)`` whose true class is among the `k` most probable.
-
-    Raises
-    ------
-    ValueError
-        There are no rows, `k` is below 1, or the shapes do not match.
-    """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, not {k}")
-    found = ranks(probabilities, classes)
-    if not len(found):
-        raise ValueError("the accuracy of no predictions is undefined")
-    return float((found < k).mean())
-
-
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
     """Return the mean gap between how sure and how right predictions are.
 

@@ -51,16 +51,6 @@ def test_classes_that_do_not_match_are_refused(classes: list[int]) -> None:
         metrics.ranks([[0.5, 0.5]], classes)
 
 
-def test_top_k_is_the_share_found_in_time() -> None:
-    table = [[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]
-    assert metrics.top_k_accuracy(table, [1, 0], 1) == 0.5
-    assert metrics.top_k_accuracy(table, [1, 0], 2) == 1.0
-    with pytest.raises(ValueError, match="k must"):
-        metrics.top_k_accuracy(table, [1, 0], 0)
-    with pytest.raises(ValueError, match="no predictions"):
-        metrics.top_k_accuracy(np.empty((0, 3)), [], 1)
-
-
 def test_calibration_error_of_two_bins_by_hand() -> None:
     # (0, 0.5]: mean 0.4, half right; (0.5, 1]: mean 0.9, a third right.
     sure = [0.3, 0.5, 0.8, 0.9, 1.0]

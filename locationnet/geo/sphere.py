@@ -78,26 +78,6 @@ def direction_degrees(vectors: ArrayLike) -> tuple[FloatArray, FloatArray]:
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
 
-def mean_direction(
-    lat: ArrayLike, lng: ArrayLike, weights: ArrayLike | None = None
-) -> tuple[float, float]:
-    """Return the direction of the (weighted) mean of points in space, degrees.
-
-    Unlike the mean of latitudes and longitudes it knows no seam at ±180° and no poles.
-
-    Parameters
-    ----------
-    lat, lng
-        float64 ``(n,)``, degrees, at least one point.
-    weights
-        float64 ``(n,)``, not negative; equal unless given.
-    """
-    vectors = unit_vectors(lat, lng)
-    mean = np.average(vectors, axis=0, weights=weights)
-    mean_lat, mean_lng = direction_degrees(mean)
-    return float(mean_lat), float(mean_lng)
-
-
 def geoscore(km: ArrayLike) -> FloatArray:
     """Return GeoGuessr's score of a distance: ``5000 · exp(-km / 1492.7)``."""
     return np.asarray(GEOSCORE_MAX * np.exp(-np.asarray(km) / GEOSCORE_SCALE_KM))

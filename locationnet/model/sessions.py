@@ -33,11 +33,6 @@ class Session(Protocol):
         """Names of the outputs that `run` answers."""
         ...
 
-    @property
-    def input_shape(self) -> list[int | str | None]:
-        """Declared shape of the input ``images``; free dimensions are no numbers."""
-        ...
-
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
         """Run the network on float32 ``(n, 3, size, size)`` and return its outputs by name."""
         ...
@@ -74,11 +69,6 @@ class OnnxSession:
     def output_names(self) -> list[str]:
         """Names of the outputs that `run` answers."""
         return list(self._names)
-
-    @property
-    def input_shape(self) -> list[int | str | None]:
-        """Declared shape of the input ``images``; names stand for free dimensions."""
-        return list(self._session.get_inputs()[0].shape)
 
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
         """Run the network on float32 ``(n, 3, size, size)`` and return its outputs by name."""
@@ -134,12 +124,6 @@ class OpenVinoSession:
     def output_names(self) -> list[str]:
         """Names of the outputs that `run` answers."""
         return list(self._names)
-
-    @property
-    def input_shape(self) -> list[int | str | None]:
-        """Declared shape of the input ``images``; None stands for free dimensions."""
-        shape = self._network.input("images").get_partial_shape()
-        return [dim.get_length() if dim.is_static else None for dim in shape]
 
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
         """Run the network on float32 ``(n, 3, size, size)`` and return its outputs by name."""

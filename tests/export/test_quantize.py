@@ -32,7 +32,6 @@ class Silent:
     """A session that nobody runs."""
 
     output_names: ClassVar[list[str]] = []
-    input_shape: ClassVar[list[int | str | None]] = []
 
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
         raise AssertionError

@@ -81,19 +81,6 @@ def test_a_direction_gives_its_point_back(lat: float, lng: float) -> None:
     assert sphere.great_circle_km(lat, lng, *back) < 1e-6
 
 
-def test_the_mean_direction_knows_no_seam() -> None:
-    lat, lng = sphere.mean_direction([0, 0], [179, -179])
-    assert (lat, abs(lng)) == pytest.approx((0, 180))
-    lat, _ = sphere.mean_direction([80, 80, 80, 80], [0, 90, 180, -90])
-    assert lat == pytest.approx(90)
-
-
-def test_the_mean_direction_is_weighted() -> None:
-    assert sphere.mean_direction([0, 0], [10, 50], [1, 0]) == pytest.approx((0, 10))
-    _, lng = sphere.mean_direction([0, 0], [10, 50], [3, 1])
-    assert 10 < lng < 30
-
-
 def test_the_geoscore_falls_from_5000() -> None:
     scores = sphere.geoscore([0.0, 1492.7, 20015.0])
     np.testing.assert_allclose(scores[:2], [5000, 5000 / np.e])

@@ -50,8 +50,6 @@ def test_both_runtimes_give_the_same_answers(tiny_bundle: Path) -> None:
     path = tiny_bundle / "model.onnx"
     one, other = OnnxSession(path), OpenVinoSession(path)
     assert one.output_names == other.output_names == ["probabilities"]
-    assert one.input_shape[1:] == other.input_shape[1:] == [3, 32, 32]
-    assert other.input_shape[0] is None
     expected, found = (
         np.asarray(session.run(IMAGES)["probabilities"], np.float32) for session in (one, other)
     )

@@ -11,6 +11,7 @@ import socket
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -497,3 +498,23 @@ def test_a_client_that_goes_away_is_no_error(
         )
     assert client.raw(make_photo()).status == 200
     assert not caplog.records
+
+
+def test_the_example_in_the_docs_is_what_the_service_answers(
+    serving: Callable[..., Any], demo_locator: Locator, rocket: Path
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "http.md"
+    written = json.loads(page.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0])
+    with serving(demo_locator) as client:
+        found = client.raw(rocket.read_bytes(), query="?top_k=1").json
+    assert written.pop("timing_ms").keys() == found.pop("timing_ms").keys()
+    assert _nearly(written) == found
+
+
+def _nearly(value: Any) -> Any:
+    """Return JSON whose numbers equal what other processors make of them."""
+    if isinstance(value, dict):
+        return {name: _nearly(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_nearly(item) for item in value]
+    return pytest.approx(value, rel=1e-2) if isinstance(value, float) else value
