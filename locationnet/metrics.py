@@ -80,7 +80,7 @@ def ranks(probabilities: ArrayLike, classes: ArrayLike) -> NDArray[np.int64]:
 
 
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """Return the mean gap between how sure and how right predictions are.
+    """Return the mean gap between the confidence and the accuracy of predictions.
 
     Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), equation 3: bins of equal
     width over (0, 1], each weighted by its number of predictions.
@@ -97,16 +97,23 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
     ValueError
         There are no predictions, the shapes differ, or a confidence is not a probability.
     """
-    sure = np.asarray(confidence, np.float64)
+    values = np.asarray(confidence, np.float64)
     right = np.asarray(correct, np.float64)
-    if sure.ndim != 1 or sure.shape != right.shape or not len(sure):
-        raise ValueError(f"confidence {sure.shape} and correct {right.shape} must be equally long")
+    if values.ndim != 1 or values.shape != right.shape or not len(values):
+        raise ValueError(
+            f"confidence {values.shape} and correct {right.shape} must be equally long"
+        )
     # Sums of float32 probabilities may end a hair above 1.
-    if not np.all((sure >= 0) & (sure <= 1 + 1e-5)):
+    if not np.all((values >= 0) & (values <= 1 + 1e-5)):
         raise ValueError("a confidence is not between 0 and 1")
-    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(place, sure - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(sure))
+    gaps = np.bincount(confidence_bins(values, bins), values - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(values))
+
+
+def confidence_bins(confidence: ArrayLike, bins: int) -> NDArray[np.int64]:
+    """Return which of equal bins of (0, 1] each confidence ``(n,)`` lies in, int64 ``(n,)``."""
+    index = np.ceil(np.asarray(confidence, np.float64) * bins).astype(np.int64) - 1
+    return np.asarray(np.clip(index, 0, bins - 1))
 
 
 def summary(

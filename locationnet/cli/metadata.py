@@ -14,8 +14,8 @@ from locationnet.names import printable
 from locationnet.processors import processors
 
 if TYPE_CHECKING:
+    from locationnet.geo.box import Box
     from locationnet.metadata.build_table import Summary
-    from locationnet.metadata.filters import Box
 
 
 def metadata(
@@ -102,7 +102,7 @@ def metadata(
 
 def _box(text: str) -> Box:
     from locationnet.errors import InputError
-    from locationnet.metadata.filters import Box
+    from locationnet.geo.box import Box
 
     try:
         return Box.parse(text)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from locationnet.metrics import confidence_bins
+
 Floats = NDArray[np.float64]
 
 # Information is what an answer says about the region of the truth: these many kilometres around.
@@ -50,12 +52,12 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Re
     correct
         bool ``(n,)``.
     """
-    sure, right = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
-    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
-    photos = np.bincount(place, minlength=bins)
+    index = confidence_bins(confidence, bins)
+    photos = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
         confident, accurate = (
-            np.bincount(place, values, minlength=bins) / photos for values in (sure, right)
+            np.bincount(index, np.asarray(values, np.float64), minlength=bins) / photos
+            for values in (confidence, correct)
         )
     return Reliability(confident, accurate, photos)
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from locationnet.errors import InputError
+from locationnet.geo.box import Box
 
 # The cap counts an uploader's photos in a cell of about 10 km, a town.
 CAP_LEVEL = 10
@@ -26,63 +24,6 @@ _LICENCE_URL = re.compile(
 )
 _PUBLIC_DOMAIN = {"zero": "CC0", "mark": "CC-PDM"}
 _VERSION = re.compile(r"-\d\.\d$")
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box of longitudes and latitudes, its edges included.
-
-    Parameters
-    ----------
-    west, south, east, north
-        Degrees. Where `west` is greater than `east`, the box crosses the antimeridian.
-    """
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    def __post_init__(self) -> None:
-        if not (
-            abs(self.west) <= 180
-            and abs(self.east) <= 180
-            and -90 <= self.south <= self.north <= 90
-        ):
-            raise InputError(
-                f"{self}: not a valid box; expected west,south,east,north in degrees, south below"
-                " north"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> Box:
-        """Read ``west,south,east,north``.
-
-        Raises
-        ------
-        InputError
-            These are not four numbers, or not degrees.
-        """
-        try:
-            west, south, east, north = (float(part) for part in text.split(","))
-        except ValueError as error:
-            raise InputError(
-                f"{text}: not a valid box; expected four numbers, west,south,east,north"
-            ) from error
-        return cls(west, south, east, north)
-
-    def __str__(self) -> str:
-        # All digits: what is said here also distinguishes boxes.
-        edges = (self.west, self.south, self.east, self.north)
-        return ",".join(repr(float(edge)).removesuffix(".0") for edge in edges)
-
-    def contains(self, lat: NDArray[np.float64], lng: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which points lie inside; −180° and 180° are one meridian."""
-        east = self.east if self.west <= self.east else self.east + 360
-        inside = np.zeros(len(lng), np.bool_)
-        for turn in (-360, 0, 360):
-            inside |= (self.west <= lng + turn) & (lng + turn <= east)
-        return np.asarray(inside & (self.south <= lat) & (lat <= self.north))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.geo import sphere
+from locationnet.geo.box import Box
 from locationnet.model.cells import CellLayer
 
 
@@ -75,13 +76,9 @@ class Region:
             return shares
         lat, lng = sphere.direction_degrees(layer.spread)
         if self.box is not None:
-            west, south, east, north = self.box
-            after, before = lng >= west, lng <= east
-            across = after & before if west <= east else after | before
-            inside = ((lat >= south) & (lat <= north) & across).mean(axis=1)
-            width = (east - west) % 360
-            middle = (west + width / 2 + 180) % 360 - 180
-            shares *= _with_middle(inside, layer, (south + north) / 2, middle)
+            box = Box(*self.box)
+            inside = box.contains(lat, lng).mean(axis=1)
+            shares *= _with_middle(inside, layer, *box.middle)
         if self.circle is not None:
             *middle_of_it, radius = self.circle
             inside = (sphere.great_circle_km(lat, lng, *middle_of_it) <= radius).mean(axis=1)

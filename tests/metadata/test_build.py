@@ -28,10 +28,11 @@ from synthetic_commons import make_commons, photo_url
 
 from locationnet.commons import image_key, photo_hash
 from locationnet.errors import InputError, LocationNetError
+from locationnet.geo.box import Box
 from locationnet.metadata import records
 from locationnet.metadata.build_table import Summary, build_table
 from locationnet.metadata.dedupe import DUPLICATE, OVER_CAP
-from locationnet.metadata.filters import Box, Filters, licence_name
+from locationnet.metadata.filters import Filters, licence_name
 from locationnet.metadata.layouts import YFCC_23, YFCC_25
 from locationnet.metadata.lines import CONTROL, CUT_OFF
 from locationnet.tables.coordinates import MISSING, NO_NUMBER, NULL_ISLAND, OUT_OF_RANGE

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locationnet.errors import InputError
-from locationnet.metadata.filters import Box, Filters, licence_key, licence_name, read_opt_out
+from locationnet.geo.box import Box
+from locationnet.metadata.filters import Filters, licence_key, licence_name, read_opt_out
 
 LNG = st.integers(-180, 180)
 LAT = st.integers(-90, 90)
