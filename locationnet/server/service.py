@@ -142,8 +142,11 @@ class Service:
                 except Exception as error:
                     return error
 
-            answers = asyncio.gather(*map(outcome, sent.photos))
-            return await _while_connected(request, answers)
+            async def outcomes() -> list[bytes | Exception]:
+                # Within a task: a gathering that is cancelled alone logs that nobody asked why.
+                return await asyncio.gather(*map(outcome, sent.photos))
+
+            return await _while_connected(request, outcomes())
 
         return await self._attended(most, work)
 
