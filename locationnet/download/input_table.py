@@ -64,24 +64,25 @@ class InputTable:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        names = open_table(file).names
+        opened = open_table(file)
+        names = opened.names
         self._hash, self._url, self._id = (
             find_column(file, names, field) for field in ("hash", "url", "id")
         )
         if self._hash is None and self._url is None:
             raise missing_columns(file, names, "hash", "url")
-        self._table, schema, self._count = self._open()
+        self._table, schema, self._count = self._open(opened.form)
         if not self._count:
             raise InputError(f"{file}: contains no rows")
         self._fields(schema.empty_table())
 
-    def _open(self) -> tuple[pa.Table | None, pa.Schema, int]:
+    def _open(self, form: str) -> tuple[pa.Table | None, pa.Schema, int]:
         """Return the table, if it is in memory, its columns and how many rows it has."""
         import pyarrow as pa
         from pyarrow import parquet
 
         # Text is read whole: whoever has millions of photos has Parquet.
-        if open_table(self.file).form == "csv":
+        if form == "csv":
             table = read_table(self.file)
             return table, table.schema, table.num_rows
         try:

@@ -1,6 +1,6 @@
 """What a benchmark is, photos with known places and a rule; and anybody's table as one.
 
-Knows columns; published benchmarks are in `layouts`, and nothing here knows models.
+Knows columns; published benchmarks are in `benchmark_files`, and nothing here knows models.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A published benchmark's table of photos, in the forms in which it is handed around.
 
-Knows columns and names of tables; which benchmark needs which is in `layouts`.
+Knows columns and names of tables; which benchmark needs which is in `benchmark_files`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Gets a published benchmark's photos by their authors' own link, and says where others lie.
 
-Knows links and zip archives; not what a benchmark's files mean, which is in `layouts`.
+Knows links and zip archives; not what a benchmark's files mean, which is in `benchmark_files`.
 """
 
 from __future__ import annotations

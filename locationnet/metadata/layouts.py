@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from locationnet.commons import is_photo_hash
 from locationnet.errors import InputError
-from locationnet.tables.columns import find_column, missing_columns
+from locationnet.tables.columns import NUMBER, find_column, missing_columns
 
 YFCC_23 = (
     "photoid", "uid", "unickname", "datetaken", "dateuploaded", "capturedevice", "title",
@@ -39,7 +39,7 @@ _OWN_COLUMNS = {
     "longitude": "lng", "latitude": "lat", "accuracy": "accuracy", "downloadurl": "url",
     "licensename": "licence", "attribution": "attribution",
 }  # fmt: skip
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_NUMBER = re.compile(rf"\s*{NUMBER}\s*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\ufffd]")
 _SHOWN = 120
 

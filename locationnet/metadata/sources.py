@@ -5,13 +5,9 @@ Knows nothing of what their bytes mean.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import shutil
 import subprocess
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +16,9 @@ from typing import Any
 
 from locationnet.errors import InputError, LocationNetError
 from locationnet.net.s3 import SCHEME, S3Object, S3Stream, list_objects
+from locationnet.tables.table_file import DAMAGE, START_BYTES, decompressed, is_bzip2
 
-_BZ2 = (".bz2",)
-# What a decompressor says to bytes that it cannot use; without an errno it was not the disk.
-_CORRUPT = (EOFError, zlib.error, lzma.LZMAError, OSError)
+_BUFFER_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -54,11 +49,6 @@ class Shard:
     def path(self) -> Path | None:
         """The local file, if it is one."""
         return Path(self.name) if self.remote is None else None
-
-    @property
-    def suffix(self) -> str:
-        """The last suffix of its name, in lower case."""
-        return Path(self.name).suffix.lower()
 
     def open(self) -> io.RawIOBase:
         """Return its bytes as they lie there, unbuffered."""
@@ -165,7 +155,8 @@ class Text:
         """
         try:
             data: bytes = self._stream.read(count)
-        except _CORRUPT as error:
+        except DAMAGE as error:
+            # Without an errno it was not the disk.
             if getattr(error, "errno", None) is not None:
                 raise InputError(f"{self._shard.name}: cannot be read ({error})") from error
             raise CorruptError(str(error) or "ends early") from error
@@ -189,13 +180,17 @@ def open_text(shard: Shard, *, threads: int = 1) -> Iterator[Text]:
     Parameters
     ----------
     shard
-        Plain, ``.gz``, ``.bz2``, ``.xz`` or ``.zst``.
+        Plain, or compressed as `locationnet.tables.table_file.decompressed` knows it: by its first
+        bytes, whatever its name is.
     threads
-        A local ``.bz2`` is decompressed by so many threads of lbzip2, where that is installed.
+        A local file of bzip2 is decompressed by so many threads of lbzip2, where that is installed.
     """
     with shard.open() as raw:
+        buffered: Any = io.BufferedReader(raw, _BUFFER_BYTES)
+        start = buffered.peek(START_BYTES)[:START_BYTES]
         tool = shutil.which("lbzip2") if threads > 1 and shard.path is not None else None
-        if shard.suffix in _BZ2 and tool is not None:
+        if is_bzip2(start) and tool is not None:
+            raw.seek(0)
             # The file's position is shared with the process, so `raw.tell` shows its progress.
             with subprocess.Popen(  # noqa: S603 - no shell, nothing of the user's in the words
                 [tool, "-dc", "-n", str(threads)],
@@ -208,21 +203,8 @@ def open_text(shard: Shard, *, threads: int = 1) -> Iterator[Text]:
                 finally:
                     process.kill()
         else:
-            yield Text(shard, raw, _inflated(raw, shard.suffix), None)
-
-
-def _inflated(raw: io.RawIOBase, suffix: str) -> Any:
-    if suffix == ".gz":
-        return _Prompt(gzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 18)))
-    if suffix == ".bz2":
-        return _Prompt(bz2.BZ2File(raw))
-    if suffix == ".xz":
-        return _Prompt(lzma.LZMAFile(io.BufferedReader(raw, 1 << 18)))
-    if suffix == ".zst":
-        import pyarrow as pa
-
-        return pa.input_stream(raw, compression="zstd")
-    return raw
+            stream = decompressed(buffered, start)
+            yield Text(shard, raw, _Prompt(stream) if hasattr(stream, "read1") else stream, None)
 
 
 class _Prompt:

@@ -60,6 +60,8 @@ _PLURALS = {
     "true_lat": "true latitudes", "true_lng": "true longitudes",
 }  # fmt: skip
 _SHOWN = 20
+# How tables write numbers: by ASCII's digits alone, for Arrow and for Python's `re`.
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
 def find_column(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from locationnet.errors import InputError
 from locationnet.files import written_whole
+from locationnet.tables.columns import NUMBER
 from locationnet.tables.stream import BadRow, stream_rows
 from locationnet.tables.table_file import (
     PARQUET_MAGIC,
@@ -40,7 +41,6 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 # How programs write that there is no text.
 _NO_TEXT = ["", "nan", "null", "none", "n/a", "<na>"]
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 def read_table(path: Path) -> pa.Table:
@@ -326,7 +326,7 @@ def as_floats(column: Any, where: str) -> tuple[Floats, Mask]:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = pc.utf8_trim_whitespace(column)
         missing = pc.or_kleene(pc.is_null(column), pc.equal(pc.fill_null(column, ""), ""))
-        numbers = pc.if_else(pc.match_substring_regex(column, _NUMBER), column, None)
+        numbers = pc.if_else(pc.match_substring_regex(column, f"^{NUMBER}$"), column, None)
         values = pc.cast(numbers, pa.float64())
     elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         missing = pc.is_null(column)

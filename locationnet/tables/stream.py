@@ -162,7 +162,6 @@ class _Splitter:
         self._table, self._text = table, text
         self._wanted = {str(table.names.index(name)): name for name in names}
         self._bad_row, self._blank_line = bad_row, blank_line
-        self._delimiter = table.delimiter.encode()
         self._columns = len(table.names)
         self._row, self._line = 0, table.header_lines
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from locationnet.errors import InputError, MissingExtraError
-from locationnet.tables.columns import known_columns, same_name
+from locationnet.tables.columns import NUMBER, known_columns, same_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,10 +49,12 @@ _TAR = b"ustar"
 _DELIMITERS = (",", "\t", ";", "|")
 # A first line by which spreadsheets name the delimiter.
 _SEP_LINE = re.compile(r"sep=(.)")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(NUMBER)
 # What text never contains; a form feed or a tab it may.
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SAMPLE_BYTES = 1 << 16
+# As many as show a compression.
+START_BYTES = 16
 
 # What a decompressor says to bytes that it cannot use.
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
@@ -274,6 +276,11 @@ class Text:
                 return data
 
 
+def is_bzip2(start: bytes) -> bool:
+    """Return, by its first bytes, whether a file is compressed with bzip2."""
+    return _BZ2.match(start) is not None
+
+
 def decompressed(raw: Any, start: bytes) -> Any:
     """Return a stream of a file's bytes without their compression; see `DAMAGE`.
 
@@ -282,11 +289,11 @@ def decompressed(raw: Any, start: bytes) -> Any:
     raw
         The file, at its beginning.
     start
-        How it begins.
+        How it begins, `START_BYTES` of it.
     """
     if start.startswith(_GZIP):
         return gzip.GzipFile(fileobj=raw)
-    if _BZ2.match(start):
+    if is_bzip2(start):
         return bz2.BZ2File(raw)
     if start.startswith(_XZ):
         return lzma.LZMAFile(raw)
@@ -307,7 +314,7 @@ def is_utf8_text(start: bytes) -> bool:
 
 
 def _start(raw: IO[bytes]) -> bytes:
-    start = raw.read(16)
+    start = raw.read(START_BYTES)
     raw.seek(0)
     return start
 
