@@ -19,6 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from locationnet.cli import app
+from locationnet.errors import InputError
 from locationnet.geo.grid import Grid
 from locationnet.tables.columns import ALIASES
 from locationnet.tables.read import read_table
@@ -166,7 +167,7 @@ def _check(verb: str, out: Path) -> None:
         assert [row["uploader"] for row in rows] == ["user0", "user1", "user2", "user0"]
         assert [row["url"][-6:] for row in rows] == ["/0.jpg", "/1.jpg", "/2.jpg", "/3.jpg"]
     elif verb == "split":
-        sets = [read_table(path) for path in (out / "sets").iterdir() if _rows(path)]
+        sets = [table for path in (out / "sets").iterdir() for table in _not_empty(path)]
         users = [set(table.column(3).to_pylist()) for table in sets]
         assert sum(table.num_rows for table in sets) == len(PLACES)
         assert sum(map(len, users)) == len(set().union(*users)) == 3
@@ -186,8 +187,12 @@ def _check(verb: str, out: Path) -> None:
         assert [row["uploader"] for row in rows] == ["user0", "user1", "user2", "user0"]
 
 
-def _rows(path: Path) -> bool:
-    return len(path.read_text().splitlines()) > 1
+def _not_empty(path: Path) -> Iterator[Any]:
+    """Yield a table, unless it has no rows."""
+    try:
+        yield read_table(path)
+    except InputError as error:
+        assert "contains no rows" in str(error)
 
 
 @all_verbs
@@ -247,9 +252,6 @@ def _as_parquet(world: World, path: Path) -> Path:
 @all_verbs
 @pytest.mark.parametrize("form", FORMS)
 def test_every_verb_reads_every_form(world: World, tmp_path: Path, verb: str, form: str) -> None:
-    if (verb, form) in {("split", "Parquet"), ("split", "Parquet, named csv"), ("split", "xz"),
-                        ("split", "gzip"), ("split", "plain, named gzip")}:  # fmt: skip
-        pytest.skip("what split writes of these is read in test_split")
     code, said = VERBS[verb](world, FORMS[form](world, tmp_path), tmp_path)
     assert code == 0, said
     _check(verb, tmp_path)

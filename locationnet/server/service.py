@@ -101,32 +101,36 @@ class Service:
         ClientDisconnect
             Nobody waits for it any longer.
         """
-        [outcome] = await self._outcomes(request, options, 1)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        [answer] = await self._answers(request, options, 1, lambda answering: answering)
+        return answer
 
     async def answer_batch(self, request: Request, options: Options) -> bytes:
         """Return what came of each photo of a request, in order, as JSON; see `answer`."""
 
-        def result(outcome: bytes | Exception) -> bytes:
-            if isinstance(outcome, bytes):
-                return b'{"status":200,"answer":%b}' % outcome
-            problem = as_problem(outcome) or bug(outcome, request.scope["state"]["request_id"])
-            return _encoded({"status": problem.status, "problem": problem.content})
+        async def result(answering: Awaitable[bytes]) -> bytes:
+            # At once, and not when all are there: an error keeps what its photo was decoded to.
+            try:
+                return b'{"status":200,"answer":%b}' % await answering
+            except Exception as error:
+                problem = as_problem(error) or bug(error, request.scope["state"]["request_id"])
+                return _encoded({"status": problem.status, "problem": problem.content})
 
-        outcomes = await self._outcomes(request, options, MAX_BATCH_PHOTOS)
-        return b'{"results":[%b]}' % b",".join(map(result, outcomes))
+        results = await self._answers(request, options, MAX_BATCH_PHOTOS, result)
+        return b'{"results":[%b]}' % b",".join(results)
 
-    async def _outcomes(
-        self, request: Request, options: Options, most: int
-    ) -> list[bytes | Exception]:
-        """Return each photo's answer, or why there is none, in the order of the request.
+    async def _answers(
+        self,
+        request: Request,
+        options: Options,
+        most: int,
+        respond: Callable[[Awaitable[bytes]], Awaitable[bytes]],
+    ) -> list[bytes]:
+        """Return what `respond` makes of each photo's answer, in the order of the request.
 
         Room for `most` photos is asked for, and given back as soon as it is known how many came.
         """
 
-        async def work(ticket: Ticket, account: Account) -> list[bytes | Exception]:
+        async def work(ticket: Ticket, account: Account) -> list[bytes]:
             sent = await self._read(request, options, most, account)
             ticket.keep(len(sent.photos))
             state = request.scope["state"]
@@ -135,18 +139,20 @@ class Service:
                 if "pay" in state and len(sent.photos) > 1:
                     await state["pay"](len(sent.photos) - 1)
 
-            async def outcome(photo: bytes | str) -> bytes | Exception:
-                log = state["log"] if most == 1 else {}
-                try:
-                    return await self._answer(photo, sent.options, account, log)
-                except Exception as error:
-                    return error
-
-            async def outcomes() -> list[bytes | Exception]:
+            async def answers() -> list[bytes]:
                 # Within a task: a gathering that is cancelled alone logs that nobody asked why.
-                return await asyncio.gather(*map(outcome, sent.photos))
+                return await asyncio.gather(
+                    *(
+                        respond(
+                            self._answer(
+                                photo, sent.options, account, state["log"] if most == 1 else {}
+                            )
+                        )
+                        for photo in sent.photos
+                    )
+                )
 
-            return await _while_connected(request, outcomes())
+            return await _while_connected(request, answers())
 
         return await self._attended(most, work)
 
