@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,35 @@ TINY_PLACES = [
     ("San Francisco", "California", "US", 37.77, -122.42),
     ("Oakland", "California", "US", 37.80, -122.27),
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End what a test has started and left behind, with all that this has started in turn.
+
+    A test that fails seldom reaches the line that ends its processes. Servers of a whole module or
+    session are started before this, and ended by their own fixtures.
+    """
+    started: list[subprocess.Popen[Any]] = []
+    start = subprocess.Popen.__init__
+
+    def remembered(process: subprocess.Popen[Any], *words: Any, **how: Any) -> None:
+        start(process, *words, **how)
+        started.append(process)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", remembered)
+    yield
+    for process in started:
+        # Its group, if it has one, may outlive it.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
 
 
 @pytest.fixture(scope="session")

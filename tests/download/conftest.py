@@ -52,7 +52,8 @@ class Site:
 
     @property
     def photos_asked(self) -> int:
-        return sum(count for path, count in self.asked.items() if path != "/robots.txt")
+        with self.guard:  # requests come in meanwhile
+            return self.asked.total() - self.asked["/robots.txt"]
 
 
 class _Handler(BaseHTTPRequestHandler):
