@@ -44,7 +44,7 @@ test-newest: $(UV)
 	    --no-install-project --extra notebook --extra openvino --group dev --group newest
 	VIRTUAL_ENV=.venv-newest $(UV) pip install --quiet --no-deps --reinstall build/newest/*.whl
 	.venv-newest/bin/python -c "import sys, numpy; print('Python', sys.version.split()[0], 'NumPy', numpy.__version__)"
-	.venv-newest/bin/pytest -n auto --dist loadfile \
+	PATH="$(CURDIR)/$(dir $(UV)):$$PATH" .venv-newest/bin/pytest -n auto --dist loadfile \
 	    tests/geo tests/model tests/server tests/viz tests/tables tests/cli/test_locate.py
 
 # What is handed on: dist/ holds the source and the wheel, and the wheel works alone.

@@ -5,12 +5,29 @@ Knows nothing of HTTP or of exit codes: the server and the command line translat
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 REPOSITORY = "https://github.com/locationnet/locationnet"
 
 
 def install_command(extra: str) -> str:
     """Return the one command that installs LocationNet with an extra, as every page writes it."""
     return f"pip install 'locationnet[{extra}] @ git+{REPOSITORY}'"
+
+
+AnyError = TypeVar("AnyError", bound=BaseException)
+
+
+def without_frames(error: AnyError) -> AnyError:
+    """Return an error, and what caused it, without the frames that they came through.
+
+    A frame keeps its variables, so an error of a photo that is kept would keep its pixels too.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 class LocationNetError(Exception):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from locationnet.errors import LocationNetError
+from locationnet.errors import LocationNetError, without_frames
 from locationnet.images import Photo
 from locationnet.processors import processors
 
@@ -69,7 +69,7 @@ def answer_photos(
         try:
             return prepare(photo)
         except (LocationNetError, OSError) as error:
-            return _named(error, photo, number)
+            return without_frames(_named(error, photo, number))
 
     def answers(
         batch: list[tuple[AnyPhoto, _Prepared]],

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.errors import ImageError, without_frames
 from locationnet.model.answer import answer
 from locationnet.model.heatmap import heatmap
 from locationnet.model.locator import Locator
@@ -118,9 +119,11 @@ class Engine:
         start = perf_counter()
         self._decoding += 1
         try:
-            image = await self.in_thread(lambda: self.locator.prepare(photo))
+            image = await self.in_thread(lambda: self._prepare(photo))
         finally:
             self._decoding -= 1
+        if isinstance(image, ImageError):
+            raise image
         decoded = perf_counter()
         found, waited, ran = await self._batcher.submit(image)
         self._cache.put(key, found)
@@ -153,6 +156,13 @@ class Engine:
         """Stop the threads; what still waits is cancelled."""
         await self._batcher.close()
         self._pool.shutdown(wait=False)
+
+    def _prepare(self, photo: bytes) -> NDArray[np.float32] | ImageError:
+        try:
+            return self.locator.prepare(photo)
+        except ImageError as error:
+            # Not raised here: until the request has ended it would keep the decoded pixels.
+            return without_frames(error)
 
     def _predict(self, images: Sequence[NDArray[np.float32]]) -> list[Prediction]:
         return self.locator.predict(np.stack(images))

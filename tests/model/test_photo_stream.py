@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from locationnet.errors import ImageError, LocationNetError
 from locationnet.images import Photo
@@ -178,3 +180,19 @@ def test_an_unforeseen_error_is_not_swallowed() -> None:
 def test_counts_are_at_least_1(tiny_locator: Locator, folder: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         list(tiny_locator.stream([folder / "00.jpg"], **wrong))  # type: ignore[arg-type]
+
+
+def test_an_error_that_is_kept_keeps_no_pixels(
+    tiny_locator: Locator, make_photo: Callable[..., bytes]
+) -> None:
+    photo = make_photo(size=(640, 480), form="PNG")
+    cut = photo[: len(photo) // 2]
+    ((_, error),) = tiny_locator.stream([cut], on_error="return")
+    gc.collect()
+    assert isinstance(error, ImageError)
+    link: BaseException | None = error
+    while link is not None:
+        assert link.__traceback__ is None
+        link = link.__cause__
+    assert not [one for one in gc.get_objects() if isinstance(one, Image.Image)
+                and one.size == (640, 480)]  # fmt: skip
