@@ -90,8 +90,8 @@ class LabelSet:
 
     def assign(self, values: Sequence[str]) -> NDArray[np.int64]:
         """Return the class of each value, int64 ``(n,)``: −1 for one that is no label."""
-        places = {name: index for index, name in enumerate(self.names)}
-        return np.array([places.get(value, -1) for value in values], np.int64)
+        indices = {name: index for index, name in enumerate(self.names)}
+        return np.array([indices.get(value, -1) for value in values], np.int64)
 
     @property
     def _text(self) -> str:

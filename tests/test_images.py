@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import subprocess
 import sys
@@ -259,7 +260,8 @@ HEADERS: dict[str, tuple[int, int, dict[str, Any], tuple[int, int]]] = {
 
 def _claiming(width: int, height: int, **options: Any) -> bytes:
     """A small JPEG whose frame header claims to be large; decoders fill up with grey."""
-    data = bytearray(_saved(_corners(512, 512), "JPEG", **options))
+    mode = options.pop("mode", "RGB")
+    data = bytearray(_saved(_corners(512, 512).convert(mode), "JPEG", **options))
     frame = data.index(b"\xff\xc2" if options.get("progressive") else b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
     return bytes(data)
@@ -300,6 +302,8 @@ def test_the_2017_recipe_decodes_all_that_fits(
         (11_000, 9_000, {"progressive": True, "subsampling": 0}),
         (65_500, 65_500, {}),
         (65_500, 65_500, {"progressive": True}),
+        # Three of its four layers would fit: see the same size in RGB above.
+        (8064, 6048, {"progressive": True, "subsampling": 0, "mode": "CMYK"}),
     ],
 )
 def test_a_jpeg_that_fits_at_no_scale_is_refused(
@@ -307,6 +311,18 @@ def test_a_jpeg_that_fits_at_no_scale_is_refused(
 ) -> None:
     with pytest.raises(ImageTooLargeError, match=f"{width} x {height} pixels"):
         open_image(_claiming(width, height, **options))
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixels"), [("L", 166_400_000), ("RGB", 55_300_000), ("CMYK", 41_600_000)]
+)
+def test_the_memory_of_a_progressive_jpeg_counts_each_of_its_layers(mode: str, pixels: int) -> None:
+    # Two bytes a layer and pixel are kept whatever the scale, beside the pixels at an eighth of it.
+    fits, too_large = (math.isqrt(int(pixels * share)) // 8 * 8 for share in (0.99, 1.01))
+    options = {"mode": mode, "progressive": True} | ({} if mode == "L" else {"subsampling": 0})
+    assert open_image(_claiming(fits, fits, **options)).mode == mode
+    with pytest.raises(ImageTooLargeError):
+        open_image(_claiming(too_large, too_large, **options))
 
 
 def test_a_jpeg_in_a_scan_for_each_colour_costs_as_much_as_a_progressive_one() -> None:

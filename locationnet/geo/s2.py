@@ -70,7 +70,7 @@ def leaf_ids(lat: ArrayLike, lng: ArrayLike, *, threads: int = 1) -> Ids:
         if not valid.all():
             row = start + int(np.argmin(valid))
             raise InputError(
-                f"point {row}: ({lat[row]}, {lng[row]}) is no latitude and longitude in degrees"
+                f"point {row}: ({lat[row]}, {lng[row]}) is not a latitude and longitude in degrees"
             )
         _leaf_ids_into(lat[chunk], lng[chunk], ids[chunk])
 

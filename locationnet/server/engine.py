@@ -130,7 +130,7 @@ class Engine:
         """Run something in the bounded pool; cancelled before its turn, it never runs."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    def facts(self, prediction: Prediction, options: Options) -> dict[str, Any]:
+    def answer_fields(self, prediction: Prediction, options: Options) -> dict[str, Any]:
         """Return a prediction as plain JSON values, as a request wants it; run it in a thread.
 
         Raises

@@ -72,7 +72,7 @@ def test_usual_names_of_columns_are_known(tmp_path: Path) -> None:
     assert (found.lat[0], found.lng[0]) == (1, 2)
 
 
-def test_photographers_may_be_unknown_or_another_column(tmp_path: Path) -> None:
+def test_uploaders_may_be_unknown_or_another_column(tmp_path: Path) -> None:
     path = _csv(tmp_path, "path,lat,lng,trip\n1.jpg,1,2,alps\n2.jpg,1,2,alps\n")
     assert from_table(path).uploaders is None
     assert from_table(path, cluster_column="trip").uploaders == ("alps", "alps")
