@@ -48,7 +48,7 @@ class Segment(NamedTuple):
 
 
 def is_photo_name(name: PurePath) -> bool:
-    """Tell whether a file is called as photos are; what it holds is seen when it is opened."""
+    """Return whether a file is called as photos are; what it holds is seen when it is opened."""
     return name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
 
 
@@ -113,7 +113,7 @@ def jpeg_segments(data: bytes) -> Iterator[Segment]:
 
 
 def jpeg_has_one_scan(data: bytes) -> bool:
-    """Tell whether a JPEG's first scan is its only one, so that no coefficients are kept."""
+    """Return whether a JPEG's first scan is its only one, so that no coefficients are kept."""
     colours = 0
     for segment in jpeg_segments(data):
         if segment.marker in _PROGRESSIVE:
@@ -167,7 +167,7 @@ def _png(data: bytes) -> bytes:
 
 
 def _png_wants(name: bytes, chunk: bytes) -> bool:
-    """Tell whether an ancillary chunk, from its name to its checksum, is needed and whole."""
+    """Return whether an ancillary chunk, from its name to its checksum, is needed and whole."""
     body = chunk[4:-4]
     if name == b"zTXt":
         # How ImageMagick kept EXIF before PNG had a chunk for it.

@@ -10,8 +10,7 @@ import typer
 
 from locationnet.cli.options import Threads
 from locationnet.cli.outputs import refuse_replacing, require_new_folder
-from locationnet.cli.progress import progress_bar
-from locationnet.cli.terminal import people_console, say
+from locationnet.cli.terminal import people_console, progress_bar, say
 
 if TYPE_CHECKING:
     import pyarrow as pa

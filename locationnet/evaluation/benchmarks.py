@@ -227,7 +227,8 @@ def known_places(
     if against[row] and contrary.any():
         first = int(contrary.argmax())
         hint = (
-            f", and {label(first)} has {value(first, 1)} under {names[1]!r}, which is none either"
+            f", and {label(first)} has {value(first, 1)} under {names[1]!r}, which is not a valid"
+            " one either"
         )
     elif against[row]:
         hint = f"; if {names[0]!r} and {names[1]!r} are named the wrong way round, rename them"

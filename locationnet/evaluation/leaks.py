@@ -38,7 +38,7 @@ def leaks(benchmark: Benchmark, training: Path) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        The folder is no pack.
+        The folder is not a valid pack.
     """
     from pyarrow import parquet
 

@@ -157,7 +157,7 @@ def find_listing(
 
 
 def has_header(path: Path) -> bool:
-    """Tell whether a file names columns of coordinates."""
+    """Return whether a file names columns of coordinates."""
     try:
         names = open_table(path).names
     except InputError:
@@ -166,7 +166,7 @@ def has_header(path: Path) -> bool:
 
 
 def _lists_photos(path: Path) -> bool:
-    """Tell whether a file under a name of its own can be a benchmark's table."""
+    """Return whether a file under a name of its own can be a benchmark's table."""
     if not _SUFFIX.search(path.name) or path.name.startswith(".") or path.name in _NAMES:
         return False
     try:

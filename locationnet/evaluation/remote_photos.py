@@ -24,7 +24,7 @@ RECORD = "fetched.json"
 
 _PHOTO_BYTES = 64 << 20
 _SUFFIXES = (".jpg", ".jpeg")
-# What zipfile raises for bytes that are no archive, or a damaged, encrypted or exotic one.
+# What zipfile raises for bytes that are not a valid archive, or a damaged, encrypted or exotic one.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError)
 
 
@@ -127,7 +127,7 @@ def fetch(
         try:
             photos = _unpack(archive, part, target)
         except RemoteFailedError:
-            discard(part)  # going on with it could only fail again
+            discard(part)  # resuming it could only fail again
             raise
         with part.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

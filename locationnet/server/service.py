@@ -163,8 +163,8 @@ class Service:
         if self._engine is None:
             raise Problem(503, "the model does not answer", {"Retry-After": "10"})
         deadline, start = self.settings.request_timeout_s, perf_counter()
-        places = min(photos, self._queue.limit)
-        with self._queue.entered(places) as ticket, self._memory.account() as account:
+        slots = min(photos, self._queue.limit)
+        with self._queue.entered(slots) as ticket, self._memory.account() as account:
             try:
                 async with asyncio.timeout(deadline):
                     result = await work(ticket, account)
