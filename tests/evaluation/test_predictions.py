@@ -178,7 +178,7 @@ RANKED = ["2.jpg,10,20,{},{}", "3.png,1,2,{},{}", "2.jpg,35,139,{},{}", "2.jpg,4
 def test_answers_are_in_order(
     benchmark: Benchmark, tmp_path: Path, ranks: list[Any], order: list[float]
 ) -> None:
-    rows = [row.format(ranks[place], ranks[place + 4]) for place, row in enumerate(RANKED)]
+    rows = [row.format(ranks[index], ranks[index + 4]) for index, row in enumerate(RANKED)]
     path = _answers(tmp_path, rows, "id,lat,lng,rank,probability")
     found = predictions_for(path, benchmark)
     assert found.top_lat[1] == order

@@ -408,9 +408,9 @@ def _changed(at: int, to: bytes) -> bytes:
 def _with_size(size: int) -> bytes:
     """An archive whose directory lies about the size of a photo."""
     whole = _zip({"a.jpg": bytes(100_000), "b.jpg": b"b", "c.jpg": b"c"})
-    place = whole.index(b"PK\x01\x02", whole.index(b"PK\x01\x02") + 1) + 24
-    assert int.from_bytes(whole[place : place + 4], "little") == 100_000
-    return whole[:place] + size.to_bytes(4, "little") + whole[place + 4 :]
+    offset = whole.index(b"PK\x01\x02", whole.index(b"PK\x01\x02") + 1) + 24
+    assert int.from_bytes(whole[offset : offset + 4], "little") == 100_000
+    return whole[:offset] + size.to_bytes(4, "little") + whole[offset + 4 :]
 
 
 @pytest.mark.parametrize(
@@ -465,8 +465,8 @@ def test_no_damage_to_an_archive_crashes_or_escapes(
     server: Site, changes: list[tuple[int, int]], cut: int | None
 ) -> None:
     content = bytearray(_zip({f"{letter}.jpg": letter.encode() * 300 for letter in "abc"}))
-    for place, value in changes:
-        content[place % len(content)] = value
+    for offset, value in changes:
+        content[offset % len(content)] = value
     server.__dict__.update(Site(url=server.url, content=bytes(content[:cut])).__dict__)
     with TemporaryDirectory() as outer, pytest.MonkeyPatch.context() as patch:
         patch.setenv("no_proxy", "*")
