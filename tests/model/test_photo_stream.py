@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from locationnet.errors import ImageError, LocationNetError
+from locationnet.errors import ImageError, LocationNetError, RemoteStatusError
 from locationnet.images import Photo
 from locationnet.model.locator import Locator
 from locationnet.model.photo_stream import answer_photos
@@ -95,6 +95,16 @@ def test_errors_are_returned_in_the_photos_place_and_name_it(
     assert isinstance(found[5], FileNotFoundError)
     assert str(found[6]).startswith("photo 7: ")
     assert str(found[7]) == "https://photos.example/1.jpg: the server is gone"
+
+
+def test_an_error_keeps_what_it_knows_beside_its_message() -> None:
+    def prepare(_: bytes) -> NDArray[np.float32]:
+        raise RemoteStatusError(503, "7")
+
+    ((_, error),) = answer_photos([b"1"], prepare, _numbers, on_error="return")
+    assert isinstance(error, RemoteStatusError)
+    assert (error.status, error.retry_after) == (503, "7")
+    assert str(error) == "photo 1: the remote server answered 503, not 200"
 
 
 def test_an_error_is_raised_after_the_answers_before_it(
