@@ -21,7 +21,7 @@ from locationnet.geo.grid import Grid
 
 
 def is_label(name: str) -> bool:
-    """Tell whether a text can be a line of ``labels.txt``, and stay as it is."""
+    """Return whether a text can be a line of ``labels.txt``, and stay as it is."""
     return bool(name) and name == name.strip() and name.isprintable()
 
 
@@ -55,7 +55,7 @@ class LabelSet:
 
     @classmethod
     def of(cls, values: Iterable[str]) -> LabelSet:
-        """Return the different values, sorted; empty ones are none."""
+        """Return the different values, sorted; empty ones are left out."""
         return cls(tuple(sorted({value for value in values if value})))
 
     @classmethod
@@ -89,9 +89,9 @@ class LabelSet:
         return hashlib.sha256(self._text.encode()).hexdigest()
 
     def assign(self, values: Sequence[str]) -> NDArray[np.int64]:
-        """Return the class of each value, int64 ``(n,)``: −1 for one that is no label."""
-        places = {name: index for index, name in enumerate(self.names)}
-        return np.array([places.get(value, -1) for value in values], np.int64)
+        """Return the class of each value, int64 ``(n,)``: −1 for one that is not a label."""
+        indices = {name: index for index, name in enumerate(self.names)}
+        return np.array([indices.get(value, -1) for value in values], np.int64)
 
     @property
     def _text(self) -> str:

@@ -110,7 +110,7 @@ class RemoteLastingError(RemoteFailedError):
 
 
 class RemoteRedirectError(RemoteLastingError):
-    """The remote server redirects in circles, or to what is no URL."""
+    """The remote server redirects in circles, or to what is not a valid URL."""
 
 
 class RemoteTimeoutError(FetchError):

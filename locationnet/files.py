@@ -15,7 +15,7 @@ from locationnet.names import valid_text
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Tell whether two paths lead to one file, links included, or would."""
+    """Return whether two paths lead to one file, links included, or would."""
     try:
         return one.samefile(other)
     except OSError:  # one of them is not there yet

@@ -51,7 +51,7 @@ def still(data: bytes, kind: str) -> bytes:
     """Return a file that stands for one image, without EXIF, XMP and large colour profiles.
 
     Which way up such an image is stands in properties of it, and EXIF is not to be asked. Boxes are
-    renamed to ``free`` and items to ``skip``, which nobody reads, so that all else keeps its place;
+    renamed to ``free`` and items to ``skip``, which nobody reads, so that all else stays put;
     an animation's first brand would have its frames read instead of its still image.
     """
     out = bytearray(data)
@@ -167,21 +167,21 @@ def _stored(data: bytes, iloc: _Box, idat: _Box | None) -> dict[int, bytes]:
 
 def _largest_picture(stream: bytes) -> int:
     """Return the most pixels that a sequence header of a stream of AV1 allows (AV1, 5.3, 5.5)."""
-    largest, place = 0, 0
-    while place < len(stream):
-        header = stream[place]
-        place += 2 if header & 4 else 1
-        length = len(stream) - place
+    largest, offset = 0, 0
+    while offset < len(stream):
+        header = stream[offset]
+        offset += 2 if header & 4 else 1
+        length = len(stream) - offset
         if header & 2:
             length = shift = 0
             while True:
-                octet = stream[place]
-                place, length, shift = place + 1, length | (octet & 127) << shift, shift + 7
+                octet = stream[offset]
+                offset, length, shift = offset + 1, length | (octet & 127) << shift, shift + 7
                 if octet < 128 or shift > 56:
                     break
         if header >> 3 & 15 == _SEQUENCE_HEADER:
-            largest = max(largest, _pixels(_Bits(stream[place : place + length])))
-        place += length
+            largest = max(largest, _pixels(_Bits(stream[offset : offset + length])))
+        offset += length
     return largest
 
 
@@ -223,12 +223,12 @@ class _Bits:
     """Reads numbers of any count of bits, the highest first."""
 
     def __init__(self, data: bytes) -> None:
-        self._data, self._place = data, 0
+        self._data, self._offset = data, 0
 
     def take(self, count: int) -> int:
-        end = self._place + count
+        end = self._offset + count
         if end > 8 * len(self._data):
             raise ValueError("it ends too early")
-        octets = self._data[self._place // 8 : -(-end // 8)]
-        self._place = end
+        octets = self._data[self._offset // 8 : -(-end // 8)]
+        self._offset = end
         return int.from_bytes(octets, "big") >> -end % 8 & (1 << count) - 1

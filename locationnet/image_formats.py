@@ -48,7 +48,7 @@ class Segment(NamedTuple):
 
 
 def is_photo_name(name: PurePath) -> bool:
-    """Tell whether a file is called as photos are; what it holds is seen when it is opened."""
+    """Return whether a file is called as photos are; what it holds is seen when it is opened."""
     return name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
 
 
@@ -92,28 +92,28 @@ def jpeg_segments(data: bytes) -> Iterator[Segment]:
 
     It ends early where no segment begins, which is damage.
     """
-    place = 2
-    while data[:2] == b"\xff\xd8" and place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
+    offset = 2
+    while data[:2] == b"\xff\xd8" and offset + 4 <= len(data) and data[offset] == 0xFF:
+        marker = data[offset + 1]
         if marker == 0xFF:  # a filler
-            place += 1
+            offset += 1
             continue
         if marker == 0xD9:
             return
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            place += 2
+            offset += 2
             continue
-        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-        if end < place + 4 or end > len(data):
+        end = offset + 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
+        if end < offset + 4 or end > len(data):
             return
-        yield Segment(marker, data[place + 4 : end], place, end)
+        yield Segment(marker, data[offset + 4 : end], offset, end)
         if marker == 0xDA:
             return
-        place = end
+        offset = end
 
 
 def jpeg_has_one_scan(data: bytes) -> bool:
-    """Tell whether a JPEG's first scan is its only one, so that no coefficients are kept."""
+    """Return whether a JPEG's first scan is its only one, so that no coefficients are kept."""
     colours = 0
     for segment in jpeg_segments(data):
         if segment.marker in _PROGRESSIVE:
@@ -155,19 +155,19 @@ def _jpeg_metadata(marker: int, body: bytes) -> bytes | None:
 
 
 def _png(data: bytes) -> bytes:
-    parts, place = [data[:8]], 8
-    while place + 12 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, place)
-        end = place + 12 + length
+    parts, offset = [data[:8]], 8
+    while offset + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, offset)
+        end = offset + 12 + length
         ancillary = bool(name[0] & 0x20)
-        if not ancillary or (end <= len(data) and _png_wants(name, data[place + 4 : end])):
-            parts.append(data[place:end])
-        place = end
-    return b"".join([*parts, data[place:]])
+        if not ancillary or (end <= len(data) and _png_wants(name, data[offset + 4 : end])):
+            parts.append(data[offset:end])
+        offset = end
+    return b"".join([*parts, data[offset:]])
 
 
 def _png_wants(name: bytes, chunk: bytes) -> bool:
-    """Tell whether an ancillary chunk, from its name to its checksum, is needed and whole."""
+    """Return whether an ancillary chunk, from its name to its checksum, is needed and whole."""
     body = chunk[4:-4]
     if name == b"zTXt":
         # How ImageMagick kept EXIF before PNG had a chunk for it.
@@ -195,19 +195,19 @@ def _inflates(packed: bytes) -> bool:
 
 
 def _webp(data: bytes) -> bytes:
-    parts, place, extended, kept = list[bytes](), 12, None, set[bytes]()
-    while place + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, place)
-        end = place + 8 + length + length % 2
+    parts, offset, extended, kept = list[bytes](), 12, None, set[bytes]()
+    while offset + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, offset)
+        end = offset + 8 + length + length % 2
         if name == b"VP8X" and not parts:
-            extended = bytearray(data[place:end])
+            extended = bytearray(data[offset:end])
         elif name in (b"ICCP", b"EXIF", b"XMP "):
             if name != b"ICCP" and length <= _MAX_METADATA and end <= len(data):
-                parts.append(data[place:end])
+                parts.append(data[offset:end])
                 kept.add(name)
         else:
-            parts.append(data[place:end])
-        place = end
+            parts.append(data[offset:end])
+        offset = end
     if extended is not None and len(extended) >= 9:
         flags = extended[8] & ~0x2C  # ICC profile, EXIF, XMP
         extended[8] = flags | 0x08 * (b"EXIF" in kept) | 0x04 * (b"XMP " in kept)

@@ -130,7 +130,7 @@ def open_image(data: bytes) -> Image.Image:
 
 @cache
 def can_read_heic() -> bool:
-    """Tell whether the optional part that decodes HEIC is installed."""
+    """Return whether the optional part that decodes HEIC is installed."""
     try:
         _heic_decoder()
     except MissingCodecError:
@@ -322,7 +322,7 @@ def _coefficients(image: JpegImageFile) -> int:
 
 
 def _fits(image: JpegImageFile, scale: int) -> bool:
-    """Tell whether decoding at a scale keeps within the limits."""
+    """Return whether decoding at a scale keeps within the limits."""
     pixels = -(-image.width // scale) * -(-image.height // scale)
     each = 1 if image.mode == "L" else 4
     held: int = image.info.get(_COEFFICIENTS, 0)

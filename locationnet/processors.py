@@ -21,7 +21,7 @@ def cores() -> int:
         siblings = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
         try:
             found.add(siblings.read_text())
-        except OSError:  # only Linux tells
+        except OSError:  # only Linux reports them
             return processors()
     return len(found)
 

@@ -3,7 +3,7 @@
 The 2017 notebook computed the great-circle distance of one prediction at a time with `math` and
 counted those within each radius. Both are timed in this run on generated predictions; the loop on
 a part of them, since it takes minutes. Ours also computes medians, GeoScores, calibration, curves
-and all intervals, clustered by photographer.
+and all intervals, clustered by uploader.
 
 ::
 
@@ -27,11 +27,11 @@ from locationnet.geo.sphere import EARTH_RADIUS_KM, THRESHOLDS_KM
 
 TOP = 5
 LOOPED = 200_000
-PHOTOGRAPHERS = 30_000
+UPLOADERS = 30_000
 
 
 def answers(photos: int) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Return generated answers in the form that `evaluate` keeps, and their photographers."""
+    """Return generated answers in the form that `evaluate` keeps, and their uploaders."""
     random = np.random.default_rng(0)
     lat = np.degrees(np.arcsin(random.uniform(-1, 1, photos)))
     lng = random.uniform(-180, 180, photos)
@@ -58,7 +58,7 @@ def answers(photos: int) -> tuple[pa.Table, NDArray[np.int64]]:
             "information_bits": 5 * probability, "abstained": probability < 0.1,
         }
     )  # fmt: skip
-    return table, random.integers(0, PHOTOGRAPHERS, photos)
+    return table, random.integers(0, UPLOADERS, photos)
 
 
 def distance(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -75,9 +75,9 @@ def loop(table: pa.Table) -> list[float]:
     names = ("lat", "lng", "mode_lat", "mode_lng")
     for lat, lng, to_lat, to_lng in zip(*(table[n].to_pylist() for n in names), strict=True):
         km = distance((lat, lng), (to_lat, to_lng))
-        for place, limit in enumerate(THRESHOLDS_KM):
+        for index, limit in enumerate(THRESHOLDS_KM):
             if km <= limit:
-                within[place] += 1
+                within[index] += 1
     return [count / table.num_rows for count in within]
 
 

@@ -8,7 +8,7 @@ that share the cores with it. Photos are those that ship with scikit-image, as J
 2. Latency at 80 % of that throughput: the 99th percentile against the median. Once with clients
    that each keep a pace of their own, as wrk2 has them, and once with arrivals at random, where
    bursts alone spread the latencies: beside it stands what the same arrivals meet at an ideal
-   service, with as many servers as there are cores and all photos alike.
+   service, with as many servers as there are cores and all photos the same.
 3. Four times that throughput: what is answered, how fast the refusals come, and how the server's
    memory moves over all requests of the run.
 4. With ``--large``: ResNet-101 over 15,527 cells with random weights, end to end, against the code

@@ -43,15 +43,15 @@ def random_checkpoint(folder: Path) -> Path:
 def random_bundle(prefix: Path, out: Path) -> Path:
     """Export the checkpoint as a bundle that offers bfloat16 although nothing was measured."""
     export_bundle(prefix, _EPOCH, _grid(), out)
-    facts = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-    del facts["files"]
-    facts["precisions"] = {
+    fields = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    del fields["files"]
+    fields["precisions"] = {
         "bf16": {
             "runtime": "openvino", "allowed": True, "photos": 1, "top1_agreement": 0.0,
             "metric_change": {},
         }
     }  # fmt: skip
-    write_manifest(out, facts)
+    write_manifest(out, fields)
     return out
 
 

@@ -169,7 +169,7 @@ def write_names(path: Path, names: list[tuple[str, str, str]]) -> None:
 
 
 def manifest(cells: int, photos: int) -> dict[str, Any]:
-    """Return the facts of ``manifest.json``."""
+    """Return the fields of ``manifest.json``."""
     return {
         "format": 1,
         "name": "demo",

@@ -135,9 +135,9 @@ def main() -> None:
         show(photos.name, found[photos.name])
     if options.json:
         manifest = locator.bundle.manifest
-        facts = {"model": manifest.name, "version": manifest.version}
-        photos_facts = {name: asdict(figures) for name, figures in found.items()}
-        text = json.dumps({**facts, "photos": photos_facts}, indent=1)
+        fields = {"model": manifest.name, "version": manifest.version}
+        photos_fields = {name: asdict(figures) for name, figures in found.items()}
+        text = json.dumps({**fields, "photos": photos_fields}, indent=1)
         options.json.write_text(f"{text}\n", encoding="utf-8")
 
 

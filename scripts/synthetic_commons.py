@@ -1,6 +1,6 @@
 """Makes metadata in the layouts of YFCC100M: as many rows as wanted, the same for the same seed.
 
-About half of the photos have a place, few photographers take most of them, some rows are videos,
+About half of the photos have a place, few uploaders took most of them, some rows are videos,
 some repeat an earlier row, and a few are as wrong as rows of the real files are. Rows can be given
 for photos that exist, at known places. Knows nothing of how metadata is read.
 
@@ -150,7 +150,7 @@ def _rows(count: int, seed: int, images: Sequence[Placed]) -> Iterator[list[str]
         (f"{number}@N0{number % 9}", quote_plus(f"nick {name} é" if name % 5 == 0 else f"n{name}"))
         for name, number in enumerate(random.choice(90_000_000, UPLOADERS, replace=False).tolist())
     ]
-    # Few photographers take most photos, and each mostly in a few towns.
+    # Few uploaders took most photos, and each mostly in a few towns.
     busy = random.pareto(0.9, UPLOADERS)
     homes = random.integers(TOWNS, size=(UPLOADERS, 4))
     taken = {number * count // len(images): image for number, image in enumerate(images)}

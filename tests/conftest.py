@@ -108,9 +108,9 @@ def rocket() -> Path:
 def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a real bundle whose network looks at the mean colour only."""
 
-    def make(**facts: Any) -> Path:
+    def make(**fields: Any) -> Path:
         directory = tmp_path_factory.mktemp("bundle")
-        _write_tiny_bundle(directory, facts)
+        _write_tiny_bundle(directory, fields)
         return directory
 
     return make
@@ -152,7 +152,7 @@ def make_photo() -> Callable[..., bytes]:
     return make
 
 
-def _write_tiny_bundle(directory: Path, facts: dict[str, Any]) -> None:
+def _write_tiny_bundle(directory: Path, fields: dict[str, Any]) -> None:
     """Write a bundle of four cells and a network of one matrix."""
     lat = np.array([place[3] for place in TINY_PLACES])
     lng = np.array([place[4] for place in TINY_PLACES])
@@ -183,7 +183,7 @@ def _write_tiny_bundle(directory: Path, facts: dict[str, Any]) -> None:
             "std": [127.5] * 3,
         },
     }
-    write_manifest(directory, {**manifest, **facts})
+    write_manifest(directory, {**manifest, **fields})
 
 
 def _colour_network(weights: NDArray[np.float32]) -> onnx.ModelProto:

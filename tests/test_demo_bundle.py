@@ -74,7 +74,7 @@ def test_the_network_answers_what_its_source_network_answered(outputs: Outputs) 
         expected = np.stack([reference[name] for name in reference.files])
     assert expected.shape == (4, 1000)
     np.testing.assert_allclose(outputs["posterior"], expected, rtol=0, atol=1e-4)
-    # Swish in place of ReLU6 would lose this first: being sure that the coffee is an espresso.
+    # Swish in place of ReLU6 would lose this first: being confident that the coffee is an espresso.
     assert expected.max() > 0.8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import subprocess
 import sys
@@ -21,8 +22,22 @@ from PIL import Image
 
 from locationnet.errors import ImageError, ImageTooLargeError, install_command
 from locationnet.heif import av1_pixels
-from locationnet.image_formats import is_photo_name, kind_of_name
-from locationnet.images import cropped, open_image, orientation, shrunk, upright, upright_box
+from locationnet.image_formats import (
+    is_photo_name,
+    jpeg_segments,
+    kind_of,
+    kind_of_name,
+    without_metadata,
+)
+from locationnet.images import (
+    cropped,
+    opaque,
+    open_image,
+    orientation,
+    shrunk,
+    upright,
+    upright_box,
+)
 from locationnet.preprocess import Preprocessing, recipe_2017, tensor
 
 Maker = Callable[..., bytes]
@@ -104,8 +119,8 @@ PNG_CHUNKS = {
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 def test_no_chunk_beside_the_pixels_stops_a_png(name: str, late: bool) -> None:
     data = _saved(_corners(64, 48), "PNG")
-    place = len(data) - 12 if late else 33
-    data = data[:place] + PNG_CHUNKS[name] + data[place:]
+    offset = len(data) - 12 if late else 33
+    data = data[:offset] + PNG_CHUNKS[name] + data[offset:]
     assert _layout(shrunk(open_image(data), 32)) == UPRIGHT
 
 
@@ -130,10 +145,10 @@ JPEG_SEGMENTS = {
 
 @pytest.mark.filterwarnings("ignore:.*EXIF")  # Pillow says so in passing
 @pytest.mark.parametrize("name", list(JPEG_SEGMENTS))
-@pytest.mark.parametrize("place", [2, 20], ids=["before JFIF", "after JFIF"])
-def test_no_segment_beside_the_pixels_stops_a_jpeg(name: str, place: int) -> None:
+@pytest.mark.parametrize("offset", [2, 20], ids=["before JFIF", "after JFIF"])
+def test_no_segment_beside_the_pixels_stops_a_jpeg(name: str, offset: int) -> None:
     data = _saved(_corners(64, 48), "JPEG")
-    data = data[:place] + JPEG_SEGMENTS[name] + data[place:]
+    data = data[:offset] + JPEG_SEGMENTS[name] + data[offset:]
     assert _layout(shrunk(open_image(data), 32)) == UPRIGHT
 
 
@@ -143,8 +158,8 @@ def test_no_segment_beside_the_pixels_stops_a_jpeg(name: str, place: int) -> Non
 def test_broken_exif_says_nothing_about_the_pixels(form: str, exif: bytes) -> None:
     if form == "AVIF":  # which Pillow does not write, so a good one is spoilt
         good = _saved(_corners(64, 48), form, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0" + bytes(300))
-        place = good.index(b"MM\0*")
-        data = good[:place] + exif[6:][:300] + good[place + len(exif[6:][:300]) :]
+        offset = good.index(b"MM\0*")
+        data = good[:offset] + exif[6:][:300] + good[offset + len(exif[6:][:300]) :]
     else:
         data = _saved(_corners(64, 48), form, exif=exif)
     assert _layout(shrunk(open_image(data), 32)) == UPRIGHT
@@ -163,6 +178,36 @@ def test_profiles_and_xmp_of_megabytes_are_left_out(form: str) -> None:
 def test_a_webp_whose_last_metadata_is_cut_off_is_whole() -> None:
     data = _saved(_corners(64, 48), "WEBP", exif=_exif(1), xmp=bytes(1000))
     assert _layout(shrunk(open_image(data[:-500]), 32)) == UPRIGHT
+
+
+@pytest.mark.parametrize("kept", [(), ("exif",), ("xmp",), ("exif", "xmp")])
+def test_the_flags_of_a_webp_name_the_metadata_that_stays(kept: tuple[str, ...]) -> None:
+    contents = {name: bytes(200) for name in (*kept, "icc_profile")}
+    slim = without_metadata(_saved(_corners(64, 48), "WEBP", **contents), "WEBP")
+    assert slim[12:16] == b"VP8X"
+    assert slim[20] & 0x2C == 0x08 * ("exif" in kept) + 0x04 * ("xmp" in kept)
+    for name, chunk in (("exif", b"EXIF"), ("xmp", b"XMP "), ("icc_profile", b"ICCP")):
+        assert slim.count(chunk) == (name in kept)
+
+
+def test_of_several_exif_in_a_jpeg_the_first_stays() -> None:
+    first, second = (_segment(0xE1, _exif(turn).tobytes()) for turn in (TURNED, 3))
+    data = _saved(_corners(64, 48), "JPEG")
+    slim = without_metadata(data[:2] + first + second + data[2:], "JPEG")
+    assert first in slim
+    assert second not in slim
+    assert orientation(open_image(slim)) == TURNED
+
+
+def test_a_segment_of_a_jpeg_may_end_with_the_file_but_not_behind_it() -> None:
+    comment = b"\xff\xd8" + _segment(0xFE, b"here")
+    assert [segment.body for segment in jpeg_segments(comment)] == [b"here"]
+    assert list(jpeg_segments(comment[:-1])) == []
+
+
+def test_grey_of_16_bits_is_divided_not_clipped() -> None:
+    grey = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)
+    assert np.array_equal(np.asarray(opaque(Image.fromarray(grey)))[:, :, 0], grey // 257)
 
 
 def test_the_first_picture_of_several_in_a_jpeg_is_read() -> None:
@@ -259,7 +304,8 @@ HEADERS: dict[str, tuple[int, int, dict[str, Any], tuple[int, int]]] = {
 
 def _claiming(width: int, height: int, **options: Any) -> bytes:
     """A small JPEG whose frame header claims to be large; decoders fill up with grey."""
-    data = bytearray(_saved(_corners(512, 512), "JPEG", **options))
+    mode = options.pop("mode", "RGB")
+    data = bytearray(_saved(_corners(512, 512).convert(mode), "JPEG", **options))
     frame = data.index(b"\xff\xc2" if options.get("progressive") else b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
     return bytes(data)
@@ -300,6 +346,8 @@ def test_the_2017_recipe_decodes_all_that_fits(
         (11_000, 9_000, {"progressive": True, "subsampling": 0}),
         (65_500, 65_500, {}),
         (65_500, 65_500, {"progressive": True}),
+        # Three of its four layers would fit: see the same size in RGB above.
+        (8064, 6048, {"progressive": True, "subsampling": 0, "mode": "CMYK"}),
     ],
 )
 def test_a_jpeg_that_fits_at_no_scale_is_refused(
@@ -307,6 +355,18 @@ def test_a_jpeg_that_fits_at_no_scale_is_refused(
 ) -> None:
     with pytest.raises(ImageTooLargeError, match=f"{width} x {height} pixels"):
         open_image(_claiming(width, height, **options))
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixels"), [("L", 166_400_000), ("RGB", 55_300_000), ("CMYK", 41_600_000)]
+)
+def test_the_memory_of_a_progressive_jpeg_counts_each_of_its_layers(mode: str, pixels: int) -> None:
+    # Two bytes a layer and pixel are kept whatever the scale, beside the pixels at an eighth of it.
+    fits, too_large = (math.isqrt(int(pixels * share)) // 8 * 8 for share in (0.99, 1.01))
+    options = {"mode": mode, "progressive": True} | ({} if mode == "L" else {"subsampling": 0})
+    assert open_image(_claiming(fits, fits, **options)).mode == mode
+    with pytest.raises(ImageTooLargeError):
+        open_image(_claiming(too_large, too_large, **options))
 
 
 def test_a_jpeg_in_a_scan_for_each_colour_costs_as_much_as_a_progressive_one() -> None:
@@ -381,6 +441,21 @@ def test_a_heic_is_known_by_any_of_its_brands(brand: bytes) -> None:
     assert _layout(shrunk(open_image(data[:8] + brand + data[12:]), 32)) == UPRIGHT
 
 
+@pytest.mark.parametrize(
+    ("major", "minor", "compatible", "kind"),
+    [
+        (b"isom", b"avif", b"iso2", None),
+        (b"isom", b"iso2", b"avif", "AVIF"),
+        (b"mif1", bytes(4), b"miaf", "HEIF"),
+        (b"isom", bytes(4), b"mif1", None),
+    ],
+)
+def test_brands_are_read_where_they_stand(
+    major: bytes, minor: bytes, compatible: bytes, kind: str | None
+) -> None:
+    assert kind_of(struct.pack(">I4s4s4s4s", 20, b"ftyp", major, minor, compatible)) == kind
+
+
 @pytest.mark.parametrize("form", ["AVIF", "HEIF"])
 def test_what_a_phone_appends_does_not_matter(form: str) -> None:
     data = _saved(_corners(96, 64), form) + b"SEFT no box at all"
@@ -438,6 +513,71 @@ def test_no_boxes_crash(data: st.DataObject) -> None:
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     with suppress(ImageError):
         assert shrunk(open_image(bytes(whole)), 32).mode == "RGB"
+
+
+@pytest.mark.parametrize("form", ["AVIF", "HEIF"])
+def test_a_colour_profile_stays_while_it_is_small(form: str) -> None:
+    for size, kept in ((60_000, True), (70_000, False)):
+        profile = np.random.default_rng(0).bytes(size)
+        info = open_image(_saved(_corners(64, 48), form, icc_profile=profile)).info
+        assert (info.get("icc_profile") == profile) == kept
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def _avif(stream: bytes, *, open_ended: bool = False) -> bytes:
+    """An AVIF whose one item is a stream of AV1; its last box may reach to the end of the file."""
+    start = _box(b"ftyp", b"avif" + bytes(4) + b"mif1") + _box(b"mdat", stream)
+    where = struct.pack(">HHHHII", 1, 1, 0, 1, len(start) - len(stream), len(stream))
+    item = _box(b"infe", b"\2\0\0\0" + struct.pack(">HH4s", 1, 0, b"av01") + b"\0")
+    meta = _box(b"iloc", bytes(4) + b"\x44\0" + where)
+    meta = bytes(4) + meta + _box(b"iinf", bytes(4) + b"\0\1" + item)
+    return start + (b"\0\0\0\0meta" + meta if open_ended else _box(b"meta", meta))
+
+
+def _sequence_header(width: int, height: int, before: str = "1" + "0" * 5) -> bytes:
+    """A unit of AV1 (5.3, 5.5.1) with the bits that stand between the profile and the size."""
+    wide, high = width.bit_length(), height.bit_length()
+    bits = f"0001{before}{wide - 1:04b}{high - 1:04b}{width - 1:0{wide}b}{height - 1:0{high}b}"
+    body = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+    return bytes([1 << 3 | 2, len(body)]) + body
+
+
+def test_the_largest_picture_of_a_stream_counts_wherever_it_stands() -> None:
+    small, large = _sequence_header(16, 8), _sequence_header(1000, 600)
+    for stream in (small + large, large + small):
+        assert av1_pixels(_avif(stream)) == 600_000
+
+
+def test_a_last_box_without_a_size_reaches_to_the_end() -> None:
+    assert av1_pixels(_avif(_sequence_header(1000, 600), open_ended=True)) == 600_000
+
+
+@given(
+    interval=st.integers(-1, 20), delay=st.integers(0, 32), display=st.booleans(),
+    levels=st.lists(st.integers(0, 31), min_size=1, max_size=4), used=st.booleans(),
+)  # fmt: skip
+def test_all_that_stands_before_the_size_of_a_sequence_is_passed(
+    interval: int, delay: int, display: bool, levels: list[int], used: bool
+) -> None:
+    """Timing, the decoder's model and operating points; ones wherever a value does not matter."""
+    bits = "0"  # not reduced
+    if delay == 0 and interval < 0:
+        bits += "0"  # no timing_info
+    else:
+        bits += "1" + "1" * 64
+        bits += "0" if interval < 0 else "1" + "0" * interval + "1" + "1" * interval
+        bits += f"1{delay - 1:05b}" + "1" * 42 if delay else "0"
+    bits += f"{display:b}{len(levels) - 1:05b}"
+    for level in levels:
+        bits += "1" * 12 + f"{level:05b}" + "1" * (level > 7)
+        if delay:
+            bits += "1" + "1" * (2 * delay + 1) if used else "0"
+        if display:
+            bits += "1" + "1" * 4 if used else "0"
+    assert av1_pixels(_avif(_sequence_header(1000, 600, bits))) == 600_000
 
 
 def test_without_the_extra_a_heic_says_what_to_install(tmp_path: Path) -> None:

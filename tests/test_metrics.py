@@ -53,10 +53,10 @@ def test_classes_that_do_not_match_are_refused(classes: list[int]) -> None:
 
 def test_calibration_error_of_two_bins_by_hand() -> None:
     # (0, 0.5]: mean 0.4, half right; (0.5, 1]: mean 0.9, a third right.
-    sure = [0.3, 0.5, 0.8, 0.9, 1.0]
+    confidence = [0.3, 0.5, 0.8, 0.9, 1.0]
     right = [True, False, True, False, False]
     expected = 2 / 5 * abs(0.4 - 0.5) + 3 / 5 * abs(0.9 - 1 / 3)
-    assert_allclose(metrics.expected_calibration_error(sure, right, bins=2), expected)
+    assert_allclose(metrics.expected_calibration_error(confidence, right, bins=2), expected)
 
 
 def test_a_sure_and_right_answer_has_no_calibration_error() -> None:
@@ -64,11 +64,11 @@ def test_a_sure_and_right_answer_has_no_calibration_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sure", "right"), [([], []), ([0.5], [True, False]), ([1.1], [True]), ([np.nan], [True])]
+    ("confidence", "right"), [([], []), ([0.5], [True, False]), ([1.1], [True]), ([np.nan], [True])]
 )
-def test_confidences_that_are_none_are_refused(sure: list[float], right: list[bool]) -> None:
+def test_confidences_that_are_none_are_refused(confidence: list[float], right: list[bool]) -> None:
     with pytest.raises(ValueError, match="confidence"):
-        metrics.expected_calibration_error(sure, right)
+        metrics.expected_calibration_error(confidence, right)
 
 
 def test_the_summary_holds_what_training_reports() -> None:

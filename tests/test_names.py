@@ -49,6 +49,12 @@ def test_any_text_can_be_encoded_and_is_shown_in_one_line(name: str) -> None:
     assert printable(shown) == shown
 
 
+@pytest.mark.parametrize("code", [0x00, 0x61C, 0x200E, 0x202E, 0x2066, 0x2069, 0xFEFF])
+def test_what_a_terminal_acts_upon_is_escaped(code: int) -> None:
+    escape = chr(code).encode("unicode_escape").decode()
+    assert printable(f"a{chr(code)}b") == f"a{escape}b"
+
+
 @given(st.lists(st.tuples(ANYTHING, ANYTHING), min_size=1))
 def test_rows_of_csv_read_back_the_same(rows: list[tuple[str, str]]) -> None:
     # Python's reader takes no zero byte.

@@ -71,11 +71,11 @@ def _write(
         elif form == "table":
             _print(photo, answer)
         else:
-            facts = {"photo": valid_text(photo), **answer.to_dict(), "model": _model(classifier)}
+            fields = {"photo": valid_text(photo), **answer.to_dict(), "model": _model(classifier)}
             if form == "json":
-                waiting.append(facts)
+                waiting.append(fields)
             else:
-                file.write(json_text(facts, file) + "\n")
+                file.write(json_text(fields, file) + "\n")
     if form == "json":
         file.write(json_text(waiting, file, indent=1) + "\n")
     return count

@@ -1,4 +1,4 @@
-"""``locationnet evaluate``: a model and photos with known places in, figures out."""
+"""``locationnet evaluate``: a model and photos with known places in, metrics out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import typer
 
 from locationnet.cli.options import Threads
 from locationnet.cli.outputs import refuse_replacing, require_new_folder
-from locationnet.cli.progress import progress_bar
-from locationnet.cli.terminal import people_console, say
+from locationnet.cli.terminal import people_console, progress_bar, say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,13 +56,13 @@ def evaluate(
     train: Annotated[
         Path | None,
         typer.Option(
-            metavar="PACK", help="Look in this training pack for the same photographers or photos."
+            metavar="PACK", help="Look in this training pack for the same uploaders or photos."
         ),
     ] = None,
     neighbours: Annotated[
         Path | None,
         typer.Option(
-            metavar="PACK", help="Also answer with the photos of this pack that look alike."
+            metavar="PACK", help="Also answer with the photos of this pack that are similar."
         ),
     ] = None,
     against: Annotated[
@@ -87,7 +86,7 @@ def evaluate(
     report. Without --benchmark the file's columns gt_lat and gt_lng are the truth.
 
     A model that has labels, not places, is measured class by class on a table with the columns
-    path and label; confusion.csv takes the place of report.html.
+    path and label; confusion.csv replaces report.html.
     """
     require_new_folder(out)
     table = None if benchmark is None else Path(benchmark)
@@ -130,7 +129,7 @@ def evaluate(
             images = download(
                 benchmark,
                 images,
-                advance=lambda done, total: bar.update(task, completed=done, total=total),
+                advance=lambda done, total: bar.update(task, completed=done, total=total or None),
             )
             say(f"photos: {images}; {images / RECORD} says what came", error=True)
         photos = load_benchmark(benchmark, images, cluster_column=cluster)

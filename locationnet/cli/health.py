@@ -37,7 +37,7 @@ def options_of(command_line: Path) -> list[str]:
         words = command_line.read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
         return []
-    for place, word in enumerate(words[:-1]):
-        if Path(word).name == "locationnet" and words[place + 1] == "serve":
-            return words[place + 2 :]
+    for index, word in enumerate(words[:-1]):
+        if Path(word).name == "locationnet" and words[index + 1] == "serve":
+            return words[index + 2 :]
     return []

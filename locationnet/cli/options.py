@@ -23,7 +23,7 @@ def check_train_options(recipe: Path, options: Mapping[str, str]) -> None:
     Raises
     ------
     InputError
-        There is no such option, or its value is none; the message names the recipe.
+        There is no such option, or its value is not valid; the message names the recipe.
     """
     from typer.main import get_command
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.progress import progress_bar
-from locationnet.cli.terminal import say
+from locationnet.cli.terminal import progress_bar, say
 from locationnet.processors import processors
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.outputs import refuse_replacing, require_folder
-from locationnet.cli.progress import progress_bar
-from locationnet.cli.terminal import say
+from locationnet.cli.terminal import progress_bar, say
 from locationnet.processors import processors
 
 if TYPE_CHECKING:
     from locationnet.geo.grid import Grid
-    from locationnet.geo.partition import Ceiling, Chunks, Partition
+    from locationnet.geo.partition import Chunks, OracleBound, Partition
     from locationnet.tables.coordinates import CoordinateFiles
 
 
@@ -38,7 +37,7 @@ def partition(
     ] = None,
     check: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Measure the ceiling on these photos instead."),
+        typer.Option(metavar="FILE", help="Measure the oracle bound on these photos instead."),
     ] = None,
     geojson: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the cells as GeoJSON.")
@@ -52,7 +51,7 @@ def partition(
 
     Example: locationnet partition photos.csv -o grids.txt --max-photos 5000 --min-photos 500
     """
-    from locationnet.geo.partition import Ceiling
+    from locationnet.geo.partition import OracleBound
     from locationnet.geo.partition import partition as make_partition
     from locationnet.tables.coordinates import CoordinateFiles
 
@@ -72,14 +71,14 @@ def partition(
             threads=threads or processors(),
         )
         bad = dict(photos.bad)
-        ceiling = Ceiling(made.grid)
+        oracle = OracleBound(made.grid)
         for lat, lng in passes.read(checked, "measuring"):
-            ceiling.add(lat, lng)
+            oracle.add(lat, lng)
     made.grid.write(out)
     if geojson is not None:
         _write_geojson(geojson, made)
     bad_checked = dict(checked.bad) if check else {}
-    for line in _summary(made, bad, ceiling, bad_checked):
+    for line in _summary(made, bad, oracle, bad_checked):
         say(line)
     say(f"wrote {out}")
 
@@ -105,7 +104,7 @@ class _Passes:
 
 
 def _summary(
-    made: Partition, bad: dict[str, int], ceiling: Ceiling, bad_checked: dict[str, int]
+    made: Partition, bad: dict[str, int], oracle: OracleBound, bad_checked: dict[str, int]
 ) -> Iterator[str]:
     from locationnet.geo import s2
 
@@ -117,10 +116,10 @@ def _summary(
     yield f"of the sphere   {s2.sphere_shares(grid.ids).sum():>11.2%}"
     yield "cells by level"
     yield from _histogram(grid)
-    yield f"ceiling: what an always right classifier scores on {ceiling.photos:,} photos"
-    for km, share in ceiling.shares().items():
+    yield f"oracle upper bound: what an always right classifier scores on {oracle.photos:,} photos"
+    for km, share in oracle.shares().items():
         yield f"  within {km:>5,.0f} km {share:>8.2%}"
-    yield f"  ({ceiling.outside:,} of them lie in no cell and get the nearest one)"
+    yield f"  ({oracle.outside:,} of them lie in no cell and get the nearest one)"
     yield from _bad_rows(bad_checked)
 
 

@@ -19,6 +19,7 @@ from locationnet.names import UNSEEN, printable, valid_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 # Control characters of ASCII are escaped in all JSON.
 _UNSEEN = re.compile(f"[{UNSEEN}]")
@@ -115,3 +116,15 @@ def showable(text: str, console: Console) -> str:
     """Return a cell of a table as wide as the terminal will show it: what it lacks as ``?``."""
     known = printable(text).encode(console.encoding, "replace")
     return known.decode(console.encoding)
+
+
+def progress_bar() -> Progress:
+    """Return the moving bar of long work on stderr, drawn for a person at a terminal alone.
+
+    rich's own ``is_terminal`` also holds where ``FORCE_COLOR`` is set, as notebooks and build
+    servers do for colours: a bar in a file is pages of control characters.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -20,9 +20,7 @@ from urllib.error import HTTPError
 from locationnet.errors import RemoteFailedError, RemoteTooLargeError
 from locationnet.files import write_text
 from locationnet.net.urls import parse_url
-
-Advance = Callable[[int, int | None], object]
-"""Called with the bytes that are there so far, and with all there are where that is known."""
+from locationnet.progress import Progress
 
 _BLOCK_BYTES = 1 << 16
 # Another day may be better: asked too often, or a server in trouble.
@@ -45,12 +43,12 @@ def download(
     *,
     max_bytes: int,
     page: str = "",
-    advance: Advance | None = None,
+    advance: Progress | None = None,
     timeout_s: float = 30.0,
 ) -> None:
     """Make `path` the whole file behind a link; a JSON beside it says what it is a part of.
 
-    A part is only gone on with where the server proves, by ETag or Last-Modified, that the file is
+    A part is only resumed where the server proves, by ETag or Last-Modified, that the file is
     still the same; else it starts anew.
 
     Parameters
@@ -64,7 +62,7 @@ def download(
     page
         Where to look when the link is dead.
     advance
-        Told of the progress.
+        Called with the bytes that are there and all there are, 0 while that is not known.
     timeout_s
         Seconds that the server may be silent.
 
@@ -109,7 +107,7 @@ def download(
                     raise RemoteTooLargeError(f"{url}: is larger than {max_bytes:,} bytes")
                 file.write(block)
                 if advance is not None:
-                    advance(done, total)
+                    advance(done, total or 0)
 
 
 def discard(path: Path) -> None:

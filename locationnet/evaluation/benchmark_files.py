@@ -44,7 +44,7 @@ _COMMENT = re.compile(
     rb"^\s*(latitude|longitude)\s*[:=]\s*([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)",
     re.IGNORECASE | re.MULTILINE,
 )
-_SEEN = "its photographers are also in YFCC100M, which many models were trained on"
+_SEEN = "its uploaders are also in YFCC100M, which many models were trained on"
 # A photo of IM2GPS: its file, the place in its comment, its row in the table.
 _Im2gpsPhoto = tuple[Path, tuple[float, float] | None, int | None]
 
@@ -82,14 +82,14 @@ def load_benchmark(
     if images is None or not images.is_dir():
         raise InputError(f"{name}: give --images, the folder that its files lie in")
     if cluster_column is not None:
-        raise InputError(f"{name}: its photographers are known by themselves; drop --cluster")
+        raise InputError(f"{name}: its uploaders are known by themselves; drop --cluster")
     return im2gps(images, need_photos=need_photos) if key == "im2gps" else PUBLISHED[key](images)
 
 
 def im2gps(folder: Path, *, need_photos: bool = True) -> Benchmark:
     """Read IM2GPS (Hays and Efros, CVPR 2008): 237 JPEGs with the truth in their comments.
 
-    ``im2gps_places365.csv`` beside them adds the photographers; where it places a photo more than
+    ``im2gps_places365.csv`` beside them adds the uploaders; where it places a photo more than
     a kilometre from the comment, a note says so.
 
     Parameters
@@ -125,7 +125,7 @@ def im2gps(folder: Path, *, need_photos: bool = True) -> Benchmark:
 
 def _im2gps(folder: Path, listing: Listing | None, photos: list[_Im2gpsPhoto]) -> Benchmark:
     if not photos:
-        raise InputError(f"{folder}: holds no photos")
+        raise InputError(f"{folder}: contains no photos")
     notes = list(listing.places.notes) if listing is not None else []
     authors, truth = [], []
     for path, comment, row in photos:
@@ -282,7 +282,7 @@ def _listed(rows: dict[str, int], stem: str) -> int | None:
 def _find(folder: Path, name: str) -> Path:
     """Return where a photo lies: beside its table, or as Multimedia Commons sorts its images."""
     if Path(name).name != name:
-        raise InputError(f"{folder}: {name!r} is no photo's name")
+        raise InputError(f"{folder}: {name!r} is not a valid name of a photo")
     sorted_in = folder / image_key(name)
     return sorted_in if sorted_in.is_file() else folder / f"{name}.jpg"
 
@@ -294,7 +294,7 @@ def _tab_rows(path: Path, columns: int | None) -> list[tuple[int, list[str]]]:
         raise InputError(f"{path}: cannot be read ({error})") from error
     rows = [(number, line.split("\t")) for number, line in enumerate(text.split("\n"), 1) if line]
     if not rows:
-        raise InputError(f"{path}: holds no rows")
+        raise InputError(f"{path}: contains no rows")
     for number, row in rows:
         if len(row) != columns if columns else len(row) < 5:
             expected = columns or "5 or more"

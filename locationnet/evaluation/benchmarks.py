@@ -77,7 +77,7 @@ class Benchmark:
     lat: Floats
     lng: Floats
     uploaders: tuple[str, ...] | None = None
-    clustered_by: str = "photographer"
+    clustered_by: str = "uploader"
     rule: Rule = Rule()
     notes: tuple[str, ...] = ()
 
@@ -200,7 +200,7 @@ def known_places(
     Raises
     ------
     InputError
-        A column is missing, or a row holds no place; the message names it.
+        A column is missing, or a row contains no place; the message names it.
     """
     names = [need_column(path, table.column_names, field) for field in fields]
     lat, lng = (number_column(path, table, name) for name in names)
@@ -227,7 +227,8 @@ def known_places(
     if against[row] and contrary.any():
         first = int(contrary.argmax())
         hint = (
-            f", and {label(first)} has {value(first, 1)} under {names[1]!r}, which is none either"
+            f", and {label(first)} has {value(first, 1)} under {names[1]!r}, which is not a valid"
+            " one either"
         )
     elif against[row]:
         hint = f"; if {names[0]!r} and {names[1]!r} are named the wrong way round, rename them"

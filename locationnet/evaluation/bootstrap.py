@@ -1,8 +1,8 @@
-"""How far a measured mean may be off by the luck of the draw: bootstrap over photographers.
+"""How far a measured mean may be off by the luck of the draw: bootstrap over uploaders.
 
 Knows numbers and which of them belong together; not what they measure.
 
-Photos of one photographer resemble each other: drawing them one by one would make intervals too
+Photos of one uploader resemble each other: drawing them one by one would make intervals too
 narrow. So whole clusters are drawn with replacement (Field and Welsh, "Bootstrapping clustered
 data", JRSS B 2007, the randomized cluster bootstrap).
 """
@@ -56,7 +56,7 @@ class Bootstrap:
         if names is None:
             return cls(np.arange(photos))
         numbers: dict[object, int] = {}
-        own = (name or ("alone", place) for place, name in enumerate(names))
+        own = (name or ("alone", index) for index, name in enumerate(names))
         return cls(np.array([numbers.setdefault(name, len(numbers)) for name in own], np.int64))
 
     @property

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 # Information is what an answer says about the region of the truth: these many kilometres around.
 INFORMATION_KM = 750.0
-# A model that is sure of the wrong continent loses 20 bits at most.
+# A model that is confident of the wrong continent loses 20 bits at most.
 _FLOOR = 1e-6
 
 
@@ -75,12 +75,12 @@ def risk_coverage(confidence: ArrayLike, loss: ArrayLike) -> RiskCoverage:
     loss
         float ``(n,)``.
     """
-    sure, lost = np.asarray(confidence, np.float64), np.asarray(loss, np.float64)
-    order = np.argsort(-sure, kind="stable")
+    confidence, lost = np.asarray(confidence, np.float64), np.asarray(loss, np.float64)
+    order = np.argsort(-confidence, kind="stable")
     taken = np.arange(1, len(order) + 1)
     running = np.cumsum(lost[order]) / taken
     # The last of each run of equals speaks for all of it.
-    last = np.append(np.diff(sure[order]) != 0, True)
+    last = np.append(np.diff(confidence[order]) != 0, True)
     ends = np.flatnonzero(last)
     risk = running[ends[np.searchsorted(ends, np.arange(len(order)))]]
     return RiskCoverage(taken / len(order), risk, float(risk.mean()))

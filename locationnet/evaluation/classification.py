@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from locationnet.images import Box, cropped, open_image
 from locationnet.metrics import expected_calibration_error
 from locationnet.model.photo_stream import reason_of
 from locationnet.pack.rows import NO_LABEL, Columns, Rows, read_rows
+from locationnet.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -137,7 +138,7 @@ def evaluate_labels(
     *,
     label_column: str | None = None,
     threads: int | None = None,
-    advance: Callable[[int, int], object] | None = None,
+    advance: Progress | None = None,
 ) -> LabelResults:
     """Measure a classifier and write ``predictions.parquet`` and ``confusion.csv``.
 
@@ -176,15 +177,15 @@ def evaluate_labels(
     answers, confidence = np.full(len(known), -1, np.int64), np.full(len(known), np.nan)
     parts = _parts(classifier, rows, images, known)
     stream = classifier.stream(parts, top_k=1, threads=threads, on_error="return")
-    for place, (_, answer) in enumerate(stream):
+    for index, (_, answer) in enumerate(stream):
         if isinstance(answer, OSError):
-            problems[place] = NO_FILE
+            problems[index] = NO_FILE
         elif isinstance(answer, LocationNetError):
-            problems[place] = reason_of(answer)
+            problems[index] = reason_of(answer)
         else:
-            answers[place], confidence[place] = answer.best.class_index, answer.best.probability
+            answers[index], confidence[index] = answer.best.class_index, answer.best.probability
         if advance is not None:
-            advance(place + 1, len(known))
+            advance(index + 1, len(known))
     answered = answers >= 0
     scores = count_answers(truth, answers, len(names))
     error = float("nan")
@@ -197,7 +198,7 @@ def evaluate_labels(
         "label": [names[index] for index in truth],
         "answer": [names[index] if index >= 0 else None for index in answers],
         "probability": pa.array(confidence, from_pandas=True),
-        "problem": [problems.get(place) for place in range(len(known))],
+        "problem": [problems.get(index) for index in range(len(known))],
     }
     write_table(out / "predictions.parquet", pa.table(columns))
     manifest = classifier.bundle.manifest
@@ -205,7 +206,7 @@ def evaluate_labels(
         names,
         scores,
         error,
-        tuple(f"{rows.paths[known[place]]}: {why}" for place, why in sorted(problems.items())),
+        tuple(f"{rows.paths[known[index]]}: {why}" for index, why in sorted(problems.items())),
         len(rows) - len(known),
         {
             "name": manifest.name, "version": manifest.version,

@@ -6,7 +6,7 @@ Knows in which order things happen; each part knows its own business.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,13 +38,12 @@ from locationnet.evaluation.scores import (
     paired,
     uniform_guess,
 )
+from locationnet.progress import StageProgress
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from locationnet.model.locator import Locator
-
-Advance = Callable[[str, int, int], None]
 
 
 def evaluate(
@@ -56,7 +55,7 @@ def evaluate(
     training: Path | None = None,
     neighbours: Path | None = None,
     threads: int | None = None,
-    advance: Advance | None = None,
+    advance: StageProgress | None = None,
 ) -> tuple[Results, pa.Table]:
     """Measure a model, with the guesses that need no photo beside it.
 
@@ -73,11 +72,11 @@ def evaluate(
     training
         The pack that the model was trained on, to be searched for photos of the benchmark.
     neighbours
-        A pack; what its photos that look alike say is measured beside the model.
+        A pack; what its similar photos say is measured beside the model.
     threads
         Photos worked on at a time; as many as there are processors by default.
     advance
-        Called with what is being done, how many photos are done and how many there are.
+        Called with the stage, "comparing" or "locating", the photos done and all there are.
 
     Returns
     -------
@@ -87,18 +86,19 @@ def evaluate(
     Raises
     ------
     InputError
-        There are no photos, or the other model answered different ones, or a pack is none.
+        There are no photos, or the other model answered different ones, or a folder is not a
+        valid pack.
     BundleError
         Neighbours are asked for, and the network answers no embedding.
     """
     if not len(benchmark):
-        raise InputError(f"{benchmark.name}: holds no photos")
+        raise InputError(f"{benchmark.name}: contains no photos")
     # Before the folder is written, which may be where it lies.
     other = None if against is None else predictions_for(against, benchmark)
-    alike: dict[str, tuple[Floats, Floats]] = {}
+    neighbour_answers: dict[str, tuple[Floats, Floats]] = {}
     if neighbours is not None:
         compared = advance and partial(advance, "comparing")
-        alike = nearest(locator, benchmark, neighbours, out, compared, threads=threads)
+        neighbour_answers = nearest(locator, benchmark, neighbours, out, compared, threads=threads)
     locating = advance and partial(advance, "locating")
     table = answer(locator, benchmark, out, locating, threads=threads)
     (out / STATE).unlink(missing_ok=True)
@@ -108,9 +108,9 @@ def evaluate(
         "most probable cell": measures["mode"],
         "best point": measures["best"],
         "nearest of five": measures["top5"],
-        **_at(alike, benchmark, bootstrap),
+        **_at(neighbour_answers, benchmark, bootstrap),
         **_blind(locator, benchmark, bootstrap),
-        "ceiling of the grid": _ceiling(locator, benchmark, bootstrap),
+        "oracle upper bound": _oracle(locator, benchmark, bootstrap),
     }
     difference, notes = _against(table, other, benchmark, bootstrap)
     if training is not None:
@@ -118,8 +118,8 @@ def evaluate(
     broken = table.filter(table["problem"].is_valid()).to_pylist()
     problems = tuple(f"{row['path']}: {row['problem']}" for row in broken)
     results = Results(
-        benchmark, _facts(locator), guesses, measures, _clusters(benchmark, bootstrap), difference,
-        notes, problems,
+        benchmark, _model_fields(locator), guesses, measures, _clusters(benchmark, bootstrap),
+        difference, notes, problems,
     )  # fmt: skip
     return results, table
 
@@ -200,7 +200,7 @@ def _at(
     }
 
 
-def _ceiling(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> Guess:
+def _oracle(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> Guess:
     """Return what naming the true cell, or the nearest where there is none, would be worth."""
     grid = locator.grid
     classes = grid.assign(benchmark.lat, benchmark.lng)
@@ -220,7 +220,7 @@ def _against(
     """Return by how much answers beat others, and what a reader must know of both."""
     notes: tuple[str, ...] = ()
     if benchmark.uploaders is None:
-        notes += ("the photographers are not known, so the intervals may be too narrow",)
+        notes += ("the uploaders are not known, so the intervals may be too narrow",)
     if other is None:
         return None, notes
     rule = benchmark.rule
@@ -231,7 +231,7 @@ def _against(
     )
 
 
-def _facts(locator: Locator) -> dict[str, Any]:
+def _model_fields(locator: Locator) -> dict[str, Any]:
     manifest = locator.bundle.manifest
     return {
         "name": manifest.name,

@@ -34,7 +34,7 @@ figcaption { margin-top: .25rem; } .notice { border-left: 4px solid #e69f00; pad
 
 _EXPLAINED = (
     "The most probable cell and the best point are the model's; the prior and anywhere need"
-    " no photo; the ceiling is what naming every true cell would be worth."
+    " no photo; the oracle upper bound is what naming every true cell would be worth."
 )
 _EXPLAINED_ANSWERS = "The answers are those of the file; anywhere needs no photo."
 
@@ -59,7 +59,7 @@ def write_page(path: Path, results: Results, table: pa.Table) -> None:
         The file cannot be written.
     """
     title = results.title
-    parts = [f"<h1>{html.escape(title)}</h1>", tables_html(results), *_figures(results, table),
+    parts = [f"<h1>{html.escape(title)}</h1>", tables_html(results), *_pictures(results, table),
              _notes(results)]  # fmt: skip
     write_text(
         path,
@@ -84,7 +84,7 @@ def _introduction(results: Results) -> str:
     if results.model.get("demo"):
         text += (
             '<p class="notice">This model is a demo: it was not trained on places. Read its'
-            " figures beside the prior's.</p>"
+            " metrics beside the prior's.</p>"
         )
     if results.broken:
         text += f"<p>{results.broken}; they are listed below.</p>"
@@ -124,7 +124,7 @@ def _measures(results: Results) -> str:
     return f"<h2>{head}</h2><table><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _figures(results: Results, table: pa.Table) -> list[str]:
+def _pictures(results: Results, table: pa.Table) -> list[str]:
     truth = results.benchmark.lat, results.benchmark.lng
     # The model never stands alone.
     errors = results.errors_km(
@@ -156,8 +156,8 @@ def _figures(results: Results, table: pa.Table) -> list[str]:
         if len(chosen):
             # The table's paths are text to read: a name that is not UTF-8 opens by itself alone.
             rows = [
-                {**row, "path": results.benchmark.paths[place]}
-                for place, row in zip(chosen.tolist(), table.take(chosen).to_pylist(), strict=True)
+                {**row, "path": results.benchmark.paths[index]}
+                for index, row in zip(chosen.tolist(), table.take(chosen).to_pylist(), strict=True)
             ]
             figures.append((plots.photo_sheet(rows, best[chosen].tolist()), caption))
     return [_picture(plots.png(figure), caption) for figure, caption in figures]

@@ -1,4 +1,4 @@
-"""What photos that look alike say: k nearest neighbours on a bundle's embedding, as a baseline.
+"""What similar photos say: k nearest neighbours on a bundle's embedding, as a baseline.
 
 The way of IM2GPS (Hays and Efros, 2008): a photo was taken where the photos that resemble it were.
 Knows packs, photos and the locator; what the answers are worth is `scores`' business.
@@ -7,7 +7,7 @@ Knows packs, photos and the locator; what the answers are worth is `scores`' bus
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from locationnet.errors import InputError, LocationNetError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.model_predictions import photos_fingerprint
+from locationnet.files import written_whole
 from locationnet.geo.sphere import antipode, geoscore, great_circle_km
 from locationnet.model.photo_stream import AnyPhoto, OnError, answer_photos
 from locationnet.pack.format import Pack, PackedJpegs
+from locationnet.progress import Progress
 
 if TYPE_CHECKING:
     from locationnet.model.locator import Locator
@@ -32,7 +34,6 @@ _PART = 1024
 _NONE = -1
 
 Floats = NDArray[np.float64]
-Advance = Callable[[int, int], None]
 
 
 def nearest(
@@ -40,7 +41,7 @@ def nearest(
     benchmark: Benchmark,
     training: Path,
     out: Path,
-    advance: Advance | None = None,
+    advance: Progress | None = None,
     *,
     threads: int | None = None,
 ) -> dict[str, tuple[Floats, Floats]]:
@@ -73,13 +74,13 @@ def nearest(
     Raises
     ------
     InputError
-        The folder is no pack, or an empty one.
+        The folder is not a valid pack, or contains no photos.
     BundleError
         The network answers no embedding.
     """
     pack = Pack.open(training)
     if not pack.records:
-        raise InputError(f"{training}: holds no photos to be neighbours")
+        raise InputError(f"{training}: contains no photos to be neighbours")
     found = _search(locator, benchmark, pack, out / STATE, advance, threads)
     away = antipode(benchmark.lat, benchmark.lng)
     readable = found[:, 0] != _NONE
@@ -106,10 +107,10 @@ def _search(
     benchmark: Benchmark,
     pack: Pack,
     state: Path,
-    advance: Advance | None,
+    advance: Progress | None,
     threads: int | None,
 ) -> NDArray[np.int64]:
-    """Return the records most alike, int64 ``(n, k)``, most alike first; keep what was found."""
+    """Return the most similar records, int64 ``(n, k)``, best first; keep what was found."""
     count = min(NEIGHBOURS, pack.records)
     total = len(benchmark) + pack.records
     mark = _fingerprint(locator, benchmark, pack)
@@ -118,24 +119,24 @@ def _search(
     if resumed is None:
         queries, readable = _embed_benchmark(locator, benchmark, total, advance, threads)
         found = np.full((len(benchmark), count), _NONE, np.int64)
-        alike = np.full((len(benchmark), count), -np.inf, np.float32)
+        similarity = np.full((len(benchmark), count), -np.inf, np.float32)
         done = 0
     else:
-        queries, readable, found, alike, done = resumed
+        queries, readable, found, similarity, done = resumed
     jpegs = PackedJpegs(pack)
     for start in range(done, pack.records, _PART):
         stop = min(start + _PART, pack.records)
         photos = map(jpegs.read, range(start, stop))
         answers = _embed(locator, photos, threads, "raise")
         embedded = np.stack([answer for answer in answers if isinstance(answer, np.ndarray)])
-        both = np.concatenate([alike, queries @ embedded.T], axis=1)
+        both = np.concatenate([similarity, queries @ embedded.T], axis=1)
         here = np.broadcast_to(np.arange(start, stop), (len(found), stop - start))
         records = np.concatenate([found, here], axis=1)
-        # Stable, so that of two photos equally alike the earlier one stays.
+        # Stable, so that of two photos equally similar the earlier one stays.
         order = np.argsort(-both, axis=1, kind="stable")[:, :count]
-        alike = np.take_along_axis(both, order, axis=1)
+        similarity = np.take_along_axis(both, order, axis=1)
         found = np.take_along_axis(records, order, axis=1)
-        _save(state, mark, queries, readable, found, alike, stop)
+        _save(state, mark, queries, readable, found, similarity, stop)
         if advance is not None:
             advance(len(benchmark) + stop, total)
     found[~readable] = _NONE
@@ -146,17 +147,17 @@ def _embed_benchmark(
     locator: Locator,
     benchmark: Benchmark,
     total: int,
-    advance: Advance | None,
+    advance: Progress | None,
     threads: int | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     readable = np.zeros(len(benchmark), bool)
     parts = []
-    for place, part in enumerate(_embed(locator, benchmark.paths, threads, "return")):
+    for index, part in enumerate(_embed(locator, benchmark.paths, threads, "return")):
         if isinstance(part, np.ndarray):
-            readable[place] = True
+            readable[index] = True
             parts.append(part)
         if advance is not None:
-            advance(place + 1, total)
+            advance(index + 1, total)
     embedded = np.zeros((len(benchmark), len(parts[0]) if parts else 1), np.float32)
     if parts:
         embedded[readable] = parts
@@ -186,10 +187,10 @@ def _fingerprint(locator: Locator, benchmark: Benchmark, pack: Pack) -> str:
 
 
 def _save(state: Path, mark: str, *arrays: NDArray[np.generic] | int) -> None:
-    part = state.with_name(f".{STATE}")  # numpy appends .npz to any other name
-    names = ("queries", "readable", "found", "alike", "done")
-    np.savez(part, mark=mark, **dict(zip(names, arrays, strict=True)))
-    part.replace(state)
+    names = ("queries", "readable", "found", "similarity", "done")
+    # Opened here, because numpy appends .npz to a name that lacks it.
+    with written_whole(state) as part, part.open("wb") as file:
+        np.savez(file, mark=mark, **dict(zip(names, arrays, strict=True)))
 
 
 def _resume(
@@ -203,7 +204,9 @@ def _resume(
     with np.load(state, allow_pickle=False) as saved:
         if str(saved["mark"]) != mark:
             return None
+        # States of earlier versions call it "alike".
+        similarity = saved["similarity" if "similarity" in saved else "alike"]
         return (
-            saved["queries"], saved["readable"], saved["found"], saved["alike"],
+            saved["queries"], saved["readable"], saved["found"], similarity,
             int(saved["done"]),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether a model has seen what it is tested on: the same photographers, or nearly the same photos.
+"""Whether a model has seen what it is tested on: the same uploaders, or nearly the same photos.
 
 Knows packs and hashes; nothing of models.
 """
@@ -38,7 +38,7 @@ def leaks(benchmark: Benchmark, training: Path) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        The folder is no pack.
+        The folder is not a valid pack.
     """
     from pyarrow import parquet
 
@@ -50,9 +50,7 @@ def leaks(benchmark: Benchmark, training: Path) -> tuple[str, ...]:
         seen = set(table["uploader"].to_pylist()) - {None, ""}
         shared = sum(name in seen for name in benchmark.uploaders)
         if shared:
-            found.append(
-                f"{shared:,} of {len(benchmark):,} photos are by photographers of {training}"
-            )
+            found.append(f"{shared:,} of {len(benchmark):,} photos are by uploaders of {training}")
     hashes = [photo_hash(path) for path in benchmark.paths]
     near = near_duplicates(
         np.array([one for one in hashes if one is not None], np.uint64), table["phash"].to_numpy()
@@ -90,8 +88,8 @@ def near_duplicates(hashes: Hashes, among: Hashes) -> NDArray[np.bool_]:
     near = np.zeros(len(hashes), bool)
     for start in range(0, len(among), _CHUNK):
         part = among[start : start + _CHUNK]
-        for place, one in enumerate(hashes):
-            if not near[place]:
+        for index, one in enumerate(hashes):
+            if not near[index]:
                 octets = (part ^ one).view(np.uint8).reshape(-1, 8)
-                near[place] = bool((_ONES[octets].sum(axis=1) <= NEAR_BITS).any())
+                near[index] = bool((_ONES[octets].sum(axis=1) <= NEAR_BITS).any())
     return near

@@ -24,11 +24,11 @@ IM2GPS, IM2GPS3K = "im2gps_places365.csv", "im2gps3k_places365.csv"
 YFCC4K, YFCC26K = "yfcc4k_places365.csv", "yfcc25600_places365.csv"
 _NAMES = frozenset({IM2GPS, IM2GPS3K, YFCC4K, YFCC26K})
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|parquet|pq)(\.(gz|bz2|xz|zst|zip))?$", re.IGNORECASE)
-# A photo may be listed by its file or by its id; where both stand there, the file tells more.
+# A photo may be listed by its file or by its id; where both stand there, the file says more.
 _PHOTO = ("path", "photo", "id")
 # A user of Flickr; some tables have a part of the photo's name before it.
 _FLICKR = re.compile(r"(?:.*_)?(\d+@N\d+)")
-# Where two sources of the truth differ by more, the reader is told.
+# Where two sources of the truth differ by more, the reader is notified.
 DOUBT_KM = 1.0
 
 
@@ -43,7 +43,7 @@ class Listing:
     columns
         What it calls latitude and longitude.
     names, authors
-        Each photo, as the table writes it, and its photographer.
+        Each photo, as the table writes it, and its uploader.
     places
         Where they were taken.
     rows
@@ -109,7 +109,7 @@ def find_listing(
     folder
         The folder of its files.
     name
-        What the table is called; else another table there with photos, places and photographers.
+        What the table is called; else another table there with photos, places and uploaders.
     without_truth
         Photos, by their name without folders and suffix, that are left out.
 
@@ -140,7 +140,7 @@ def find_listing(
         raise InputError(f"{path}: row {names.index('') + 1}: names no photo")
     kept = [row for row, one in enumerate(names) if bare(one) not in without_truth]
     if not kept:
-        raise InputError(f"{path}: holds no photo with a known place")
+        raise InputError(f"{path}: contains no photo with a known place")
     authors = names_column(path, table, author)
     places = known_places(
         path, table.take(kept), proofs=1, label=lambda row: f"row {kept[row] + 1}"
@@ -150,14 +150,14 @@ def find_listing(
         path,
         (lat, lng),
         tuple(names[row] for row in kept),
-        tuple(_photographer(authors[row]) for row in kept),
+        tuple(_uploader(authors[row]) for row in kept),
         places._replace(notes=(note, *places.notes) if note else places.notes),
         tuple(row + 1 for row in kept),
     )
 
 
 def has_header(path: Path) -> bool:
-    """Tell whether a file names columns of coordinates."""
+    """Return whether a file names columns of coordinates."""
     try:
         names = open_table(path).names
     except InputError:
@@ -166,7 +166,7 @@ def has_header(path: Path) -> bool:
 
 
 def _lists_photos(path: Path) -> bool:
-    """Tell whether a file under a name of its own can be a benchmark's table."""
+    """Return whether a file under a name of its own can be a benchmark's table."""
     if not _SUFFIX.search(path.name) or path.name.startswith(".") or path.name in _NAMES:
         return False
     try:
@@ -186,6 +186,6 @@ def _photo_column(path: Path, names: list[str] | tuple[str, ...]) -> str | None:
     return next(filter(None, found), None)
 
 
-def _photographer(name: str) -> str:
+def _uploader(name: str) -> str:
     found = _FLICKR.fullmatch(name)
     return found.group(1) if found else name

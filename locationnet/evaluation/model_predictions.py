@@ -8,18 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locationnet.errors import LocationNetError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.calibration import INFORMATION_KM
-from locationnet.files import write_text
+from locationnet.files import write_text, written_whole
 from locationnet.geo.sphere import antipode, great_circle_km
 from locationnet.model.photo_stream import reason_of
 from locationnet.model.prediction import Prediction
 from locationnet.names import valid_text
+from locationnet.progress import Progress
 from locationnet.tables.table_file import arrow_file
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def answer(
     locator: Locator,
     benchmark: Benchmark,
     out: Path,
-    advance: Callable[[int, int], None] | None = None,
+    advance: Progress | None = None,
     *,
     threads: int | None = None,
 ) -> pa.Table:
@@ -111,10 +112,8 @@ def answer(
 def _write(path: Path, table: pa.Table) -> None:
     from pyarrow import parquet
 
-    part = path.with_name(f".{path.name}")
-    with arrow_file(part, "wb") as file:
+    with written_whole(path) as part, arrow_file(part, "wb") as file:
         parquet.write_table(table, file)
-    part.replace(path)
 
 
 def _schema() -> pa.Schema:
@@ -162,33 +161,33 @@ def _rows(
     locator: Locator,
     benchmark: Benchmark,
     classes: Any,
-    places: Sequence[int],
+    indices: Sequence[int],
     threads: int | None,
 ) -> list[dict[str, Any]]:
-    paths = [benchmark.paths[place] for place in places]
+    paths = [benchmark.paths[index] for index in indices]
     answers = locator.stream(paths, top_k=TOP, threads=threads, on_error="return")
     return [
-        _right(benchmark, place, answer, int(classes[place]))
+        _right(benchmark, index, answer, int(classes[index]))
         if isinstance(answer, Prediction)
-        else _wrong(locator, benchmark, place, reason_of(answer))
-        for place, (_, answer) in zip(places, answers, strict=True)
+        else _wrong(locator, benchmark, index, reason_of(answer))
+        for index, (_, answer) in zip(indices, answers, strict=True)
     ]
 
 
-def _truth(benchmark: Benchmark, place: int) -> dict[str, Any]:
+def _truth(benchmark: Benchmark, index: int) -> dict[str, Any]:
     uploaders = benchmark.uploaders
     return {
-        "id": valid_text(benchmark.ids[place]),
-        "path": valid_text(benchmark.paths[place]),
-        "uploader": None if uploaders is None else uploaders[place],
-        "lat": float(benchmark.lat[place]),
-        "lng": float(benchmark.lng[place]),
+        "id": valid_text(benchmark.ids[index]),
+        "path": valid_text(benchmark.paths[index]),
+        "uploader": None if uploaders is None else uploaders[index],
+        "lat": float(benchmark.lat[index]),
+        "lng": float(benchmark.lng[index]),
     }
 
 
-def _right(benchmark: Benchmark, place: int, prediction: Prediction, own: int) -> dict[str, Any]:
+def _right(benchmark: Benchmark, index: int, prediction: Prediction, own: int) -> dict[str, Any]:
     grid, mode, best = prediction.grid, prediction.mode, prediction.best
-    truth = _truth(benchmark, place)
+    truth = _truth(benchmark, index)
     near = great_circle_km(truth["lat"], truth["lng"], grid.lat, grid.lng) <= INFORMATION_KM
     probabilities = prediction.probabilities
     rank = len(grid)
@@ -218,8 +217,8 @@ def _right(benchmark: Benchmark, place: int, prediction: Prediction, own: int) -
     }
 
 
-def _wrong(locator: Locator, benchmark: Benchmark, place: int, problem: str) -> dict[str, Any]:
-    truth = _truth(benchmark, place)
+def _wrong(locator: Locator, benchmark: Benchmark, index: int, problem: str) -> dict[str, Any]:
+    truth = _truth(benchmark, index)
     lat, lng = map(float, antipode(truth["lat"], truth["lng"]))
     return {
         **truth,

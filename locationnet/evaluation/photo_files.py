@@ -27,7 +27,7 @@ def bare(name: str) -> str:
 
 
 def has_suffix(name: str) -> bool:
-    """Tell whether a name ends like a photo's file."""
+    """Return whether a name ends like a photo's file."""
     return bool(_parts(name).suffix)
 
 
@@ -46,19 +46,19 @@ class PhotoNames:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = [_parts(name) for name in names]
         self._by_stem: dict[str, list[int]] = {}
-        for place, name in enumerate(self._names):
-            self._by_stem.setdefault(name.stem, []).append(place)
+        for index, name in enumerate(self._names):
+            self._by_stem.setdefault(name.stem, []).append(index)
 
     def find(self, name: str) -> list[int]:
-        """Return the places of the photos that a name means best; several where it cannot tell."""
+        """Return the indices of the photos that a name fits best; several where it is ambiguous."""
         wanted = _parts(name)
         found: dict[tuple[bool, bool, int], list[int]] = {}
-        for place in self._by_stem.get(wanted.stem, ()):
-            photo = self._names[place]
+        for index in self._by_stem.get(wanted.stem, ()):
+            photo = self._names[index]
             depth = min(len(photo.folders), len(wanted.folders))
             if not depth or photo.folders[-depth:] == wanted.folders[-depth:]:
                 likeness = photo.folders == wanted.folders, photo.suffix == wanted.suffix, depth
-                found.setdefault(likeness, []).append(place)
+                found.setdefault(likeness, []).append(index)
         return found[max(found)] if found else []
 
 
@@ -78,8 +78,8 @@ def find_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
     known = PhotoNames(path.relative_to(folder).as_posix() for path in files)
     found = []
     for name in names:
-        places = known.find(name) or known.find(bare(name))
-        found.append(files[places[0]] if places else _path(folder, name))
+        matches = known.find(name) or known.find(bare(name))
+        found.append(files[matches[0]] if matches else _path(folder, name))
     return tuple(found)
 
 

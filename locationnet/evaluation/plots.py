@@ -74,7 +74,7 @@ def error_distances(kilometres: Mapping[str, Floats], thresholds: tuple[float, .
 
 
 def reliability_diagram(found: Reliability) -> Figure:
-    """Draw how often the answer is right against how sure it is; a dot's area is its photos."""
+    """Draw how often the answer is right against its confidence; a dot's area is its photos."""
     figure = new_figure(5, 4.8)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, label="honest")
@@ -149,8 +149,10 @@ def photo_sheet(rows: list[dict[str, Any]], km: list[float]) -> Figure:
     for axes in figure.subplots(down, across, squeeze=False).ravel():
         axes.axis("off")
     for axes, row, error in zip(figure.axes, rows, km, strict=False):
-        sure = row.get("mode_probability")
-        title = f"{error:,.0f} km" + ("" if sure is None else f", {sure:.0%} sure")
+        confidence = row.get("mode_probability")
+        title = f"{error:,.0f} km" + (
+            "" if confidence is None else f", confidence {confidence:.0%}"
+        )
         axes.set_title(title, fontsize="small")
         try:
             image = shrunk(open_image(Path(row["path"]).read_bytes()), _THUMBNAIL)

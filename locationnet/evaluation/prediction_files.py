@@ -184,7 +184,7 @@ def _fields(
 
 
 def _as_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return columns of bytes as texts; what is not UTF-8 is none, so that its row is refused."""
+    """Return columns of bytes as texts, null for what is not UTF-8, so that its row is refused."""
     import pyarrow as pa
 
     columns = [as_utf8(column)[0] for column in batch.columns]

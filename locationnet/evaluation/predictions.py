@@ -164,7 +164,7 @@ def _own_benchmark(file: PredictionsFile, folder: Path, cluster_column: str | No
 def _matched(file: PredictionsFile, names: PhotoNames, benchmark: Benchmark) -> Predictions:
     """Return the answers to a benchmark's photos, each photo's in order."""
     if not len(benchmark):
-        raise InputError(f"{benchmark.name}: holds no photos")
+        raise InputError(f"{benchmark.name}: contains no photos")
     places = file.known_places(file.places)
     rows: list[list[int]] = [[] for _ in benchmark.ids]
     others = 0

@@ -1,6 +1,6 @@
 """What others have published on the same benchmarks, each row with where it was seen.
 
-Knows a table that ships with the package; nothing of our own figures.
+Knows a table that ships with the package; nothing of our own metrics.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class PublishedRow:
         Share of photos within each of 1, 25, 200, 750 and 2500 km, by radius; the radii that were
         not given are missing.
     seen_in
-        Where the figures were read, which need not be the paper itself.
+        Where the metrics were read, which need not be the paper itself.
     """
 
     model: str

@@ -16,14 +16,15 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from locationnet.errors import InputError, LocationNetError, RemoteFailedError
-from locationnet.evaluation.archive import Advance, discard, download
+from locationnet.evaluation.archive import discard, download
 from locationnet.files import write_text
+from locationnet.progress import Progress
 
 RECORD = "fetched.json"
 
 _PHOTO_BYTES = 64 << 20
 _SUFFIXES = (".jpg", ".jpeg")
-# What zipfile raises for bytes that are no archive, or a damaged, encrypted or exotic one.
+# What zipfile raises for bytes that are not a valid archive, or a damaged, encrypted or exotic one.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError)
 
 
@@ -67,7 +68,7 @@ def fetch(
     folder: Path,
     *,
     archive: Archive | None = None,
-    advance: Advance | None = None,
+    advance: Progress | None = None,
     timeout_s: float = 30.0,
 ) -> Path:
     """Download and unpack a benchmark's photos; where they are already, do nothing.
@@ -81,7 +82,7 @@ def fetch(
     archive
         Another link than the one that we know.
     advance
-        Told of the progress.
+        See `locationnet.evaluation.archive.download`.
     timeout_s
         Seconds that the server may be silent.
 
@@ -109,7 +110,7 @@ def fetch(
         if key in _BY_HAND:
             raise InputError(f"{name}: has no direct link; get {_BY_HAND[key]}")
         known = ", ".join((*ARCHIVES, *_BY_HAND))
-        raise InputError(f"{name!r} is no benchmark that we know; there are {known}")
+        raise InputError(f"{name!r} is not a benchmark that we know; there are {known}")
     target, part = folder / key, folder / f".{key}.zip.part"
     if _is_there(target):
         return target
@@ -126,7 +127,7 @@ def fetch(
         try:
             photos = _unpack(archive, part, target)
         except RemoteFailedError:
-            discard(part)  # going on with it could only fail again
+            discard(part)  # resuming it could only fail again
             raise
         with part.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -179,7 +180,7 @@ def _photos(archive: Archive, part: Path) -> Iterator[tuple[str, bytes]]:
                 yield name, data
     except _DAMAGED as error:
         raise RemoteFailedError(
-            f"{archive.url}: what came is no whole zip archive ({error})"
+            f"{archive.url}: what came is not a valid zip archive ({error})"
         ) from error
 
 

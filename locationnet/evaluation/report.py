@@ -31,7 +31,7 @@ class Results:
     model
         Name, version, demo or not, precision; or the name of a file of answers.
     guesses
-        By name: the model's, then those that need no photo, then the grid's ceiling.
+        By name: the model's, then those that need no photo, then the oracle upper bound.
     measures
         The model's other measures, see `locationnet.evaluation.scores.model_scores`; those that
         nobody can know of answers alone are missing.
@@ -96,7 +96,7 @@ SHARES = {
 def as_json(results: Results) -> dict[str, Any]:
     """Return results as plain JSON values; an interval is [value, low, high]."""
     measures = results.measures
-    facts = {
+    fields = {
         "benchmark": results.benchmark.name,
         "photos": len(results.benchmark),
         "broken": measures["broken"],
@@ -107,12 +107,12 @@ def as_json(results: Results) -> dict[str, Any]:
         **{name: list(measures[name]) for name in SHARES if name in measures},
     }
     if "reliability" in measures:
-        facts |= {
+        fields |= {
             "information_bits": list(measures["information_bits"]),
             "expected_calibration_error": measures["calibration_error"],
             "reliability": [
-                {"confidence": sure, "accuracy": right, "photos": photos}
-                for sure, right, photos in zip(
+                {"confidence": confidence, "accuracy": right, "photos": photos}
+                for confidence, right, photos in zip(
                     *(part.tolist() for part in measures["reliability"]), strict=True
                 )
                 if photos
@@ -120,7 +120,7 @@ def as_json(results: Results) -> dict[str, Any]:
             "risk_coverage_area": measures["risk_coverage"].area,
         }
     return {
-        **facts,
+        **fields,
         "paired": results.paired and {name: list(one) for name, one in results.paired.items()},
         "notes": [*results.benchmark.notes, *results.notes],
         "problems": list(results.problems),

@@ -130,11 +130,11 @@ def model_scores(table: pa.Table, rule: Rule, bootstrap: Bootstrap) -> dict[str,
     mode_km = kilometres(rule, *truth, found["mode_lat"], found["mode_lng"])
     km = best_km(table, rule)
     right = found["rank"] == 0
-    sure = np.minimum(found["mode_probability"], 1)
+    confidence = np.minimum(found["mode_probability"], 1)
     bits = np.where(
         readable, conf.information_bits(found["near_probability"], found["near_prior"]), 0
     )
-    error = expected_calibration_error(sure, right)
+    error = expected_calibration_error(confidence, right)
     return {
         "mode": guess(mode_km, rule, bootstrap),
         "best": guess(km, rule, bootstrap),
@@ -146,7 +146,7 @@ def model_scores(table: pa.Table, rule: Rule, bootstrap: Bootstrap) -> dict[str,
         "abstained": bootstrap.mean(found["abstained"]),
         "information_bits": bootstrap.mean(bits),
         "calibration_error": error,
-        "reliability": conf.reliability(sure, right),
+        "reliability": conf.reliability(confidence, right),
         "risk_coverage": conf.risk_coverage(found["information_bits"], GEOSCORE_MAX - geoscore(km)),
         "broken": int((~readable).sum()),
     }

@@ -50,7 +50,7 @@ class Sample:
             The pack is empty.
         """
         if not pack.records:
-            raise InputError(f"{pack.path}: holds no photos to measure on")
+            raise InputError(f"{pack.path}: contains no photos to measure on")
         drawn = np.random.default_rng(seed).permutation(pack.records)[:at_most]
         return cls(pack, np.sort(drawn))
 

@@ -29,9 +29,9 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class _Search(NamedTuple):
-    """Cells in curve order behind one that no leaf is in, so that "before all of them" is place 0.
+    """Cells in curve order behind one that no leaf is in, so that "before all of them" is index 0.
 
-    `first` goes on with places that no leaf reaches: a stride may overshoot.
+    `first` is padded with entries that no leaf reaches: a stride may overshoot.
     """
 
     classes: NDArray[np.int64]
@@ -81,7 +81,7 @@ class Grid:
         lines = text.removesuffix("\n").split("\n") if text else []
         rows = [_parse_line(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
         if not rows:
-            raise GridError(f"{path}: holds no cells")
+            raise GridError(f"{path}: contains no cells")
         ids, lat, lng = zip(*rows, strict=True)
         grid = cls(np.array(ids, np.uint64), np.array(lat), np.array(lng))
         grid._check(path)
@@ -145,11 +145,11 @@ class Grid:
 
     def _classes_of(self, leaves: s2.Ids) -> NDArray[np.int64]:
         search = self._search
-        place = search.buckets.take((leaves >> _BUCKET_SHIFT).view(np.int64))
+        index = search.buckets.take((leaves >> _BUCKET_SHIFT).view(np.int64))
         # A binary search without branches, from the last cell that starts at or before the bucket.
         for stride in search.strides:
-            place += (search.first.take(place + stride) <= leaves) * stride
-        return np.where(leaves <= search.last.take(place), search.classes.take(place), -1)
+            index += (search.first.take(index + stride) <= leaves) * stride
+        return np.where(leaves <= search.last.take(index), search.classes.take(index), -1)
 
     @cached_property
     def _search(self) -> _Search:
@@ -187,9 +187,9 @@ class Grid:
         reach = np.maximum.accumulate(last[order])
         inside = np.flatnonzero(first[order][1:] <= reach[:-1])
         if len(inside):
-            place = int(inside[0])
-            holder = int(np.searchsorted(reach, first[order][place + 1]))
-            outer, inner = int(order[holder]), int(order[place + 1])
+            index = int(inside[0])
+            holder = int(np.searchsorted(reach, first[order][index + 1]))
+            outer, inner = int(order[holder]), int(order[index + 1])
             line, other = max(outer, inner) + 1, min(outer, inner) + 1
             if self.ids[outer] == self.ids[inner]:
                 raise GridError(
@@ -201,17 +201,17 @@ class Grid:
             )
 
 
-def _parse_line(place: str, line: str) -> tuple[int, float, float]:
+def _parse_line(where: str, line: str) -> tuple[int, float, float]:
     columns = line.split("\t")
     if len(columns) != 3:
-        raise GridError(f"{place}: expected token, lat, lng separated by tabs, not {line[:80]!r}")
+        raise GridError(f"{where}: expected token, lat, lng separated by tabs, not {line[:80]!r}")
     try:
         cell = s2.id_from_token(columns[0])
     except ValueError as error:
-        raise GridError(f"{place}: {error}") from error
+        raise GridError(f"{where}: {error}") from error
     if not all(_NUMBER.fullmatch(column) for column in columns[1:]):
-        raise GridError(f"{place}: {columns[1]!r}, {columns[2]!r} are not two numbers")
+        raise GridError(f"{where}: {columns[1]!r}, {columns[2]!r} are not two numbers")
     lat, lng = float(columns[1]), float(columns[2])
     if not s2.valid_coordinates(lat, lng):
-        raise GridError(f"{place}: ({lat}, {lng}) is not a latitude and a longitude in degrees")
+        raise GridError(f"{where}: ({lat}, {lng}) is not a latitude and a longitude in degrees")
     return cell, lat, lng

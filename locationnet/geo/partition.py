@@ -123,8 +123,8 @@ def split(leaves: s2.Ids, *, max_photos: int, min_photos: int) -> tuple[s2.Ids, 
 
 
 @dataclass
-class Ceiling:
-    """What a classifier that is always right would score over a grid.
+class OracleBound:
+    """The oracle upper bound: what a classifier that is always right would score over a grid.
 
     It answers with the centroid of the photo's own cell, or with the nearest centroid for a photo
     in no cell.
@@ -181,11 +181,13 @@ def _sorted_leaves(chunks: Chunks, threads: int) -> s2.Ids:
 def _with_centroids(ids: s2.Ids, counts: NDArray[np.int64], read: Read, threads: int) -> Grid:
     bare = Grid(ids, *s2.centers(ids))
     lat, lng = _rounded(*_means(bare, counts, read, threads))
-    astray = _outside(ids, lat, lng)
-    if astray.any():
-        lat[astray], lng[astray] = _rounded(*_nearest_photos(bare, lat, lng, astray, read, threads))
-        astray = _outside(ids, lat, lng)
-        lat[astray], lng[astray] = _rounded(bare.lat[astray], bare.lng[astray])
+    outside = _outside(ids, lat, lng)
+    if outside.any():
+        lat[outside], lng[outside] = _rounded(
+            *_nearest_photos(bare, lat, lng, outside, read, threads)
+        )
+        outside = _outside(ids, lat, lng)
+        lat[outside], lng[outside] = _rounded(bare.lat[outside], bare.lng[outside])
     return Grid(ids, lat, lng)
 
 
@@ -228,16 +230,16 @@ def _nearest_photos(
     bare: Grid,
     lat: s2.FloatArray,
     lng: s2.FloatArray,
-    astray: NDArray[np.bool_],
+    outside: NDArray[np.bool_],
     read: Read,
     threads: int,
 ) -> tuple[s2.FloatArray, s2.FloatArray]:
-    """Return, for cells marked in `astray`, the photo nearest to the mean; the first on a tie."""
+    """Return, for cells marked in `outside`, the photo nearest to the mean; the first on a tie."""
     nearest_km = np.full(len(bare), np.inf)
     nearest_lat, nearest_lng = bare.lat.copy(), bare.lng.copy()
     for photo_lat, photo_lng in read():
         classes = bare.assign_leaves(s2.leaf_ids(photo_lat, photo_lng, threads=threads))
-        rows = np.flatnonzero((classes >= 0) & astray[classes])
+        rows = np.flatnonzero((classes >= 0) & outside[classes])
         cells = classes[rows]
         km = sphere.great_circle_km(photo_lat[rows], photo_lng[rows], lat[cells], lng[cells])
         order = np.lexsort((rows, km, cells))
@@ -247,7 +249,7 @@ def _nearest_photos(
         nearest_km[cells[best]] = km[best]
         nearest_lat[cells[best]] = photo_lat[rows[best]]
         nearest_lng[cells[best]] = photo_lng[rows[best]]
-    return nearest_lat[astray], nearest_lng[astray]
+    return nearest_lat[outside], nearest_lng[outside]
 
 
 def _outside(ids: s2.Ids, lat: s2.FloatArray, lng: s2.FloatArray) -> NDArray[np.bool_]:

@@ -34,7 +34,7 @@ FloatArray = NDArray[np.float64]
 
 
 def valid_coordinates(lat: ArrayLike, lng: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which points are on Earth: finite, ``|lat| <= 90``, ``|lng| <= 180``."""
+    """Return which points are on Earth: finite, ``|lat| <= 90``, ``|lng| <= 180``."""
     lat, lng = np.asarray(lat, np.float64), np.asarray(lng, np.float64)
     return np.asarray((np.abs(lat) <= 90) & (np.abs(lng) <= 180))
 
@@ -70,7 +70,7 @@ def leaf_ids(lat: ArrayLike, lng: ArrayLike, *, threads: int = 1) -> Ids:
         if not valid.all():
             row = start + int(np.argmin(valid))
             raise InputError(
-                f"point {row}: ({lat[row]}, {lng[row]}) is no latitude and longitude in degrees"
+                f"point {row}: ({lat[row]}, {lng[row]}) is not a latitude and longitude in degrees"
             )
         _leaf_ids_into(lat[chunk], lng[chunk], ids[chunk])
 
@@ -169,7 +169,7 @@ def levels(ids: Ids) -> NDArray[np.int64]:
 
 
 def is_valid(ids: Ids) -> NDArray[np.bool_]:
-    """Tell which ids are cells: face 0–5, and the lowest bit at an even place up to 60."""
+    """Return which ids are cells: face 0–5, and the lowest bit at an even index up to 60."""
     even_places = np.uint64(0x1555555555555555)
     return np.asarray((ids >> np.uint64(61) < FACES) & ((lowest_bits(ids) & even_places) != 0))
 

@@ -33,7 +33,7 @@ def great_circle_km(
     Returns
     -------
     float64
-        On a sphere of radius 6371.0 km; stable for near and antipodal points alike.
+        On a sphere of radius 6371.0 km; stable for both near and antipodal points.
     """
     phi1, phi2 = np.radians(np.asarray(lat1, float)), np.radians(np.asarray(lat2, float))
     half_phi = (phi2 - phi1) / 2

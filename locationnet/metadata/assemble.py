@@ -24,7 +24,7 @@ from locationnet.metadata.parse import read_raw
 from locationnet.metadata.records import KEY, NUMERIC_ID, UPLOADER_CELL, schema
 from locationnet.metadata.row_groups import GROUP_BITS, PartWriter, row_groups
 from locationnet.metadata.sources import CorruptError, Shard
-from locationnet.progress import StageProgress
+from locationnet.progress import RowsProgress
 from locationnet.tables.table_file import arrow_file
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Assembler:
         What is wrong with damaged lists, by name.
     """
 
-    def __init__(self, parts: Sequence[Path], scratch: Path, progress: StageProgress) -> None:
+    def __init__(self, parts: Sequence[Path], scratch: Path, progress: RowsProgress) -> None:
         from pyarrow import parquet
 
         shutil.rmtree(scratch, ignore_errors=True)

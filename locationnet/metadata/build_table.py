@@ -21,7 +21,7 @@ from locationnet.metadata.lock import locked
 from locationnet.metadata.parse import detect
 from locationnet.metadata.pool import Counts, Job, read_shards
 from locationnet.metadata.sources import Shard, list_shards
-from locationnet.progress import StageProgress
+from locationnet.progress import RowsProgress
 
 _FORMAT = 1
 
@@ -67,7 +67,7 @@ def build_table(
     hashes: str | None = None,
     endpoint_url: str | None = None,
     processes: int = 1,
-    progress: StageProgress | None = None,
+    progress: RowsProgress | None = None,
 ) -> Summary:
     """Read metadata and write the table; call it again after an interruption to resume.
 

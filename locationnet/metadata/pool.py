@@ -24,7 +24,7 @@ from locationnet.metadata.records import schema, wanted_rows
 from locationnet.metadata.row_groups import PartWriter
 from locationnet.metadata.sources import CorruptError, Shard, UnsureError
 from locationnet.processors import processors
-from locationnet.progress import StageProgress
+from locationnet.progress import RowsProgress
 
 # Bytes and rows read in all processes, in shared memory.
 _totals: Any = None
@@ -66,7 +66,7 @@ class Counts:
 
 
 def read_shards(
-    jobs: Sequence[Job], filters: Filters, processes: int, progress: StageProgress
+    jobs: Sequence[Job], filters: Filters, processes: int, progress: RowsProgress
 ) -> None:
     """Make the parts that are not there yet.
 

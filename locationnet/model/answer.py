@@ -29,14 +29,14 @@ def answer(bundle: Bundle, prediction: Prediction, prior: Prediction) -> dict[st
         `Prediction.to_dict`, ``model`` and, for a demo, ``demo`` and ``prior``.
     """
     manifest = bundle.manifest
-    facts = prediction.to_dict()
+    fields = prediction.to_dict()
     if manifest.demo:
         before = prior.to_dict()
-        facts["demo"] = True
-        facts["prior"] = {key: before[key] for key in ("predictions", "best", "radius_km")}
-    facts["model"] = {
+        fields["demo"] = True
+        fields["prior"] = {key: before[key] for key in ("predictions", "best", "radius_km")}
+    fields["model"] = {
         "name": manifest.name,
         "version": manifest.version,
         "grid_sha256": bundle.grid.sha256,
     }
-    return facts
+    return fields

@@ -90,7 +90,7 @@ class Precision(_Strict):
 class Manifest(_Strict):
     """The contents of ``manifest.json``.
 
-    ``files`` maps each file of the bundle to its sha256. ``training`` and ``accuracy`` are facts
+    ``files`` maps each file of the bundle to its sha256. ``training`` and ``accuracy`` are fields
     for people: what the network learned from and what was measured. ``precisions`` are those that
     were measured beside float32, the preferred one first.
     """
@@ -277,14 +277,14 @@ def available_models() -> list[str]:
     return sorted(manifest.parent.name for manifest in PACKAGED.glob(f"*/{MANIFEST}"))
 
 
-def write_manifest(directory: Path, facts: dict[str, Any]) -> Manifest:
+def write_manifest(directory: Path, fields: dict[str, Any]) -> Manifest:
     """Write ``manifest.json`` for the files that lie in `directory`, atomically.
 
     Parameters
     ----------
     directory
         Holds the bundle's other files.
-    facts
+    fields
         Everything in `Manifest` but ``files``.
 
     Raises
@@ -298,7 +298,7 @@ def write_manifest(directory: Path, facts: dict[str, Any]) -> Manifest:
         if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
     }
     target = directory / MANIFEST
-    manifest = _validate(target, {**facts, "files": files})
+    manifest = _validate(target, {**fields, "files": files})
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
     write_text(target, text + "\n")
     return manifest
@@ -332,15 +332,15 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BundleError(f"{path}: not JSON ({error})") from error
-    return _validate(path, facts)
+    return _validate(path, fields)
 
 
-def _validate(path: Path, facts: object) -> Manifest:
+def _validate(path: Path, fields: object) -> Manifest:
     try:
-        return Manifest.model_validate(facts)
+        return Manifest.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the manifest"

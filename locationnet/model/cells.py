@@ -93,8 +93,8 @@ class CellLayer:
             order = own[np.argsort(-cosines[own])]
             before = within[ring - 1] if ring else 0.0
             up_to = before + np.cumsum(weights[order])
-            place = min(int(np.searchsorted(up_to, share - _ROUNDING)), len(order) - 1)
-            found.append(float(_kilometres(cosines[order[place]])))
+            rank = min(int(np.searchsorted(up_to, share - _ROUNDING)), len(order) - 1)
+            found.append(float(_kilometres(cosines[order[rank]])))
         return found
 
     def coarser(self, km: float) -> tuple[CellLayer, NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""The answer for one photo: ranked places, the whole distribution, and how sure it is.
+"""The answer for one photo: ranked places, the whole distribution, and its confidence.
 
 Knows nothing of photos, networks or files.
 """
@@ -65,7 +65,7 @@ class Evidence:
     label
         What was seen.
     probability
-        How sure the network is of it.
+        The network's confidence in it.
     bits
         How far the answer is from the one without it: Kullback–Leibler divergence, bits.
     """
@@ -170,7 +170,7 @@ class Prediction:
 
     @cached_property
     def _told_radii_km(self) -> tuple[float, float]:
-        """The radii that every answer tells: of 50 % and of 90 %."""
+        """The radii that every answer reports: of 50 % and of 90 %."""
         half, most = self._radii_km(0.5, 0.9)
         return half, most
 
@@ -229,8 +229,8 @@ class Prediction:
         region
             The part of the world.
         certainty
-            How sure that is, above 0 and up to 1: the probability that the region gets in all; the
-            rest stays with the world around it (Jeffrey's rule).
+            The confidence in that, above 0 and up to 1: the probability that the region gets in
+            all; the rest stays with the world around it (Jeffrey's rule).
 
         Raises
         ------
@@ -240,7 +240,7 @@ class Prediction:
         if not 0 < certainty <= 1:
             raise ValueError(f"the certainty is above 0 and at most 1, not {certainty}")
         shares = region.shares(self.layer)
-        # A prior without a chance there has been told of another region, which still holds.
+        # A prior without a chance there was given another region, which still holds.
         prior = _conditioned(self.prior, shares, certainty, self.prior)
         return replace(
             self, probabilities=_conditioned(self.probabilities, shares, certainty, prior),

@@ -23,7 +23,7 @@ from locationnet.server.problems import Problem
 from locationnet.server.settings import Settings
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-# What does work for whoever asks, and what tells of others' work.
+# What does work for whoever asks, and what reports on others' work.
 PROTECTED = frozenset({"/locate", "/locate/batch", "/invocations", "/metrics"})
 _SAGEMAKER = frozenset({"/ping", "/invocations"})
 
@@ -108,7 +108,7 @@ class Access:
         if not key and scheme.lower() == "bearer":
             key = token.strip()
         own = hashlib.sha256(key.encode()).hexdigest().encode()
-        # All are compared, so that the time tells nothing of which it was.
+        # All are compared, so that the time reveals nothing about which it was.
         if not sum(hmac.compare_digest(own, known) for known in self._keys):
             raise Problem(
                 401,

@@ -67,14 +67,14 @@ class Queue:
 
 
 class Ticket:
-    """The places that one request has in a `Queue`."""
+    """The slots that one request has in a `Queue`."""
 
     def __init__(self, move: Callable[[int], None], photos: int) -> None:
         self._move = move
         self._photos = photos
 
     def keep(self, photos: int) -> None:
-        """Give back the places that are more than so many."""
+        """Give back the slots that are more than so many."""
         if photos < self._photos:
             self._move(photos - self._photos)
             self._photos = photos

@@ -30,7 +30,7 @@ from locationnet.server.schemas import (
     Alive,
     Answer,
     BatchAnswer,
-    ModelFacts,
+    ModelFields,
     PhotoURL,
     PhotoURLs,
     ProblemDetails,
@@ -75,7 +75,7 @@ _PROBLEMS = {
     408: "The request did not arrive in time.",
     413: "The photo is too large.",
     415: "Not an image that is read: JPEG, PNG, WebP, AVIF and perhaps HEIC are.",
-    422: "A number is out of range, or a region holds no cell.",
+    422: "A number is out of range, or a region contains no cell.",
     **_BUSY,
     502: "The URL's server failed.",
     504: "The URL's server was too slow.",
@@ -126,7 +126,7 @@ def create_app(
         )
     app.add_middleware(Observed, metrics=service.metrics)
     _add_answers(app, service)
-    _add_facts(app, service)
+    _add_descriptions(app, service)
     app.include_router(pages.router(settings, lambda: service.locator.grid))
     return app
 
@@ -193,8 +193,8 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         return await one(request, options)
 
 
-def _add_facts(app: FastAPI, service: Service) -> None:
-    """Add the routes that tell of the service itself."""
+def _add_descriptions(app: FastAPI, service: Service) -> None:
+    """Add the routes that report on the service itself."""
     not_ready = _documented({503: "The warm-up inference has not passed."})
 
     def assert_ready() -> None:
@@ -220,10 +220,10 @@ def _add_facts(app: FastAPI, service: Service) -> None:
         assert_ready()
         return Ready()
 
-    @app.get("/model", response_description="The manifest's facts.")
-    async def model() -> ModelFacts:
+    @app.get("/model", response_description="The manifest's fields.")
+    async def model() -> ModelFields:
         """Return what the loaded bundle says of itself."""
-        return _facts(service.locator)
+        return _model_fields(service.locator)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
@@ -261,9 +261,9 @@ class _reloading_on_hangup:  # noqa: N801 - a context manager reads like a funct
         task.add_done_callback(self._tasks.discard)
 
 
-def _facts(locator: Locator) -> ModelFacts:
+def _model_fields(locator: Locator) -> ModelFields:
     manifest = locator.bundle.manifest
-    return ModelFacts(
+    return ModelFields(
         name=manifest.name,
         version=manifest.version,
         demo=manifest.demo,

@@ -6,14 +6,17 @@ Knows the locator and its threads; nothing of HTTP. Another bundle is another en
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from locationnet.errors import ImageError, without_frames
@@ -23,7 +26,6 @@ from locationnet.model.locator import Locator
 from locationnet.model.prediction import Prediction
 from locationnet.model.region import Region
 from locationnet.server.batching import Batcher
-from locationnet.server.cache import AnswerCache
 from locationnet.server.request_options import Options, refined
 from locationnet.server.settings import Settings
 
@@ -31,6 +33,8 @@ Result = TypeVar("Result")
 
 # A larger batch has to save more than this share of the time of a photo: less is noise.
 _WORTH_IT = 0.95
+# What a prediction holds beside its distribution: places, evidence, the objects themselves.
+_REST_BYTES = 4096
 
 
 class Located(NamedTuple):
@@ -40,6 +44,41 @@ class Located(NamedTuple):
     decode_s: float
     queue_s: float
     infer_s: float
+
+
+class AnswerCache:
+    """Predictions by content hash, in memory only, the least recently used of which make room.
+
+    Off unless the operator gives it room: whoever can read the process's memory can read what the
+    model said, though not the photos, of which only hashes are kept.
+
+    Parameters
+    ----------
+    max_bytes
+        Room for the predictions; 0 keeps none.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._kept: LRUCache[bytes, Prediction] = LRUCache(max_bytes, getsizeof=_bytes_of)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is room at all."""
+        return bool(self._kept.maxsize)
+
+    def key(self, photo: bytes) -> bytes:
+        """Return what a photo is kept under."""
+        return hashlib.sha256(photo).digest()
+
+    def get(self, key: bytes | None) -> Prediction | None:
+        """Return what was said of a photo, or None."""
+        return None if key is None else self._kept.get(key)
+
+    def put(self, key: bytes | None, prediction: Prediction) -> None:
+        """Keep what was said; something too large for the room is not kept."""
+        if key is not None and _bytes_of(prediction) <= self._kept.maxsize:
+            # A row of a batch would keep the whole batch alive.
+            self._kept[key] = replace(prediction, probabilities=prediction.probabilities.copy())
 
 
 class Engine:
@@ -133,7 +172,7 @@ class Engine:
         """Run something in the bounded pool; cancelled before its turn, it never runs."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    def facts(self, prediction: Prediction, options: Options) -> dict[str, Any]:
+    def answer_fields(self, prediction: Prediction, options: Options) -> dict[str, Any]:
         """Return a prediction as plain JSON values, as a request wants it; run it in a thread.
 
         Raises
@@ -195,3 +234,7 @@ def best_batch_size(locator: Locator, limit: int) -> int:
         count *= 2
     predictions[0].to_dict()
     return best
+
+
+def _bytes_of(prediction: Prediction) -> int:
+    return prediction.probabilities.nbytes + _REST_BYTES

@@ -75,7 +75,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
 
 
 def as_problem(error: Exception) -> Problem | None:
-    """Return what a client is told of an error; None for a bug."""
+    """Return what a client gets for an error; None for a bug."""
     if isinstance(error, Problem):
         return error
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), None)
@@ -83,7 +83,7 @@ def as_problem(error: Exception) -> Problem | None:
 
 
 def bug(error: Exception, request_id: str) -> Problem:
-    """Return what a client is told of a bug, and log the place but not the data.
+    """Return what a client gets for a bug, and log where it is but not the data.
 
     An exception's message can hold what the client sent, so only its type and the lines of code
     that it passed through are logged.

@@ -49,7 +49,7 @@ def check_address(settings: Settings) -> None:
 
 
 def run(settings: Settings) -> None:
-    """Answer requests until told to stop.
+    """Answer requests until notified to stop.
 
     SIGTERM and SIGINT let what is in flight end, for up to 20 seconds, and it returns; SIGHUP loads
     the bundle anew.
@@ -61,7 +61,7 @@ def run(settings: Settings) -> None:
     """
     logs.configure()
     _ignore_hangups()
-    # To be told to stop is no failure; uvicorn raises the signal once more when it is done.
+    # A notice to stop is no failure; uvicorn raises the signal once more when it is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Workers that cannot start would be started again and again: a reason shows here.
     locator = load_locator(settings)
@@ -90,7 +90,7 @@ def run(settings: Settings) -> None:
     if single:
         uvicorn.Server(config).run()
         return
-    with _shared_figures(), _environment(settings):
+    with _shared_metrics(), _environment(settings):
         _Workers(config, [config.bind_socket()]).run()
 
 
@@ -125,8 +125,8 @@ class _Workers(Multiprocess):
 
 
 @contextmanager
-def _shared_figures() -> Iterator[None]:
-    """Give the workers a folder for their figures, which hold nothing of a photo."""
+def _shared_metrics() -> Iterator[None]:
+    """Give the workers a folder for their metrics, which hold nothing of a photo."""
     folder = tempfile.mkdtemp(prefix="locationnet-metrics-")
     os.environ[prometheus.SHARED] = folder
     try:

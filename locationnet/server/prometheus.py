@@ -1,6 +1,6 @@
-"""Counts and durations for Prometheus; nothing in them tells of a photo.
+"""Counts and durations for Prometheus; nothing in them reports on a photo.
 
-Knows the names of the figures; who reports them and when is elsewhere.
+Knows the names of the metrics; who reports them and when is elsewhere.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
-# Where the processes of one server keep their figures, set before any of them starts.
+# Where the processes of one server keep their metrics, set before any of them starts.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _PHOTOS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 
 
 class Metrics:
-    """One process's figures."""
+    """One process's metrics."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -70,7 +70,7 @@ class Metrics:
         self._model.labels(*self._loaded).set(1)
 
     def exposition(self) -> bytes:
-        """Return all figures in Prometheus' text format, those of all processes together."""
+        """Return all metrics in Prometheus' text format, those of all processes together."""
         if SHARED not in os.environ:
             return generate_latest(self._registry)
         together = CollectorRegistry()

@@ -52,7 +52,7 @@ class Options(BaseModel):
         None, description="The photo is from this circle: latitude,longitude,kilometres."
     )
     certainty: float = Field(
-        1.0, gt=0, le=1, description="How sure that is: the region's probability in all."
+        1.0, gt=0, le=1, description="The confidence in that: the region's probability in all."
     )
     heatmap: bool = Field(
         False, description="Add the cells that hold 95 % of the probability as GeoJSON."

@@ -1,6 +1,6 @@
 """What the service reads and answers, as pydantic models with examples for the documentation.
 
-Knows the shapes only; where the values come from is told by `locationnet.model`.
+Knows the shapes only; where the values come from is for `locationnet.model` to say.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class BatchAnswer(BaseModel):
     results: list[BatchResult]
 
 
-class ModelFacts(BaseModel):
+class ModelFields(BaseModel):
     """What the loaded bundle says of itself."""
 
     name: str = Field(examples=["demo"])

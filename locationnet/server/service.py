@@ -1,4 +1,4 @@
-"""What the requests of one process share: the engine, room for photos, figures.
+"""What the requests of one process share: the engine, room for photos, metrics.
 
 Knows submissions and answers; routes and processes are elsewhere, and nothing of a photo is kept.
 """
@@ -86,7 +86,7 @@ class Service:
                      reason=reason)  # fmt: skip
                 return
             old, self._engine, self.locator, self.ready = self._engine, engine, locator, True
-            note("the bundle was reloaded", **self._model_facts())
+            note("the bundle was reloaded", **self._model_fields())
             if old is not None:
                 await old.drained()
                 await old.close()
@@ -163,8 +163,8 @@ class Service:
         if self._engine is None:
             raise Problem(503, "the model does not answer", {"Retry-After": "10"})
         deadline, start = self.settings.request_timeout_s, perf_counter()
-        places = min(photos, self._queue.limit)
-        with self._queue.entered(places) as ticket, self._memory.account() as account:
+        slots = min(photos, self._queue.limit)
+        with self._queue.entered(slots) as ticket, self._memory.account() as account:
             try:
                 async with asyncio.timeout(deadline):
                     result = await work(ticket, account)
@@ -211,7 +211,9 @@ class Service:
             log["timing_ms"] = timing
 
             def written() -> bytes:  # in a thread: with a heat map it may well be a megabyte
-                return _encoded({**engine.facts(located.prediction, options), "timing_ms": timing})
+                return _encoded(
+                    {**engine.answer_fields(located.prediction, options), "timing_ms": timing}
+                )
 
             try:
                 return await engine.in_thread(written)
@@ -238,7 +240,7 @@ class Service:
             locator, self.settings, batch_size=batch_size, observe=self.metrics.batch.observe
         )
 
-    def _model_facts(self) -> dict[str, Any]:
+    def _model_fields(self) -> dict[str, Any]:
         manifest = self.locator.bundle.manifest
         return {"model": manifest.name, "version": manifest.version}
 

@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     allowed_hosts: _Texts = Field(
         default=(), description="If any, the only hosts fetched from: host or .suffix, by commas."
     )
-    denied_hosts: _Texts = Field(default=(), description="Hosts never fetched from, written alike.")
+    denied_hosts: _Texts = Field(default=(), description="Hosts never fetched from, in that form.")
     exempt_hosts: _Texts = Field(
         default=(),
         description="host:port pairs fetched from although their address or port is private.",

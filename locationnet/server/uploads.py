@@ -59,7 +59,7 @@ async def read_photo(
     max_bytes
         Size of the largest photo; reading stops beyond it.
     account
-        Is told of every byte.
+        Is notified of every byte.
 
     Raises
     ------

@@ -64,7 +64,7 @@ def show_map(
     MissingExtraError
         ipyleaflet is not installed, or a key is given and gmaps is not.
     ValueError
-        `truth` is no latitude and longitude.
+        `truth` is not a latitude and longitude.
     """
     if google_key is None and find_spec("gmaps") is not None:
         google_key = os.environ.get(KEY_VARIABLE)

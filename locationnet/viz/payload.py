@@ -72,8 +72,8 @@ def page(items: Sequence[MapItem], prior: Prediction | None = None) -> dict[str,
     ]
     return {
         "items": [
-            {"title": item.title, **facts, "truth": _truth(item)}
-            for item, facts in zip(items, drawn, strict=False)
+            {"title": item.title, **fields, "truth": _truth(item)}
+            for item, fields in zip(items, drawn, strict=False)
         ],
         "prior": drawn[-1] if prior is not None else None,
         "cells": outlines(used),

@@ -65,8 +65,8 @@ def draw(
     ImageError
         The photo cannot be read.
     ValueError
-        `extent` is neither of the two, both `photo` and `axes` are given, or `truth` is no latitude
-        and longitude.
+        `extent` is neither of the two, both `photo` and `axes` are given, or `truth` is not a
+        latitude and longitude.
     """
     try:
         from matplotlib.figure import Figure
@@ -119,7 +119,7 @@ def write_png(
     LocationNetError
         The file cannot be written, matplotlib is not installed or the photo cannot be read.
     ValueError
-        `extent` is neither of the two, or `truth` is no latitude and longitude.
+        `extent` is neither of the two, or `truth` is not a latitude and longitude.
     """
     figure = draw(prediction, truth=truth, photo=photo, extent=extent)
     content = io.BytesIO()

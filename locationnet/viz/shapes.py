@@ -64,7 +64,7 @@ class Land(NamedTuple):
 
 @cache
 def palette() -> dict[str, str]:
-    """Return the light colours of ``map.css``, ``#rrggbb`` by name, so that all maps look alike."""
+    """Return the light colours of ``map.css``, ``#rrggbb`` by name, the same for all maps."""
     rule = _RULE.search(assets.style())
     return dict(_VARIABLE.findall(rule[1] if rule else ""))
 
@@ -167,7 +167,7 @@ def frame(prediction: Prediction, truth: LatLng | None = None) -> Frame:
     Raises
     ------
     ValueError
-        `truth` is no latitude and longitude.
+        `truth` is not a latitude and longitude.
     """
     if truth is not None and not (abs(truth[0]) <= 90 and math.isfinite(truth[1])):
         raise ValueError(f"truth is (latitude, longitude) in degrees, not {truth}")

@@ -54,7 +54,7 @@ def test_a_table_becomes_a_grid_and_a_summary(run: Run, photos: Path, tmp_path: 
         "bad rows 1 out of range (|lat| > 90 or |lng| > 180)",
         "photos kept 8 88.89% of the good rows",
         "cells 2",
-        "ceiling: what an always right classifier scores on 9 photos",
+        "oracle upper bound: what an always right classifier scores on 9 photos",
         "within 1 km 88.89%",
         "within 2,500 km 88.89%",
         "(1 of them lie in no cell and get the nearest one)",
@@ -68,14 +68,14 @@ def test_a_table_becomes_a_grid_and_a_summary(run: Run, photos: Path, tmp_path: 
     assert answer.stderr == ""
 
 
-def test_the_ceiling_can_be_measured_on_other_photos(
+def test_the_oracle_upper_bound_can_be_measured_on_other_photos(
     run: Run, photos: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.csv"
     other.write_text("lat,lng\n48.85,2.35\n48.95,2.35\n-91,0\n")
     answer = run(photos, "--max-photos", 7, "--min-photos", 2, "--check", other)
     lines = [" ".join(line.split()) for line in answer.stdout.splitlines()]
-    assert "ceiling: what an always right classifier scores on 2 photos" in lines
+    assert "oracle upper bound: what an always right classifier scores on 2 photos" in lines
     assert "within 1 km 50.00%" in lines
     assert "within 25 km 100.00%" in lines
     assert lines.count("bad rows 1 out of range (|lat| > 90 or |lng| > 180)") == 2

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 VERBS = """
-from locationnet.cli.progress import progress_bar
+from locationnet.cli.terminal import progress_bar
 with progress_bar() as bar:
     bar.advance(bar.add_task("verb at work", total=2))
 """

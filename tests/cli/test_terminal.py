@@ -243,9 +243,9 @@ def test_im2gps_is_measured_whatever_its_files_are_called(
     assert note.startswith(
         f"note: {tmp_path}/" + r"im2gps \xfc/br\xf6ken [/bold].jpg: the image is"
     )
-    facts = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert facts["photos"] == len(NAMES) + 1
-    assert facts["broken"] == 1
+    fields = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert fields["photos"] == len(NAMES) + 1
+    assert fields["broken"] == 1
     page = (out / "report.html").read_text(encoding="utf-8")
     assert r"br\xf6ken [/bold].jpg" in page
 
@@ -282,11 +282,11 @@ def test_the_id_of_a_cell_without_a_name_stays_whole(
     places = (bundle / "places.csv").read_text(encoding="utf-8").splitlines()
     names = [f"{line.split(',')[0]},,," for line in places[1:]]
     (bundle / "places.csv").write_text("\n".join([places[0], *names]) + "\n", encoding="utf-8")
-    facts = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    del facts["files"]
+    fields = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    del fields["files"]
     from locationnet.model.bundle import write_manifest
 
-    write_manifest(bundle, facts)
+    write_manifest(bundle, fields)
     whole = json.loads(_run("locate", rocket, "--model", bundle, "--format", "json").stdout)
     done = _run("locate", rocket, "--model", bundle, COLUMNS="20", PYTHONUTF8="1")
     for place in whole[0]["predictions"]:

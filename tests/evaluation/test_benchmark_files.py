@@ -175,9 +175,9 @@ def test_placing_is_scored_by_its_own_rule(tmp_path: Path) -> None:
             "IMG_ID,AUTHOR,LAT,LON\na,b\n",
             r"row 1 \(line 2\): 2 columns",
         ),
-        ("placing2016", "mediaeval2016_test", "\n", "holds no rows"),
+        ("placing2016", "mediaeval2016_test", "\n", "contains no rows"),
         ("yfcc4k", "other.txt", "", "info.txt: cannot be read"),
-        ("im2gps", "other.txt", "", "holds no photos"),
+        ("im2gps", "other.txt", "", "contains no photos"),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, name: str, file: str, text: str, said: str) -> None:
@@ -287,7 +287,7 @@ def test_comments_that_agree_with_neither_are_a_note(tmp_path: Path) -> None:
     assert any("1 photos' comments and im2gps3k_places365.csv" in note for note in found.notes)
 
 
-def test_a_part_of_the_photos_name_is_no_part_of_the_photographers(tmp_path: Path) -> None:
+def test_a_part_of_the_photos_name_is_no_part_of_the_uploaders(tmp_path: Path) -> None:
     (tmp_path / "Ankara_00003_60_9f0_12_8504005@N07.jpg").write_bytes(
         _jpeg(b"latitude: 39.9", b"longitude: 32.8")
     )
@@ -299,7 +299,7 @@ def test_a_part_of_the_photos_name_is_no_part_of_the_photographers(tmp_path: Pat
 def test_im2gps_is_its_table_where_no_photos_are_needed(tmp_path: Path) -> None:
     rows = [f"{number}.jpg,{number}@N00,{a},{b}" for number, (a, b) in enumerate(WORLD)]
     _table(tmp_path, "im2gps_places365.csv", "IMG_ID,AUTHOR,LAT,LON", rows)
-    with pytest.raises(InputError, match="holds no photos"):
+    with pytest.raises(InputError, match="contains no photos"):
         load_benchmark("im2gps", tmp_path)
     found = load_benchmark("im2gps", tmp_path, need_photos=False)
     assert found.ids == ("0", "1", "2", "3")

@@ -72,7 +72,7 @@ def test_usual_names_of_columns_are_known(tmp_path: Path) -> None:
     assert (found.lat[0], found.lng[0]) == (1, 2)
 
 
-def test_photographers_may_be_unknown_or_another_column(tmp_path: Path) -> None:
+def test_uploaders_may_be_unknown_or_another_column(tmp_path: Path) -> None:
     path = _csv(tmp_path, "path,lat,lng,trip\n1.jpg,1,2,alps\n2.jpg,1,2,alps\n")
     assert from_table(path).uploaders is None
     assert from_table(path, cluster_column="trip").uploaders == ("alps", "alps")
@@ -113,13 +113,13 @@ def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.floats(-180, 180)), st.floats(), st.integers(0, 10))
-def test_degrees_are_exact_or_named(good: list[float], odd: float, place: int) -> None:
+def test_degrees_are_exact_or_named(good: list[float], odd: float, index: int) -> None:
     table = Path("t.csv")
     texts = [repr(value) for value in good]
     assert degrees(table, texts, 180, "longitude").tolist() == good
     if not abs(odd) <= 180:
-        texts.insert(place, repr(odd))
-        with pytest.raises(InputError, match=f"row {min(place, len(good)) + 1}: "):
+        texts.insert(index, repr(odd))
+        with pytest.raises(InputError, match=f"row {min(index, len(good)) + 1}: "):
             degrees(table, texts, 180, "longitude")
 
 

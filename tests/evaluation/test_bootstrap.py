@@ -19,10 +19,10 @@ def test_the_interval_of_many_photos_is_the_normal_one() -> None:
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 4000**0.5, rel=0.08)
 
 
-def test_photos_of_one_photographer_are_one_draw() -> None:
-    """A hundred photographers with forty equal photos each: as if there were a hundred photos."""
+def test_photos_of_one_uploader_are_one_draw() -> None:
+    """A hundred uploaders with forty equal photos each: as if there were a hundred photos."""
     one_each = np.random.default_rng(2).normal(0, 1, 100)
-    names = [f"photographer {index}" for index in range(100) for _ in range(40)]
+    names = [f"uploader {index}" for index in range(100) for _ in range(40)]
     clustered = Bootstrap.of(names, 4000).mean(np.repeat(one_each, 40))
     single = Bootstrap.of(None, 100).mean(one_each)
     assert clustered == pytest.approx(single)
@@ -55,7 +55,7 @@ def test_values_that_do_not_fit_are_refused(bad: list[float]) -> None:
         Bootstrap.of(None, 2).mean(bad)
 
 
-def test_photos_whose_photographer_is_not_known_are_not_one_cluster() -> None:
+def test_photos_whose_uploader_is_not_known_are_not_one_cluster() -> None:
     assert Bootstrap.of(["a", "", "a", "", None], 5).count == 4
 
 

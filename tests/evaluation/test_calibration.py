@@ -26,12 +26,12 @@ def test_an_empty_bin_has_no_mean() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40))
 def test_the_diagram_and_the_error_agree(photos: list[tuple[float, bool]]) -> None:
-    sure, right = zip(*photos, strict=True)
-    found = reliability(sure, right, bins=10)
+    confidence, right = zip(*photos, strict=True)
+    found = reliability(confidence, right, bins=10)
     seen = found.photos > 0
     gaps = np.abs(found.confidence - found.accuracy)[seen] * found.photos[seen]
     assert gaps.sum() / len(photos) == pytest.approx(
-        expected_calibration_error(sure, right, bins=10), abs=1e-9
+        expected_calibration_error(confidence, right, bins=10), abs=1e-9
     )
 
 

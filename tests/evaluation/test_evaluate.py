@@ -1,4 +1,4 @@
-"""The verb itself: photos in, figures out, interrupted and broken ones included."""
+"""The verb itself: photos in, metrics out, interrupted and broken ones included."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Photo = Callable[..., bytes]
 
 @pytest.fixture
 def photos(tmp_path: Path, make_photo: Photo) -> Path:
-    """A table of seven photos by three photographers; one is not a photo, one is not there."""
+    """A table of seven photos by three uploaders; one is not a photo, one is not there."""
     folder = tmp_path / "photos"
     folder.mkdir()
     rows = ["path,lat,lng,uploader"]
@@ -46,7 +46,7 @@ def _run(*words: object) -> Result:
     return CliRunner().invoke(app, ["evaluate", *map(str, words)])
 
 
-def _facts(out: Path) -> dict[str, Any]:
+def _report(out: Path) -> dict[str, Any]:
     return dict(json.loads((out / "report.json").read_text()))
 
 
@@ -60,22 +60,22 @@ def test_a_bundle_is_measured_beside_its_prior(
     for text in (
         "prior: best point",
         "anywhere",
-        "ceiling",
-        "3 clusters by photographer",
+        "oracle upper bound",
+        "3 clusters by uploader",
         "2 photos could",
     ):
         assert text in result.stdout
-    facts = _facts(out)
-    assert facts["photos"] == 7
-    assert facts["broken"] == 2
-    assert facts["rule"] == "haversine distance, <="
-    assert set(facts["guesses"]) >= {"most probable cell", "best point", "anywhere"}
+    report = _report(out)
+    assert report["photos"] == 7
+    assert report["broken"] == 2
+    assert report["rule"] == "haversine distance, <="
+    assert set(report["guesses"]) >= {"most probable cell", "best point", "anywhere"}
     rows = parquet.read_table(out / "predictions.parquet").to_pylist()
     assert [row["id"] for row in rows] == [f"{index}.jpg" for index in range(7)]
     assert [row["problem"] is None for row in rows] == [True] * 5 + [False] * 2
     assert "no such file" in rows[6]["problem"].lower()
     assert not (out / "parts").exists()
-    assert len(facts["problems"]) == 2
+    assert len(report["problems"]) == 2
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 6
     assert "prior: best point" in page
@@ -134,7 +134,7 @@ def test_a_model_compared_with_itself_is_no_better(
     predictions = tmp_path / "one" / "predictions.parquet"
     result = _run(*words, "-o", tmp_path / "two", "--against", predictions)
     assert result.exit_code == 0, result.output
-    assert _facts(tmp_path / "two")["paired"]["geoscore"] == [0, 0, 0]
+    assert _report(tmp_path / "two")["paired"]["geoscore"] == [0, 0, 0]
     strangers = tmp_path / "strangers.csv"
     strangers.write_text("path,lat,lng\nnobody.jpg,1,2\n")
     wrong = _run(*words, "-o", tmp_path / "three", "--against", strangers)
@@ -151,10 +151,10 @@ def test_a_model_is_compared_with_any_table_of_answers(
     words = ["--benchmark", photos, "--images", photos.parent / "photos", "--model", tiny_bundle]
     result = _run(*words, "-o", tmp_path / "out", "--against", answers)
     assert result.exit_code == 0, result.output
-    facts = _facts(tmp_path / "out")
-    assert facts["paired"]["within_1_km"][0] == pytest.approx(-2 / 7)
+    report = _report(tmp_path / "out")
+    assert report["paired"]["within_1_km"][0] == pytest.approx(-2 / 7)
     assert (
-        "of those compared with: 5 photos have no prediction and count as wrong" in facts["notes"]
+        "of those compared with: 5 photos have no prediction and count as wrong" in report["notes"]
     )
 
 

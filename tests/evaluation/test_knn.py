@@ -1,4 +1,4 @@
-"""Photos are answered with the places of the photos that look most alike."""
+"""Photos are answered with the places of the photos that are most similar."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def bundle(make_bundle: Callable[..., Path]) -> Path:
         onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["n", 3])
     )
     onnx.save(network, path / "model.onnx")
-    facts = json.loads((path / "manifest.json").read_text())
-    del facts["files"]
-    write_manifest(path, facts)
+    fields = json.loads((path / "manifest.json").read_text())
+    del fields["files"]
+    write_manifest(path, fields)
     return path
 
 
-def test_a_photo_is_where_photos_that_look_alike_are(
+def test_a_photo_is_where_photos_that_are_similar_are(
     bundle: Path, pack: Path, tmp_path: Path
 ) -> None:
     asked: Rows = [((0, 5, 240), (50.5, 100.0)), ((245, 20, 5), (11.0, 20.0)), ((0, 0, 0), (1, 2))]
@@ -92,8 +92,9 @@ def test_a_photo_is_where_photos_that_look_alike_are(
     assert set(lng[:2]) <= {20.0, 20.1}
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["this version's state", "an old state"])
 def test_an_interrupted_search_goes_on_and_ends_the_same(
-    bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
 ) -> None:
     monkeypatch.setattr(knn, "_PART", 1)
     benchmark = from_table(_table(tmp_path, "asked", SEEN[:2]))
@@ -107,6 +108,10 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(
 
     with pytest.raises(KeyboardInterrupt):
         nearest(locator, benchmark, pack, tmp_path, stop)
+    if old:
+        with np.load(tmp_path / knn.STATE) as saved:
+            arrays = {"alike" if name == "similarity" else name: saved[name] for name in saved}
+        np.savez(tmp_path / knn.STATE, **arrays)
     embedded: list[int] = []
     embed = locator.embed
 
@@ -127,9 +132,9 @@ def test_the_verb_sets_them_beside_the_model(bundle: Path, pack: Path, tmp_path:
     result = CliRunner().invoke(app, [*map(str, words), str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "nearest photo" in result.stdout
-    facts = json.loads((tmp_path / "out" / "report.json").read_text())
+    fields = json.loads((tmp_path / "out" / "report.json").read_text())
     # Each photo is its own neighbour.
-    assert facts["guesses"]["nearest photo"]["within_km"]["1"] == [1, 1, 1]
+    assert fields["guesses"]["nearest photo"]["within_km"]["1"] == [1, 1, 1]
 
 
 def test_a_network_without_an_embedding_is_named(

@@ -43,7 +43,7 @@ def _table(folder: Path, name: str, rows: list[tuple[int, str]]) -> Path:
     return table
 
 
-def test_photographers_and_copies_are_reported(tmp_path: Path) -> None:
+def test_uploaders_and_copies_are_reported(tmp_path: Path) -> None:
     ids = s2.parent_ids(s2.leaf_ids(np.array([1.0]), np.array([2.0])), 3)
     train = _table(tmp_path, "train", [(1, "ann"), (2, "ben"), (3, "eve")])
     pack_photos(train, tmp_path, Grid(ids, *s2.centers(ids)), tmp_path / "pack")
@@ -53,7 +53,7 @@ def test_photographers_and_copies_are_reported(tmp_path: Path) -> None:
     (tmp_path / "test-8.jpg").write_bytes(b"broken")
     found = leaks(from_table(test), tmp_path / "pack")
     assert len(found) == 2
-    assert found[0].startswith("1 of 3 photos are by photographers of")
+    assert found[0].startswith("1 of 3 photos are by uploaders of")
     assert found[1].startswith("1 of 3 photos are nearly the same")
     clean = _table(tmp_path, "clean", [(11, "gus"), (12, "hal")])
     assert leaks(from_table(clean), tmp_path / "pack") == ()

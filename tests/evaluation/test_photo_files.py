@@ -49,9 +49,9 @@ def test_the_same_folders_win_over_fewer() -> None:
 @given(st.lists(st.from_regex(r"[a-c]{1,2}(/[a-c]{1,2}){0,2}", fullmatch=True), unique=True))
 def test_every_photo_is_found_by_its_own_name(names: list[str]) -> None:
     known = PhotoNames(names)
-    for place, name in enumerate(names):
-        assert known.find(name) == [place]
-        assert known.find(f"{name}.jpg") == [place]
+    for index, name in enumerate(names):
+        assert known.find(name) == [index]
+        assert known.find(f"{name}.jpg") == [index]
 
 
 @given(st.text())

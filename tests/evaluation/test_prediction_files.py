@@ -105,13 +105,13 @@ wrong = pytest.mark.parametrize(
 @wrong
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("rows", [ROWS, BARE_ROWS], ids=["files", "bare ids"])
-@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("index", [0, 2])
 def test_what_is_wrong_above_the_last_photo_is_named(
-    tmp_path: Path, rows: list[str], known: bool, place: int, row: str, said: str
+    tmp_path: Path, rows: list[str], known: bool, index: int, row: str, said: str
 ) -> None:
-    path = _file(tmp_path, [*rows[:place], row, *rows[place:], *STATISTICS])
+    path = _file(tmp_path, [*rows[:index], row, *rows[index:], *STATISTICS])
     with pytest.raises(
-        InputError, match=rf"answers\.csv: row {place + 1} \(line {place + 2}\): {said}"
+        InputError, match=rf"answers\.csv: row {index + 1} \(line {index + 2}\): {said}"
     ):
         _read(path, known)
 

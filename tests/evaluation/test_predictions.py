@@ -27,7 +27,7 @@ from locationnet.evaluation.predictions import (
 )
 from locationnet.evaluation.scores import best_km
 
-# Paris, Tokyo, Sydney, San Francisco; the second's photographer has two.
+# Paris, Tokyo, Sydney, San Francisco; the second's uploader has two.
 TRUTH = """\
 path,lat,lng,uploader
 a/1.jpg,48.85,2.35,ann
@@ -65,7 +65,7 @@ def _run(*words: object) -> Result:
     return CliRunner().invoke(app, ["evaluate", *map(str, words)])
 
 
-def _facts(out: Path) -> dict[str, Any]:
+def _report(out: Path) -> dict[str, Any]:
     return dict(json.loads((out / "report.json").read_text()))
 
 
@@ -74,26 +74,26 @@ def test_answers_are_scored_without_photos_or_model(truth: Path, tmp_path: Path)
     out = tmp_path / "new" / "report"
     result = _run("--predictions", path, "--benchmark", truth, "-o", out)
     assert result.exit_code == 0, result.output
-    facts = _facts(out)
-    assert facts["benchmark"] == "four"
-    assert facts["photos"] == 4
-    assert facts["broken"] == 1
-    assert facts["model"]["predictions"] == "answers.csv"
-    assert facts["intervals"] == "95 %, bootstrap over 3 clusters by photographer"
-    assert set(facts["guesses"]) == {"first answer", "anywhere"}
-    within = facts["guesses"]["first answer"]["within_km"]
+    report = _report(out)
+    assert report["benchmark"] == "four"
+    assert report["photos"] == 4
+    assert report["broken"] == 1
+    assert report["model"]["predictions"] == "answers.csv"
+    assert report["intervals"] == "95 %, bootstrap over 3 clusters by uploader"
+    assert set(report["guesses"]) == {"first answer", "anywhere"}
+    within = report["guesses"]["first answer"]["within_km"]
     assert [within[km][0] for km in ("1", "25", "200", "750", "2500")] == [0.5, 0.5, 0.5, 0.5, 0.75]
-    score = facts["guesses"]["first answer"]["geoscore"]
+    score = report["guesses"]["first answer"]["geoscore"]
     assert 2500 < score[0] < 3000
     assert score[1] <= score[0] <= score[2]
-    assert facts["country"][0] == 0.5
-    assert facts["region"][0] == 0.5
-    assert facts["paired"] is None
-    assert "1 photos have no prediction and count as wrong" in facts["notes"]
-    assert "1 predictions are for photos that are not in four" in facts["notes"]
-    assert facts["problems"] == ["b/3.png: no prediction"]
+    assert report["country"][0] == 0.5
+    assert report["region"][0] == 0.5
+    assert report["paired"] is None
+    assert "1 photos have no prediction and count as wrong" in report["notes"]
+    assert "1 predictions are for photos that are not in four" in report["notes"]
+    assert report["problems"] == ["b/3.png: no prediction"]
     # Only a model could say.
-    assert not {"information_bits", "reliability", "top1", "abstained"} & set(facts)
+    assert not {"information_bits", "reliability", "top1", "abstained"} & set(report)
     for text in ("first answer", "anywhere", "1 photos have no prediction", "country of first"):
         assert text in result.stdout
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -178,7 +178,7 @@ RANKED = ["2.jpg,10,20,{},{}", "3.png,1,2,{},{}", "2.jpg,35,139,{},{}", "2.jpg,4
 def test_answers_are_in_order(
     benchmark: Benchmark, tmp_path: Path, ranks: list[Any], order: list[float]
 ) -> None:
-    rows = [row.format(ranks[place], ranks[place + 4]) for place, row in enumerate(RANKED)]
+    rows = [row.format(ranks[index], ranks[index + 4]) for index, row in enumerate(RANKED)]
     path = _answers(tmp_path, rows, "id,lat,lng,rank,probability")
     found = predictions_for(path, benchmark)
     assert found.top_lat[1] == order
@@ -209,7 +209,7 @@ def test_the_nearest_of_five_is_measured_where_there_are_several(
     path = _answers(tmp_path, rows, "image_id,lat,lon,score")
     out = tmp_path / "report"
     assert _run("--predictions", path, "--benchmark", truth, "-o", out).exit_code == 0
-    guesses = _facts(out)["guesses"]
+    guesses = _report(out)["guesses"]
     assert guesses["first answer"]["within_km"]["1"][0] == 0.25
     assert guesses["nearest of five"]["within_km"]["1"][0] == 0.5
 
@@ -234,15 +234,15 @@ def test_the_file_may_hold_the_truth(tmp_path: Path) -> None:
     )
     result = _run("--predictions", path, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    facts = _facts(tmp_path / "out")
-    assert facts["benchmark"] == "answers"
-    assert facts["photos"] == 3
-    assert facts["intervals"] == "95 %, bootstrap over 2 clusters by photographer"
-    assert facts["guesses"]["first answer"]["within_km"]["25"][0] == pytest.approx(2 / 3)
-    assert any("lines 5 and 6" in note for note in facts["notes"])
+    report = _report(tmp_path / "out")
+    assert report["benchmark"] == "answers"
+    assert report["photos"] == 3
+    assert report["intervals"] == "95 %, bootstrap over 2 clusters by uploader"
+    assert report["guesses"]["first answer"]["within_km"]["25"][0] == pytest.approx(2 / 3)
+    assert any("lines 5 and 6" in note for note in report["notes"])
     by_truth = _run("--predictions", path, "-o", tmp_path / "out", "--cluster", "gt_lat")
     assert by_truth.exit_code == 0
-    assert "3 clusters" in _facts(tmp_path / "out")["intervals"]
+    assert "3 clusters" in _report(tmp_path / "out")["intervals"]
 
 
 def test_the_benchmarks_truth_wins(truth: Path, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_the_benchmarks_truth_wins(truth: Path, tmp_path: Path) -> None:
     path = _answers(tmp_path, rows, "id,predicted_lat,predicted_lng,gt_lat,gt_lng")
     out = tmp_path / "out"
     assert _run("--predictions", path, "--benchmark", truth, "-o", out).exit_code == 0
-    assert _facts(out)["guesses"]["first answer"]["within_km"]["1"][0] == 1
+    assert _report(out)["guesses"]["first answer"]["within_km"]["1"][0] == 1
     # What the file says of the truth is not even read.
     path.write_text(path.read_text().replace(",0,0", ",unknown,"))
     assert _run("--predictions", path, "--benchmark", truth, "-o", out).exit_code == 0
@@ -284,7 +284,7 @@ def test_a_truth_at_0_0_is_left_out_and_counted(tmp_path: Path) -> None:
     assert "1 photos whose truth is 0, 0 are left out" in photos.notes
     assert found.answered.tolist() == [True]
     path = _answers(tmp_path, ["1,1,2,0,0"], "id,lat,lng,gt_lat,gt_lng")
-    with pytest.raises(InputError, match="answers: holds no photos"):
+    with pytest.raises(InputError, match="answers: contains no photos"):
         predictions_with_truth(path)
 
 
@@ -305,10 +305,10 @@ def test_a_published_benchmark_needs_its_table_alone(tmp_path: Path, name: str) 
     out = tmp_path / "out"
     result = _run("--predictions", path, "--benchmark", name, "--images", folder, "-o", out)
     assert result.exit_code == 0, result.output
-    facts = _facts(out)
-    assert facts["guesses"]["first answer"]["within_km"]["1"][0] == 1
-    assert facts["published"]
-    assert any("named the wrong way round" in note for note in facts["notes"])
+    report = _report(out)
+    assert report["guesses"]["first answer"]["within_km"]["1"][0] == 1
+    assert report["published"]
+    assert any("named the wrong way round" in note for note in report["notes"])
 
 
 def test_placing_is_scored_by_its_own_rule(tmp_path: Path) -> None:
@@ -316,9 +316,9 @@ def test_placing_is_scored_by_its_own_rule(tmp_path: Path) -> None:
     path = _answers(tmp_path, ["abc123def.jpg,50.25,7.5"])
     words = ("--benchmark", "placing2016", "--images", tmp_path)
     assert _run("--predictions", path, *words, "-o", tmp_path / "out").exit_code == 0
-    facts = _facts(tmp_path / "out")
-    assert facts["rule"] == "karney distance, <"
-    assert facts["guesses"]["first answer"]["within_km"]["0.01"][0] == 1
+    report = _report(tmp_path / "out")
+    assert report["rule"] == "karney distance, <"
+    assert report["guesses"]["first answer"]["within_km"]["0.01"][0] == 1
 
 
 def test_answers_are_compared_with_others_of_either_kind(
@@ -334,22 +334,22 @@ def test_answers_are_compared_with_others_of_either_kind(
     words = ("--predictions", path, "--benchmark", truth)
     kept = ours / "predictions.parquet"
     assert _run(*words, "-o", tmp_path / "one", "--against", kept).exit_code == 0
-    facts = _facts(tmp_path / "one")
-    best = _facts(ours)["guesses"]["best point"]
-    assert facts["paired"]["within_25_km"][0] == 1 - best["within_km"]["25"][0]
+    report = _report(tmp_path / "one")
+    best = _report(ours)["guesses"]["best point"]
+    assert report["paired"]["within_25_km"][0] == 1 - best["within_km"]["25"][0]
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 4
     assert _run(*words, "-o", tmp_path / "two", "--against", path).exit_code == 0
-    assert _facts(tmp_path / "two")["paired"]["geoscore"] == [0, 0, 0]
+    assert _report(tmp_path / "two")["paired"]["geoscore"] == [0, 0, 0]
     written = tmp_path / "two" / "predictions.parquet"
     assert _run(*words, "-o", tmp_path / "six", "--against", written).exit_code == 0
-    assert _facts(tmp_path / "six")["paired"]["geoscore"] == [0, 0, 0]
+    assert _report(tmp_path / "six")["paired"]["geoscore"] == [0, 0, 0]
     # Answers that we have written ourselves are scored again as they were.
     for extra in ((), ("--benchmark", truth)):
         again = tmp_path / "again"
         assert _run("--predictions", kept, *extra, "-o", again).exit_code == 0
-        assert _facts(again)["guesses"]["first answer"] == best
-        assert "3 clusters by photographer" in _facts(again)["intervals"]
+        assert _report(again)["guesses"]["first answer"] == best
+        assert "3 clusters by uploader" in _report(again)["intervals"]
 
 
 def test_what_locate_writes_is_scored(
@@ -366,7 +366,7 @@ def test_what_locate_writes_is_scored(
     given = ("--predictions", tmp_path / "located.csv", "--benchmark", tmp_path / "truth.csv")
     result = _run(*given, "-o", out)
     assert result.exit_code == 0, result.output
-    assert _facts(out)["guesses"]["first answer"]["within_km"]["1"][0] == 1
+    assert _report(out)["guesses"]["first answer"]["within_km"]["1"][0] == 1
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
@@ -379,7 +379,7 @@ def test_a_parquet_is_read_like_a_csv(truth: Path, tmp_path: Path, form: str) ->
         path.write_text("image_id;latitude;lon\n1.jpg;1.0;2\n2.jpg;35.68;139.69\n")
     truth.write_text(TRUTH.replace("b/1.jpg", "b/4.jpg"))
     assert _run("--predictions", path, "--benchmark", truth, "-o", tmp_path / "o").exit_code == 0
-    assert _facts(tmp_path / "o")["guesses"]["first answer"]["within_km"]["1"][0] == 0.25
+    assert _report(tmp_path / "o")["guesses"]["first answer"]["within_km"]["1"][0] == 0.25
 
 
 @pytest.mark.parametrize(

@@ -408,18 +408,18 @@ def _changed(at: int, to: bytes) -> bytes:
 def _with_size(size: int) -> bytes:
     """An archive whose directory lies about the size of a photo."""
     whole = _zip({"a.jpg": bytes(100_000), "b.jpg": b"b", "c.jpg": b"c"})
-    place = whole.index(b"PK\x01\x02", whole.index(b"PK\x01\x02") + 1) + 24
-    assert int.from_bytes(whole[place : place + 4], "little") == 100_000
-    return whole[:place] + size.to_bytes(4, "little") + whole[place + 4 :]
+    offset = whole.index(b"PK\x01\x02", whole.index(b"PK\x01\x02") + 1) + 24
+    assert int.from_bytes(whole[offset : offset + 4], "little") == 100_000
+    return whole[:offset] + size.to_bytes(4, "little") + whole[offset + 4 :]
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"<html>this domain is for sale</html>", "no whole zip archive"),
-        (_zip()[:-30], "no whole zip archive"),
-        (_changed(40_000, b"\0\0\0\0"), "no whole zip archive"),
-        (_with_size(10), "no whole zip archive"),
+        (b"<html>this domain is for sale</html>", "not a valid zip archive"),
+        (_zip()[:-30], "not a valid zip archive"),
+        (_changed(40_000, b"\0\0\0\0"), "not a valid zip archive"),
+        (_with_size(10), "not a valid zip archive"),
         (_with_size(200_000), "a.jpg is cut short"),
         (_with_size(300 << 20), "holds more than"),
         (_zip({"../a.jpg": b"a", "b.jpg": b"b", "c.jpg": b"c"}), r"a file named '\.\./a\.jpg'"),
@@ -431,7 +431,7 @@ def _with_size(size: int) -> bytes:
         (_zip({"a.jpg": b"a"}), "holds 1 photos, expected 3"),
     ],
 )
-def test_an_archive_that_is_none_leaves_nothing(
+def test_an_archive_that_is_not_valid_leaves_nothing(
     site: Site, tmp_path: Path, content: bytes, said: str
 ) -> None:
     site.content = content
@@ -465,8 +465,8 @@ def test_no_damage_to_an_archive_crashes_or_escapes(
     server: Site, changes: list[tuple[int, int]], cut: int | None
 ) -> None:
     content = bytearray(_zip({f"{letter}.jpg": letter.encode() * 300 for letter in "abc"}))
-    for place, value in changes:
-        content[place % len(content)] = value
+    for offset, value in changes:
+        content[offset % len(content)] = value
     server.__dict__.update(Site(url=server.url, content=bytes(content[:cut])).__dict__)
     with TemporaryDirectory() as outer, pytest.MonkeyPatch.context() as patch:
         patch.setenv("no_proxy", "*")
@@ -488,8 +488,8 @@ def test_what_has_no_link_is_to_be_got_by_hand(tmp_path: Path, name: str) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_benchmark_is_told_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'kitti' is no benchmark .* im2gps, im2gps3k"):
+def test_an_unknown_benchmark_gets_the_known_ones_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'kitti' is not a benchmark .* im2gps, im2gps3k"):
         fetch("kitti", tmp_path)
 
 

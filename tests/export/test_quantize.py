@@ -19,7 +19,7 @@ LAT, LNG = np.array([10.0, 50.0]), np.array([20.0, 60.0])
 GRID = Grid(s2.parent_ids(s2.leaf_ids(LAT, LNG), 8), LAT, LNG)
 CLASSES = np.arange(1000) % 2
 TRUTH = Truth(CLASSES, LAT[CLASSES], LNG[CLASSES])
-FACTS = {"runtime": "onnxruntime", "file": "f.onnx", "calibration_photos": 0, "layers": "all"}
+FIELDS = {"runtime": "onnxruntime", "file": "f.onnx", "calibration_photos": 0, "layers": "all"}
 
 
 def answers(wrong: int) -> NDArray[np.float32]:
@@ -41,7 +41,7 @@ def measure(full: int, reduced: int) -> quantize.Measured:
     def answer(_: Session) -> NDArray[np.float32]:
         return answers(reduced)
 
-    return Baseline(answers(full), TRUTH, GRID, answer).measure(Silent(), **FACTS)
+    return Baseline(answers(full), TRUTH, GRID, answer).measure(Silent(), **FIELDS)
 
 
 def test_a_precision_that_changes_nothing_is_allowed() -> None:

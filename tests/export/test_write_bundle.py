@@ -121,7 +121,7 @@ def packs(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> tuple[Pack, P
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, packs: tuple[Pack, Pack], grid: Grid) -> Path:
-    """A run's folder whose network has learned something, and is far too sure of it."""
+    """A run's folder whose network has learned something, and is far too confident of it."""
     folder = tmp_path_factory.mktemp("run")
     symbol, arguments, states = import_onnx(FIXTURES / "resnet-opset9.onnx", len(grid))
     arguments = random_weights(symbol, SIZE).arguments | arguments
@@ -138,7 +138,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, packs: tuple[Pack, Pack], grid
     weights.arguments["fc1_bias"] = mx.nd.array(12 * solved[-1])
     save(weights, folder / "checkpoint", 2)
     save(random_weights(weights.symbol, SIZE, seed=9), folder / "checkpoint", 3)
-    facts = {
+    fields = {
         "preprocessing": {
             "recipe": "pillow", "size": SIZE, "short_side": SIZE,
             "mean": list(HOW.mean), "std": list(HOW.std),
@@ -148,7 +148,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, packs: tuple[Pack, Pack], grid
         "network": "resnet-18",
         "settings": {"train": "/home/somebody/packs/train", "epochs": 3},
     }  # fmt: skip
-    (folder / "checkpoint-run.json").write_text(json.dumps(facts))
+    (folder / "checkpoint-run.json").write_text(json.dumps(fields))
     (folder / "best.json").write_text(json.dumps({"epoch": 2}))
     grid.write(folder / "grids.txt")
     return folder
@@ -164,7 +164,7 @@ def bundle(
     return out
 
 
-def facts_of(bundle: Path) -> dict[str, Any]:
+def manifest_of(bundle: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((bundle / "manifest.json").read_text())
     return found
 
@@ -178,7 +178,7 @@ def invoke(*arguments: object) -> Any:
 def test_the_bundle_answers_what_mxnet_answers(
     bundle: Path, run: Path, packs: tuple[Pack, Pack]
 ) -> None:
-    parity = facts_of(bundle)["accuracy"]["parity"]
+    parity = manifest_of(bundle)["accuracy"]["parity"]
     assert 0 < parity["max_probability_difference"] <= 1e-5
     assert parity["photos"] == 16
     assert parity["measured_on"] == "photos of the validation pack"
@@ -212,14 +212,14 @@ def test_the_onnx_file_is_as_runtimes_like_it(bundle: Path) -> None:
 
 
 def test_the_temperature_makes_the_bundle_less_sure_and_better_calibrated(bundle: Path) -> None:
-    facts = facts_of(bundle)
-    calibration = facts["accuracy"]["calibration"]
+    fields = manifest_of(bundle)
+    calibration = fields["accuracy"]["calibration"]
     before, after = (
         calibration[f"expected_calibration_error_{when}"] for when in ("before", "after")
     )
-    assert facts["temperature"] == calibration["temperature"] > 1.5
+    assert fields["temperature"] == calibration["temperature"] > 1.5
     assert after < before / 2
-    validation = facts["accuracy"]["validation"]
+    validation = fields["accuracy"]["validation"]
     assert validation["photos"] == 820
     assert 0.5 < validation["top1"] < validation["top5"] == 1
     assert validation["within_25_km"] == validation["top1"]
@@ -238,14 +238,14 @@ def test_cells_are_named_after_the_nearest_town(bundle: Path) -> None:
 
 
 def test_the_manifest_says_where_it_comes_from_but_names_no_folder(bundle: Path) -> None:
-    facts = facts_of(bundle)
-    training = facts["training"]
-    assert facts["name"] == "colours"
+    fields = manifest_of(bundle)
+    training = fields["training"]
+    assert fields["name"] == "colours"
     assert training["checkpoint"] == "checkpoint-0002.params"
     assert len(training["checkpoint_sha256"]) == 64
     assert training["network"] == "resnet-18"
     assert training["settings"] == {"train": "train", "epochs": 3}
-    assert "somebody" not in json.dumps(facts)
+    assert "somebody" not in json.dumps(fields)
 
 
 def test_without_a_validation_pack_parity_is_proven_on_installed_photos(
@@ -278,7 +278,7 @@ def test_a_run_is_exported_by_its_folder_at_its_best_epoch(
 ) -> None:
     answer = invoke(run, "-o", tmp_path / "b", "--validation", packs[1].path, "--photos", 64)
     assert answer.exit_code == 0, answer.output
-    assert facts_of(tmp_path / "b")["training"]["epoch"] == 2
+    assert manifest_of(tmp_path / "b")["training"]["epoch"] == 2
     assert "parity        probabilities within" in answer.output
     assert "validation    top-1" in answer.output
     assert "expected calibration error" in answer.output
@@ -376,7 +376,7 @@ def test_a_failure_leaves_the_earlier_bundle_alone(
         export_bundle(run / "checkpoint", 3, grid, out, overwrite=True)
     assert (out / "manifest.json").read_bytes() == before
     export_bundle(run / "checkpoint", 3, grid, out, overwrite=True)
-    assert facts_of(out)["training"]["epoch"] == 3
+    assert manifest_of(out)["training"]["epoch"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
@@ -409,7 +409,7 @@ def test_a_diverged_network_is_refused(tmp_path: Path, grid: Grid) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "message"),
+    ("fields", "message"),
     [
         ({"epochs": 3}, "preprocessing is not what `train` writes"),
         ({"preprocessing": {"recipe": "pillow", "size": "x"}}, "preprocessing is not what"),
@@ -417,10 +417,10 @@ def test_a_diverged_network_is_refused(tmp_path: Path, grid: Grid) -> None:
     ],
 )
 def test_notes_that_cannot_be_read_are_named(
-    tmp_path: Path, grid: Grid, facts: object, message: str
+    tmp_path: Path, grid: Grid, fields: object, message: str
 ) -> None:
     save(random_weights(resnet(18, 4, SIZE), SIZE), tmp_path / "net", 1)
-    (tmp_path / "net-run.json").write_text(json.dumps(facts))
+    (tmp_path / "net-run.json").write_text(json.dumps(fields))
     with pytest.raises(LocationNetError, match=message) as caught:
         export_bundle(tmp_path / "net", 1, grid, tmp_path / "b")
     assert "net-run.json" in str(caught.value)

@@ -185,9 +185,9 @@ def test_a_centroid_that_rounding_carries_out_of_its_cell_is_not_written(tmp_pat
     lat, _ = s2.centers(leaves)
     west = s2.corners(leaves)[1].max(axis=1) - 1e-11
     rounded = np.array([float(f"{value:.12g}") for value in west])
-    astray = (s2.leaf_ids(lat, west) == leaves) & (s2.leaf_ids(lat, rounded) != leaves)
-    row = [int(np.argmax(astray))]
-    assert astray[row]
+    outside = (s2.leaf_ids(lat, west) == leaves) & (s2.leaf_ids(lat, rounded) != leaves)
+    row = [int(np.argmax(outside))]
+    assert outside[row]
     path = tmp_path / "grids.txt"
     with pytest.raises(GridError, match="outside its cell"):
         Grid(leaves[row], lat[row], west[row]).write(path)

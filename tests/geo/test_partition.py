@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from locationnet.errors import InputError
 from locationnet.geo import s2, sphere
 from locationnet.geo.grid import Grid
-from locationnet.geo.partition import Ceiling, Partition, Read, partition, split
+from locationnet.geo.partition import OracleBound, Partition, Read, partition, split
 
 FloatArray = NDArray[np.float64]
 Photos = list[tuple[float, float]]
@@ -299,9 +299,9 @@ def test_a_spot_whose_rounding_leaves_its_cell_gives_way_to_the_cells_centre() -
     lat, _ = s2.centers(leaves)
     west = s2.corners(leaves)[1].max(axis=1) - 1e-11
     rounded = np.array([float(f"{value:.12g}") for value in west])
-    astray = (s2.leaf_ids(lat, west) == leaves) & (s2.leaf_ids(lat, rounded) != leaves)
-    row = int(np.argmax(astray))
-    assert astray[row]
+    outside = (s2.leaf_ids(lat, west) == leaves) & (s2.leaf_ids(lat, rounded) != leaves)
+    row = int(np.argmax(outside))
+    assert outside[row]
     made = made_of([(float(lat[row]), float(west[row]))] * 3, 2, 2)
     assert made.grid.ids.tolist() == [int(leaves[row])]
     centre_lat, centre_lng = s2.centers(leaves[[row]])
@@ -333,18 +333,18 @@ def test_a_photo_out_of_range_is_an_error() -> None:
         made_of([(91.0, 0.0)], 5, 1)
 
 
-def test_the_ceiling_counts_what_lies_within_each_distance() -> None:
+def test_the_oracle_upper_bound_counts_what_lies_within_each_distance() -> None:
     degree = 2 * np.pi * 6371.0 / 360
     ids = s2.parent_ids(s2.leaf_ids([0.5, 40.0], [0.5, 40.0]), 3)
-    ceiling = Ceiling(Grid(ids, np.array([0.5, 40.0]), np.array([0.5, 40.0])))
-    ceiling.add(np.array([0.5, 0.5]), np.array([0.5 + 0.5 / degree, 0.5 + 20 / degree]))
+    oracle = OracleBound(Grid(ids, np.array([0.5, 40.0]), np.array([0.5, 40.0])))
+    oracle.add(np.array([0.5, 0.5]), np.array([0.5 + 0.5 / degree, 0.5 + 20 / degree]))
     # In no cell: the nearest centroid answers.
-    ceiling.add(np.array([0.5, -80.0]), np.array([0.5 - 150 / degree, 170.0]))
-    assert ceiling.photos == 4
-    assert ceiling.outside == 2
-    assert ceiling.shares() == {1: 0.25, 25: 0.5, 200: 0.75, 750: 0.75, 2500: 0.75}
+    oracle.add(np.array([0.5, -80.0]), np.array([0.5 - 150 / degree, 170.0]))
+    assert oracle.photos == 4
+    assert oracle.outside == 2
+    assert oracle.shares() == {1: 0.25, 25: 0.5, 200: 0.75, 750: 0.75, 2500: 0.75}
 
 
-def test_the_ceiling_of_no_photos_is_zero() -> None:
+def test_the_oracle_upper_bound_of_no_photos_is_zero() -> None:
     ids = s2.parent_ids(s2.leaf_ids([0.5], [0.5]), 3)
-    assert set(Ceiling(Grid(ids, *s2.centers(ids))).shares().values()) == {0.0}
+    assert set(OracleBound(Grid(ids, *s2.centers(ids))).shares().values()) == {0.0}

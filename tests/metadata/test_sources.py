@@ -65,8 +65,8 @@ def test_of_damaged_bzip2_the_same_rows_are_read_with_lbzip2_and_without(
 ) -> None:
     (shard,) = make_commons(tmp_path / "c", 12_000, suffix=".bz2").shards
     content = bytearray(shard.read_bytes())
-    for place in (len(content) * 5 // 8, len(content) * 3 // 4):
-        content[place : place + 50] = b"\0" * 50
+    for offset in (len(content) * 5 // 8, len(content) * 3 // 4):
+        content[offset : offset + 50] = b"\0" * 50
     shard.write_bytes(content)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
     seen: list[tuple[int, int, int]] = []

@@ -43,11 +43,11 @@ def test_a_heat_map_holds_the_share_most_probable_first(
     prior = demo_locator.prior()
     drawn = heatmap(prior, share)
     assert drawn["type"] == "FeatureCollection"
-    facts = [feature["properties"] for feature in drawn["features"]]
-    assert [fact["rank"] for fact in facts] == list(range(1, len(facts) + 1))
-    assert sum(fact["probability"] for fact in facts) == pytest.approx(share, abs=2e-3)
-    assert all(a["probability"] >= b["probability"] for a, b in pairwise(facts))
-    assert facts[0]["cell"] == prior.mode.cell
+    fields = [feature["properties"] for feature in drawn["features"]]
+    assert [field["rank"] for field in fields] == list(range(1, len(fields) + 1))
+    assert sum(field["probability"] for field in fields) == pytest.approx(share, abs=2e-3)
+    assert all(a["probability"] >= b["probability"] for a, b in pairwise(fields))
+    assert fields[0]["cell"] == prior.mode.cell
     json.dumps(drawn, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""What is known of a photo's origin: boxes, circles, countries, and how sure that is."""
+"""What is known of a photo's origin: boxes, circles, countries, and the confidence in that."""
 
 from __future__ import annotations
 

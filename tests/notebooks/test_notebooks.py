@@ -168,7 +168,7 @@ def test_the_demo_is_measured_beside_the_prior(locate: Executed) -> None:
     page = locate.shown("evaluate", "text/html")
     assert page.startswith("<p>3 photos")
     assert "This model is a demo" in page
-    for row in ("most probable cell", "prior: best point", "ceiling of the grid"):
+    for row in ("most probable cell", "prior: best point", "oracle upper bound"):
         assert f"<td>{row}</td>" in page
 
 

@@ -270,7 +270,7 @@ def test_beyond_the_rate_it_is_429_for_each_key(
         assert 0 < int(reply.headers["retry-after"]) <= 3600
         assert "3 per 1 hour" in reply.problem
         assert _statuses(client, photo, 1, X_API_Key=OTHER) == [200]
-        # Guesses cost the owner of a key nothing, and figures cost nothing.
+        # Guesses cost the owner of a key nothing, and metrics cost nothing.
         assert _statuses(client, photo, 1, X_API_Key="guess") == [401]
         assert client.ask("GET", "/metrics", headers={"X-API-Key": KEY}).status == 200
 

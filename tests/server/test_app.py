@@ -446,13 +446,13 @@ def test_a_model_that_answers_is_ready(client: Any) -> None:
 
 
 def test_the_model_says_what_it_is(client: Any, tiny_locator: Locator) -> None:
-    facts = client.get("/model").json
-    assert facts["name"] == "tiny"
-    assert facts["demo"] is False
-    assert facts["classes"] == 4
-    assert facts["grid_sha256"] == tiny_locator.grid.sha256
-    assert facts["license"] == "Apache-2.0"
-    assert facts["preprocessing"]["recipe"] == "pillow"
+    fields = client.get("/model").json
+    assert fields["name"] == "tiny"
+    assert fields["demo"] is False
+    assert fields["classes"] == 4
+    assert fields["grid_sha256"] == tiny_locator.grid.sha256
+    assert fields["license"] == "Apache-2.0"
+    assert fields["preprocessing"]["recipe"] == "pillow"
 
 
 # What the service says about itself.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from locationnet.model.locator import Locator, load_model
-from locationnet.server.cache import AnswerCache
+from locationnet.server.engine import AnswerCache
 from locationnet.server.request_options import Options
 from locationnet.server.service import Service
 from locationnet.server.settings import Settings, read_settings

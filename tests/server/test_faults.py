@@ -408,13 +408,13 @@ def test_memory_stays_flat(start: Start, tiny_bundle: Path, make_photo: Make) ->
             found[client.raw(photo, query=query).status] += 1
         return found
 
-    figures, statuses = [], Counter[int]()
+    measured, statuses = [], Counter[int]()
     for turn in range(6):
         with ThreadPoolExecutor(2) as pool:
             for found in pool.map(some, (500 * turn, 500 * turn + 250)):
                 statuses += found
-        figures.append(process.memory_mb("VmRSS"))
-    print(f"{sum(statuses.values())} requests, {dict(statuses)}, MB: {figures}")  # noqa: T201 - for -s
+        measured.append(process.memory_mb("VmRSS"))
+    print(f"{sum(statuses.values())} requests, {dict(statuses)}, MB: {measured}")  # noqa: T201 - for -s
     assert statuses.keys() == {200, 415}
-    assert statistics.median(figures[3:]) - figures[1] < 8
+    assert statistics.median(measured[3:]) - measured[1] < 8
     assert process.stop() == 0

@@ -1,4 +1,4 @@
-"""What the service says of its work: one JSON object a line, and figures for Prometheus."""
+"""What the service says of its work: one JSON object a line, and metrics for Prometheus."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ URL = "https://example.org/photo.jpg"
 NONE = Options.model_validate({})
 
 
-def _facts(reply: Any) -> Any:
+def _fields(reply: Any) -> Any:
     assert reply.status == 200, reply.body
     return {key: value for key, value in reply.json.items() if key != "timing_ms"}
 
@@ -51,19 +51,19 @@ def test_query_form_and_json_ask_for_the_same(
     url = photo_server.put("/red.jpg", photo)
     query = "?" + "&".join(f"{name}={value}" for name, value in as_query.items())
     fields = {name: value.replace("%20", " ") for name, value in as_query.items()}
-    asked = _facts(client.raw(photo, query=query))
-    assert asked == _facts(client.form(photo, **fields)) == _facts(client.url(url, **as_json))
-    assert asked != _facts(client.raw(photo))
+    asked = _fields(client.raw(photo, query=query))
+    assert asked == _fields(client.form(photo, **fields)) == _fields(client.url(url, **as_json))
+    assert asked != _fields(client.raw(photo))
 
 
 def test_a_list_may_also_be_given_part_by_part(client: Any, make_photo: Make) -> None:
     photo = make_photo(RED)
-    query = _facts(client.raw(photo, query="?countries=NO&countries=KE"))
+    query = _fields(client.raw(photo, query="?countries=NO&countries=KE"))
     parts = [f'name="countries"\r\n\r\n{code}'.encode() for code in ("NO", "KE")]
     parts.append(b'name="file"; filename="a"\r\n\r\n' + photo)
     body = b"".join(b"--b\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts)
     form = client.raw(body + b"--b--\r\n", "multipart/form-data; boundary=b")
-    assert _facts(form) == query == _facts(client.raw(photo, query="?countries=NO,KE"))
+    assert _fields(form) == query == _fields(client.raw(photo, query="?countries=NO,KE"))
 
 
 def test_the_body_wins_over_the_query(client: Any, make_photo: Make) -> None:
@@ -235,4 +235,4 @@ def test_evidence_comes_where_asked_for(serving: Any, demo_locator: Locator, roc
 def test_a_certainty_too_small_for_squares_still_answers(client: Any, make_photo: Make) -> None:
     photo = make_photo(RED)
     reply = client.raw(photo, query="?countries=NO&certainty=1e-300")
-    assert _facts(reply)["best"] == _facts(client.raw(photo))["best"]
+    assert _fields(reply)["best"] == _fields(client.raw(photo))["best"]

@@ -12,7 +12,9 @@ EVERY = [(field, alias) for field, aliases in ALIASES.items() for alias in alias
 
 @pytest.mark.parametrize(("field", "alias"), EVERY)
 def test_every_alias_is_found_however_it_is_written(field: str, alias: str) -> None:
-    for written in (alias, alias.upper(), f" {alias.title()} ", alias.replace("_", " ")):
+    for written in (
+        alias, alias.upper(), f" {alias.title()} ", alias.replace("_", " "), alias.replace("_", "-")
+    ):  # fmt: skip
         assert find_column("t.csv", ["other", written], field) == written
     assert find_column("t.csv", ["other", f"{alias}2"], field) is None
 
@@ -42,6 +44,8 @@ def test_a_column_that_is_missing_is_named_with_those_that_are_there() -> None:
     many = [f"column{number}" for number in range(30)]
     with pytest.raises(InputError, match=r"'column19' and 10 more; expected one such as path"):
         need_column("t.csv", many, "path")
+    with pytest.raises(InputError, match=r"'column19'; expected one such as path"):
+        need_column("t.csv", many[:20], "path")
 
 
 def test_known_columns_are_counted() -> None:

@@ -256,10 +256,10 @@ def test_the_legend_tells_where_each_colour_begins(visit: Open, demo_page: Path)
     def limits() -> list[float]:
         return [float(text) for text in page.locator(".tick").all_text_contents() if text]
 
-    sure = limits()
-    assert len(sure) == 5 and sorted(set(sure)) == sure
+    confident = limits()
+    assert len(confident) == 5 and sorted(set(confident)) == confident
     page.locator("#photo-list").select_option("2")
-    assert limits() != sure, "an even answer has its own scale"
+    assert limits() != confident, "an even answer has its own scale"
     expect(page.locator(".swatch")).to_have_count(6)
 
 

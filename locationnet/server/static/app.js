@@ -166,7 +166,7 @@
     thumbnail.hidden = true;
     if (photo.blob) thumbnail.src = URL.createObjectURL(photo.blob);
     byId("photo-name").textContent = photo.name;
-    byId("photo-facts").textContent = photo.blob ? Photos.megabytes(photo.blob.size)
+    byId("photo-fields").textContent = photo.blob ? Photos.megabytes(photo.blob.size)
       : "Fetched by the server; this page does not load it.";
     photoCard.classList.remove("small");
     photoCard.hidden = false;

@@ -74,7 +74,7 @@ const AnswerView = (() => {
         node("span", { class: "place-name" }, placeName(place)),
         node("span", { class: "place-share" }, percent(place.probability)),
         bar),
-      node("div", { class: "place-facts" },
+      node("div", { class: "place-fields" },
         node("span", { class: "number" }, coordinates(place)),
         node("span", { class: "cell", title: "S2 cell" }, place.cell),
         links(place, `place ${place.rank}`)));
@@ -105,7 +105,7 @@ const AnswerView = (() => {
       node("h2", {}, node("span", { class: "sign pin-best", "aria-hidden": "true" }),
         "Best single guess"),
       node("p", { class: "best-name" }, isNamed(best) ? placeName(best) : coordinates(best)),
-      node("div", { class: "place-facts" },
+      node("div", { class: "place-fields" },
         isNamed(best) ? node("span", { class: "number" }, coordinates(best)) : null,
         links(best, "the best guess")),
       node("p", {}, "Half of the probability lies within ", node("b", {}, kilometres(radius["50"])),

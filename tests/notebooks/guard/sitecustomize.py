@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _LOG = Path(os.environ["NETWORK_LOG"])
-# The place of the address among the arguments of each event that the socket module audits.
+# The index of the address among the arguments of each event that the socket module audits.
 _EVENTS = {
     "socket.connect": 1,
     "socket.sendto": 1,
@@ -28,10 +28,10 @@ _EVENTS = {
 
 
 def _guard(event: str, arguments: tuple[Any, ...]) -> None:
-    place = _EVENTS.get(event)
-    if place is None:
+    index = _EVENTS.get(event)
+    if index is None:
         return
-    address = arguments[place]
+    address = arguments[index]
     host = address[0] if isinstance(address, tuple) else address
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg") and host is address:
         return  # a path of this machine, or the address that is connected already
