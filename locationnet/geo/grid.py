@@ -165,8 +165,13 @@ class Grid:
         return np.where(leaves <= search.last.take(place), search.classes.take(place), -1)
 
     @cached_property
+    def curve_order(self) -> NDArray[np.int64]:
+        """The classes in the order of their cells along the S2 curve, int64 ``(classes,)``."""
+        return np.argsort(self.ids, kind="stable")
+
+    @cached_property
     def _search(self) -> _Search:
-        order = np.argsort(self.ids, kind="stable")
+        order = self.curve_order
         first, last = s2.range_min(self.ids[order]), s2.range_max(self.ids[order])
         starts = np.arange(s2.FACES * 4**_BUCKET_LEVEL + 1, dtype=np.uint64) << _BUCKET_SHIFT
         buckets = np.searchsorted(first, starts, side="right").astype(np.int64)
@@ -187,7 +192,9 @@ class Grid:
 
     def _check(self, path: Path) -> None:
         for row in np.flatnonzero(~s2.is_valid(self.ids)):
-            raise GridError(f"{path}:{row + 1}: {self.tokens[row]!r} is not the token of any S2 cell")
+            raise GridError(
+                f"{path}:{row + 1}: {self.tokens[row]!r} is not the token of any S2 cell"
+            )
         for row in np.flatnonzero(~s2.valid_coordinates(self.lat, self.lng)):
             raise GridError(
                 f"{path}:{row + 1}: ({self.lat[row]}, {self.lng[row]}) is not a latitude and a"

@@ -101,7 +101,9 @@ class CellLayer:
             cells = whole[nearest[whole] == ring]
             points = self.spread[held[cells]] @ middle
             points = np.concatenate([points.ravel(), cosines[rings == ring]])
-            held_by = np.concatenate([np.repeat(each[cells], 4**_SPREAD_LEVELS), parts[rings == ring]])
+            held_by = np.concatenate(
+                [np.repeat(each[cells], 4**_SPREAD_LEVELS), parts[rings == ring]]
+            )
             order = np.argsort(-points)
             up_to = within[ring] - masses[ring] + np.cumsum(held_by[order])
             index = min(int(np.searchsorted(up_to, share - _ROUNDING)), len(order) - 1)
