@@ -229,7 +229,7 @@ class Grid:
 
 
 def _parse_line(where: str, line: str) -> tuple[int, float, float]:
-    """Return what a line holds, in its right form; what it means is checked for all lines at once."""
+    """Return what a line says; whether that makes sense is checked for all lines at once."""
     columns = line.split("\t")
     if len(columns) != 3:
         raise GridError(f"{where}: expected token, lat, lng separated by tabs, not {line[:80]!r}")

@@ -83,7 +83,7 @@ class CellLayer:
         # Cells with next to nothing would only cost time.
         held = np.flatnonzero(probabilities * len(probabilities) > _NOTHING)
         weights, middle = probabilities[held], self._vectors[center]
-        # Counted into rings first, so that only the points of one ring need sorting; and a cell that
+        # Counted into rings first, so that only the points of one ring need sorting; a cell that
         # lies within one ring is counted as a whole.
         angles, reach = _angles(self._vectors[held] @ middle), self._reach[held]
         nearest = _rings(angles - reach)

@@ -24,7 +24,7 @@ _PATCHES = 12
 _SAMPLE = 32
 _FINALISTS = 8
 _SUREST = 4
-# The most probable cells count where they are, and the first of them are looked at wherever that is.
+# The most probable cells count where they are, and the first of them are always looked at.
 _PEAKS = 512
 _FIRST_PEAKS = 32
 # A little less than 1: in float32, the cosine between equal unit vectors may exceed it.
@@ -106,7 +106,8 @@ class ExpectedScore:
         patch = self._patch[cell]
         cells, reach = self._cells[patch], self._stride(patch) - 1
         index = int(self._index[cell])
-        return cells[max(0, index - reach) : index + reach + 1]
+        around: Indices = cells[max(0, index - reach) : index + reach + 1]
+        return around
 
     def _masses(self, weights: FloatArray) -> FloatArray:
         return np.asarray(np.bincount(self._patch, weights, self._count), np.float64)
