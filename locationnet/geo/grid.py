@@ -121,18 +121,6 @@ class Grid:
         """The checksum of the file that `write` makes of this grid."""
         return hashlib.sha256(self._text.encode()).hexdigest()
 
-    def ancestors(self, level: int) -> s2.Ids:
-        """Return each cell's ancestor at a level, uint64 ``(classes,)``; a coarser cell is its own.
-
-        Parameters
-        ----------
-        level
-            S2 level, 0–30.
-        """
-        ids, fine = self.ids.copy(), self.levels > level
-        ids[fine] = s2.parent_ids(ids[fine], level)
-        return ids
-
     def assign(self, lat: ArrayLike, lng: ArrayLike) -> NDArray[np.int64]:
         """Return the class of each point, or −1 for a point in no cell.
 

@@ -127,7 +127,7 @@ class CellLayer:
         return self._coarser[level]
 
     def _make_coarser(self, level: int) -> tuple[CellLayer, NDArray[np.int64]]:
-        coarse_ids, classes = np.unique(self.grid.ancestors(level), return_inverse=True)
+        coarse_ids, classes = np.unique(s2.ancestor_ids(self.grid.ids, level), return_inverse=True)
         lat, lng = s2.centers(coarse_ids)
         country = _majority(classes, *self.countries, len(coarse_ids))
         nothing = [""] * len(coarse_ids)

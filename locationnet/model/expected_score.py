@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.geo import sphere
+from locationnet.geo import s2, sphere
 from locationnet.geo.grid import Grid
 
 # Cells are first looked at in patches of one S2 level, which is about 130 km wide: an eleventh of
@@ -121,7 +121,7 @@ class ExpectedScore:
 def _patches(grid: Grid) -> tuple[Indices, int]:
     """Return the number of each cell's patch, and how many patches there are."""
     for level in range(_PATCH_LEVEL, -1, -1):
-        distinct, numbers = np.unique(grid.ancestors(level), return_inverse=True)
+        distinct, numbers = np.unique(s2.ancestor_ids(grid.ids, level), return_inverse=True)
         if len(distinct) <= _MOST_PATCHES:
             break
     return numbers.astype(np.int64), len(distinct)

@@ -194,7 +194,7 @@ class Prediction:
         """
         if not 0 <= level <= 30:
             raise ValueError(f"an S2 level is a number from 0 to 30, not {level}")
-        ids, classes = np.unique(self.grid.ancestors(level), return_inverse=True)
+        ids, classes = np.unique(s2.ancestor_ids(self.grid.ids, level), return_inverse=True)
         return _ranked(s2.tokens(ids), classes, self.probabilities)
 
     def coarse(self, km: float) -> Prediction:
