@@ -54,7 +54,7 @@ def _meets(ids: s2.Ids, box: Box) -> NDArray[np.bool_]:
     for mask, pieces in ((is_large, _PIECES), (~is_large, 1)):
         lat, lng = s2.outline(ids[mask], pieces)
         _, middle = s2.centers(ids[mask])
-        from_middle: s2.FloatArray = (lng - middle[:, None] + 180) % 360 - 180
+        from_middle = np.mod(lng - middle[:, None] + 180.0, 360.0) - 180.0
         west, east = _enlarged(from_middle)
         south, north = _enlarged(lat)
         across = np.zeros(len(lat), np.bool_)
