@@ -5,7 +5,6 @@ Knows in which order things happen; each part knows its own business.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ from locationnet.evaluation.scores import (
     paired,
     uniform_guess,
 )
+from locationnet.files import file_sha256
 from locationnet.progress import StageProgress
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def evaluate_predictions(
     difference, notes = _against(table, other, benchmark, bootstrap)
     results = Results(
         benchmark,
-        {"name": path.stem, "predictions": path.name, "sha256": _sha256(path)},
+        {"name": path.stem, "predictions": path.name, "sha256": file_sha256(path)},
         guesses,
         measures,
         _clusters(benchmark, bootstrap),
@@ -172,11 +172,6 @@ def evaluate_predictions(
         tuple(f"{photo}: {NO_PREDICTION}" for photo in broken),
     )
     return results, table
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _blind(locator: Locator, benchmark: Benchmark, bootstrap: Bootstrap) -> dict[str, Guess]:

@@ -64,16 +64,17 @@ class Box:
     @property
     def middle(self) -> tuple[float, float]:
         """Latitude and longitude of its middle."""
-        lng = (self.west + self._width / 2 + 180) % 360 - 180
+        lng = (self.west + self.width / 2 + 180) % 360 - 180
         return (self.south + self.north) / 2, lng
 
     @property
-    def _width(self) -> float:
+    def width(self) -> float:
+        """From west to east, degrees."""
         return self.east - self.west + (360 if self.west > self.east else 0)
 
     def contains(self, lat: NDArray[np.float64], lng: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which points lie inside; −180° and 180° are one meridian."""
-        east = self.west + self._width
+        east = self.west + self.width
         inside = np.zeros(np.shape(lng), np.bool_)
         for turn in (-360, 0, 360):
             inside |= (self.west <= lng + turn) & (lng + turn <= east)

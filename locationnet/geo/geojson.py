@@ -37,8 +37,15 @@ def rings(ids: s2.Ids, decimals: int = _DECIMALS) -> list[list[Ring]]:
             cells, owners = s2.child_ids(cells).ravel(), np.repeat(owners, 4)
         lat, lng = s2.outline(cells, pieces)
         _, middle = s2.centers(cells)
-        for owner, ring_lat, ring_lng, side in zip(owners, lat, lng, middle, strict=True):
-            drawn[owner].append(_ring(ring_lat, ring_lng, side, decimals))
+        # A corner on the seam belongs to the side that the cell is on.
+        lng = np.where(np.abs(lng) > _AT_SEAM, np.copysign(180.0, middle)[:, None], lng)
+        has_pole = (np.abs(lat) > _AT_POLE).any(axis=1)
+        drawings = np.round(np.stack([lng, lat], axis=-1), decimals).tolist()
+        for row in np.flatnonzero(has_pole):
+            drawings[row] = _around_pole(drawings[row], lat[row])
+        for owner, points in zip(owners, drawings, strict=True):
+            points.append(points[0])
+            drawn[owner].append(points)
     return drawn
 
 
@@ -78,17 +85,14 @@ def enough_decimals(ids: s2.Ids) -> int:
     return min(_DECIMALS, max(2, math.ceil(math.log10(100 * 2**deepest / 90))))
 
 
-def _ring(lat: s2.FloatArray, lng: s2.FloatArray, middle: float, decimals: int) -> Ring:
-    # A corner on the seam belongs to the side that the cell is on.
-    lng = np.where(np.abs(lng) > _AT_SEAM, np.copysign(180.0, middle), lng)
-    points: Ring = []
-    for index in range(len(lat)):
+def _around_pole(points: Ring, lat: s2.FloatArray) -> Ring:
+    """Lead a ring along the map's edge between a pole's neighbours: a pole has no longitude."""
+    around: Ring = []
+    for index, point in enumerate(points):
         if abs(lat[index]) > _AT_POLE:
-            # A pole has no longitude: the polygon runs along the map's edge between its neighbours.
             pole = float(np.copysign(90.0, lat[index]))
-            points.append([round(float(lng[index - 1]), decimals), pole])
-            points.append([round(float(lng[(index + 1) % len(lng)]), decimals), pole])
+            around.append([points[index - 1][0], pole])
+            around.append([points[(index + 1) % len(points)][0], pole])
         else:
-            points.append([round(float(lng[index]), decimals), round(float(lat[index]), decimals)])
-    points.append(points[0])
-    return points
+            around.append(point)
+    return around

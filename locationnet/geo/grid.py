@@ -25,6 +25,7 @@ _BUCKET_LEVEL = 8
 _BUCKET_SHIFT = np.uint64(2 * (s2.MAX_LEVEL - _BUCKET_LEVEL) + 1)
 _CHUNK = 16_384
 # Python's float() also reads "1_000", "nan", blanks around a number and the digits of any script.
+_TOKEN = re.compile(r"[0-9a-f]{0,15}[1-9a-f]")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -152,8 +153,13 @@ class Grid:
         return np.where(leaves <= search.last.take(index), search.classes.take(index), -1)
 
     @cached_property
+    def curve_order(self) -> NDArray[np.int64]:
+        """The classes in the order of their cells along the S2 curve, int64 ``(classes,)``."""
+        return np.argsort(self.ids, kind="stable")
+
+    @cached_property
     def _search(self) -> _Search:
-        order = np.argsort(self.ids, kind="stable")
+        order = self.curve_order
         first, last = s2.range_min(self.ids[order]), s2.range_max(self.ids[order])
         starts = np.arange(s2.FACES * 4**_BUCKET_LEVEL + 1, dtype=np.uint64) << _BUCKET_SHIFT
         buckets = np.searchsorted(first, starts, side="right").astype(np.int64)
@@ -173,6 +179,15 @@ class Grid:
         return "".join(f"{token}\t{lat:.12g}\t{lng:.12g}\n" for token, lat, lng in rows)
 
     def _check(self, path: Path) -> None:
+        for row in np.flatnonzero(~s2.is_valid(self.ids)):
+            raise GridError(
+                f"{path}:{row + 1}: {self.tokens[row]!r} is not the token of any S2 cell"
+            )
+        for row in np.flatnonzero(~s2.valid_coordinates(self.lat, self.lng)):
+            raise GridError(
+                f"{path}:{row + 1}: ({self.lat[row]}, {self.lng[row]}) is not a latitude and a"
+                " longitude in degrees"
+            )
         leaves = s2.leaf_ids(self.lat, self.lng)
         first, last = s2.range_min(self.ids), s2.range_max(self.ids)
         outside = np.flatnonzero((leaves < first) | (leaves > last))
@@ -202,16 +217,16 @@ class Grid:
 
 
 def _parse_line(where: str, line: str) -> tuple[int, float, float]:
+    """Return what a line says; whether that makes sense is checked for all lines at once."""
     columns = line.split("\t")
     if len(columns) != 3:
         raise GridError(f"{where}: expected token, lat, lng separated by tabs, not {line[:80]!r}")
+    token, lat, lng = columns
     try:
-        cell = s2.id_from_token(columns[0])
+        is_canonical = _TOKEN.fullmatch(token) is not None
+        cell = int(token.ljust(16, "0"), 16) if is_canonical else s2.id_from_token(token)
     except ValueError as error:
         raise GridError(f"{where}: {error}") from error
-    if not all(_NUMBER.fullmatch(column) for column in columns[1:]):
-        raise GridError(f"{where}: {columns[1]!r}, {columns[2]!r} are not two numbers")
-    lat, lng = float(columns[1]), float(columns[2])
-    if not s2.valid_coordinates(lat, lng):
-        raise GridError(f"{where}: ({lat}, {lng}) is not a latitude and a longitude in degrees")
-    return cell, lat, lng
+    if not (_NUMBER.fullmatch(lat) and _NUMBER.fullmatch(lng)):
+        raise GridError(f"{where}: {lat!r}, {lng!r} are not two numbers")
+    return cell, float(lat), float(lng)

@@ -180,6 +180,13 @@ def parent_ids(ids: Ids, level: int) -> Ids:
     return (ids & (~lowest + np.uint64(1))) | lowest
 
 
+def ancestor_ids(ids: Ids, level: int) -> Ids:
+    """Return the ancestor of each cell at a level; a cell that is coarser stays."""
+    ancestors, fine = ids.copy(), levels(ids) > level
+    ancestors[fine] = parent_ids(ids[fine], level)
+    return ancestors
+
+
 def child_ids(ids: Ids) -> Ids:
     """Return the four children of each cell above level 30, uint64 ``(n, 4)``, in curve order."""
     step = lowest_bits(ids) >> np.uint64(2)

@@ -6,7 +6,6 @@ Knows what the files are and that they belong together; not how a network runs o
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -27,8 +26,9 @@ from pydantic import (
 
 from locationnet.classes import GRID, LABELS, ClassSet, LabelSet
 from locationnet.errors import BundleError, InputError
-from locationnet.files import write_text
+from locationnet.files import file_sha256, write_text
 from locationnet.geo.grid import Grid
+from locationnet.model.checksums import is_sha256
 from locationnet.preprocess import Preprocessing, recipe_2017
 
 MANIFEST = "manifest.json"
@@ -166,8 +166,14 @@ class Bundle:
                 raise BundleError(f"{path / name}: missing, though the manifest lists it")
         return cls(path, manifest)
 
-    def verify(self) -> None:
+    def verify(self, *, again: bool = True) -> None:
         """Check the sha256 of every file, and that the tables have one row for each cell.
+
+        Parameters
+        ----------
+        again
+            Whether to read a large file although it was verified before, and has kept its size and
+            time since.
 
         Raises
         ------
@@ -175,7 +181,7 @@ class Bundle:
             Names the first file that is not what the manifest says.
         """
         for name, expected in self.manifest.files.items():
-            if _sha256(self.path / name) != expected:
+            if not is_sha256(self.path / name, expected, again=again):
                 raise BundleError(
                     f"{self.path / name}: corrupt or truncated (its sha256 is not the manifest's)"
                 )
@@ -250,11 +256,12 @@ class Bundle:
         """Place names of the cells."""
         path = self.path / "places.csv"
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            header, *rows = csv.reader(file) or [[]]
         try:
-            return CellNames(*([row[key] for row in rows] for key in ("city", "region", "country")))
-        except KeyError as error:
-            raise BundleError(f"{path}: no column {error}") from error
+            chosen = [header.index(name) for name in ("city", "region", "country")]
+            return CellNames(*([row[index] for row in rows] for index in chosen))
+        except (ValueError, IndexError) as error:
+            raise BundleError(f"{path}: expected columns city, region, country") from error
 
     @cached_property
     def concepts(self) -> list[str]:
@@ -293,7 +300,7 @@ def write_manifest(directory: Path, fields: dict[str, Any]) -> Manifest:
         A fact is missing or invalid.
     """
     files = {
-        path.name: _sha256(path)
+        path.name: file_sha256(path)
         for path in sorted(directory.iterdir())
         if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
     }
@@ -345,8 +352,3 @@ def _validate(path: Path, fields: object) -> Manifest:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the manifest"
         raise BundleError(f"{path}: {field}: {first['msg']}") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

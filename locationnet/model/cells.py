@@ -22,9 +22,11 @@ from locationnet.model.expected_score import ExpectedScore
 # Narrowest width of an S2 cell at level 0, in radians (`kMinWidth` of the S2 library: 2√2/3).
 _MIN_WIDTH_RADIANS = 2 * np.sqrt(2) / 3
 _SPREAD_LEVELS = 2
-_RINGS = 2048
+_RINGS = 512
 # Sums of shares may fall short of what they stand for by as much.
 _ROUNDING = 1e-12
+# Of angles between points, radians.
+_DOUBT = 1e-7
 # Of an even share: all cells below it together hold less than a millionth.
 _NOTHING = 1e-6
 
@@ -80,21 +82,32 @@ class CellLayer:
         """
         # Cells with next to nothing would only cost time.
         held = np.flatnonzero(probabilities * len(probabilities) > _NOTHING)
-        points = self.spread if len(held) == len(probabilities) else self.spread[held]
-        cosines = points.reshape(-1, 3) @ self._vectors[center]
-        weights = np.repeat(probabilities[held] / points.shape[1], points.shape[1])
-        # Counted into rings first, so that only the points of one ring need sorting.
-        rings = np.minimum(((1 - cosines) * (_RINGS / 2)).astype(np.int32), _RINGS - 1)
-        within = np.cumsum(np.bincount(rings, weights, _RINGS))
+        weights, middle = probabilities[held], self._vectors[center]
+        # Counted into rings first, so that only the points of one ring need sorting; a cell that
+        # lies within one ring is counted as a whole.
+        angles, reach = _angles(self._vectors[held] @ middle), self._reach[held]
+        nearest = _rings(angles - reach)
+        is_whole = nearest == _rings(angles + reach)
+        whole, divided = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
+        cosines = self.spread[held[divided]] @ middle
+        rings, each = _rings(_angles(cosines)), weights / self.spread.shape[1]
+        parts = np.broadcast_to(each[divided, None], cosines.shape)
+        masses = totals(nearest[whole], weights[whole], _RINGS)
+        masses += totals(rings.ravel(), parts.ravel(), _RINGS)
+        within, furthest = np.cumsum(masses), int(np.flatnonzero(masses)[-1])
         found = []
         for share in shares:
-            ring = min(int(np.searchsorted(within, share - _ROUNDING)), int(rings.max()))
-            own = np.flatnonzero(rings == ring)
-            order = own[np.argsort(-cosines[own])]
-            before = within[ring - 1] if ring else 0.0
-            up_to = before + np.cumsum(weights[order])
-            rank = min(int(np.searchsorted(up_to, share - _ROUNDING)), len(order) - 1)
-            found.append(float(_kilometres(cosines[order[rank]])))
+            ring = min(int(np.searchsorted(within, share - _ROUNDING)), furthest)
+            cells = whole[nearest[whole] == ring]
+            points = self.spread[held[cells]] @ middle
+            points = np.concatenate([points.ravel(), cosines[rings == ring]])
+            held_by = np.concatenate(
+                [np.repeat(each[cells], 4**_SPREAD_LEVELS), parts[rings == ring]]
+            )
+            order = np.argsort(-points)
+            up_to = within[ring] - masses[ring] + np.cumsum(held_by[order])
+            index = min(int(np.searchsorted(up_to, share - _ROUNDING)), len(order) - 1)
+            found.append(float(_angles(points[order[index]])) * sphere.EARTH_RADIUS_KM)
         return found
 
     def coarser(self, km: float) -> tuple[CellLayer, NDArray[np.int64]]:
@@ -114,16 +127,18 @@ class CellLayer:
         return self._coarser[level]
 
     def _make_coarser(self, level: int) -> tuple[CellLayer, NDArray[np.int64]]:
-        ids = self.grid.ids
-        fine = self.grid.levels > level
-        ancestors = ids.copy()
-        ancestors[fine] = s2.parent_ids(ids[fine], level)
-        coarse_ids, classes = np.unique(ancestors, return_inverse=True)
+        coarse_ids, classes = np.unique(s2.ancestor_ids(self.grid.ids, level), return_inverse=True)
         lat, lng = s2.centers(coarse_ids)
-        country = _majority(classes, np.asarray(self.names.country), len(coarse_ids))
+        country = _majority(classes, *self.countries, len(coarse_ids))
         nothing = [""] * len(coarse_ids)
         layer = CellLayer(Grid(coarse_ids, lat, lng), CellNames(nothing, nothing, country))
         return layer, classes.astype(np.int64)
+
+    @cached_property
+    def countries(self) -> tuple[list[str], NDArray[np.intp]]:
+        """The countries in the alphabet's order, and the number of each cell's among them."""
+        values, codes = np.unique(np.asarray(self.names.country, str), return_inverse=True)
+        return [str(value) for value in values], codes
 
     @cached_property
     def _expected_score(self) -> ExpectedScore:
@@ -132,6 +147,12 @@ class CellLayer:
     @cached_property
     def _vectors(self) -> FloatArray:
         return sphere.unit_vectors(self.grid.lat, self.grid.lng)
+
+    @cached_property
+    def _reach(self) -> FloatArray:
+        """How far from a cell's centroid its points lie at most, radians."""
+        cosines = np.einsum("cpx,cx->cp", self.spread, self._vectors)
+        return np.asarray(_angles(cosines.min(axis=1)) + _DOUBT)
 
     @cached_property
     def spread(self) -> FloatArray:
@@ -144,9 +165,14 @@ class CellLayer:
         return points
 
 
-def _kilometres(cosines: FloatArray) -> FloatArray:
-    """Return distances from the cosines of their angles; off by up to a tenth of a metre."""
-    return np.asarray(np.arccos(np.clip(cosines, -1, 1)) * sphere.EARTH_RADIUS_KM)
+def _angles(cosines: FloatArray) -> FloatArray:
+    """Return angles in radians; off by up to 2e-8, which is a tenth of a metre on Earth."""
+    return np.asarray(np.arccos(np.clip(cosines, -1, 1)))
+
+
+def _rings(angles: FloatArray) -> NDArray[np.intp]:
+    """Return which ring around a point angles lie in, from 0."""
+    return np.clip(angles * (_RINGS / np.pi), 0, _RINGS - 1).astype(np.intp)
 
 
 def totals(groups: NDArray[np.integer[Any]], weights: FloatArray, count: int) -> FloatArray:
@@ -163,9 +189,10 @@ def _descendant(ids: NDArray[np.uint64], index: int) -> NDArray[np.uint64]:
     return np.where(step > 0, child, ids)
 
 
-def _majority(classes: NDArray[np.int64], labels: NDArray[Any], count: int) -> list[str]:
-    """Return the most frequent label of each class, the first in the alphabet on a tie."""
-    values, codes = np.unique(labels, return_inverse=True)
-    counts = np.zeros((count, len(values)), np.int64)
+def _majority(
+    classes: NDArray[np.int64], labels: Sequence[str], codes: NDArray[np.intp], count: int
+) -> list[str]:
+    """Return the most frequent label of each class, the first of them on a tie."""
+    counts = np.zeros((count, len(labels)), np.int64)
     np.add.at(counts, (classes, codes), 1)
-    return [str(values[code]) for code in counts.argmax(axis=1)]
+    return [labels[code] for code in counts.argmax(axis=1)]

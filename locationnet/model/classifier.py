@@ -87,7 +87,11 @@ class Classification:
 
 
 def load_classifier(
-    name_or_path: str | os.PathLike[str], *, threads: int = 1, precision: Wanted = "auto"
+    name_or_path: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    precision: Wanted = "auto",
+    verify: bool = False,
 ) -> Classifier:
     """Load a bundle whose classes are labels, and verify it; see `locationnet.load_model`.
 
@@ -97,7 +101,7 @@ def load_classifier(
         The bundle is missing, corrupt or inconsistent, or its classes are places.
     """
     bundle = Bundle.open(name_or_path)
-    bundle.verify()
+    bundle.verify(again=verify)
     return Classifier(bundle, threads=threads, precision=precision)
 
 

@@ -18,12 +18,15 @@ from locationnet.geo.grid import Grid
 # has a number in memory; level 4 has 1,536 in all.
 _PATCH_LEVEL = 6
 _MOST_PATCHES = 2500
-# What is looked at more closely: the cells of the best patches, the best of those.
-_PATCHES = 6
+# What is looked at more closely: cells of the best patches, the best of those. Of a patch with
+# very many cells a sample along the S2 curve, then the cells around the sample's best.
+_PATCHES = 12
+_SAMPLE = 32
 _FINALISTS = 8
 _SUREST = 4
-# The most probable cells stand for themselves wherever they are.
-_PEAKS = 32
+# The most probable cells count where they are, and the first of them are always looked at.
+_PEAKS = 512
+_FIRST_PEAKS = 32
 # A little less than 1: in float32, the cosine between equal unit vectors may exceed it.
 _INSIDE = 1 - 3e-7
 
@@ -52,9 +55,12 @@ class ExpectedScore:
         self._vectors = vectors
         self._short_vectors = _short(vectors)
         self._patch, self._count = _patches(grid)
-        order = np.argsort(self._patch, kind="stable")
+        order = np.lexsort((grid.ids, self._patch))
         starts = np.searchsorted(self._patch[order], np.arange(1, self._count))
         self._cells = np.split(order, starts)
+        # Of each cell within its patch.
+        self._index = np.concatenate([np.arange(len(cells)) for cells in self._cells])
+        self._index[order] = self._index.copy()
         middles = np.stack([self._masses(vectors[:, axis]) for axis in range(3)])
         middles *= _INSIDE / np.linalg.norm(middles, axis=0)
         self._middles = _short(middles)
@@ -71,17 +77,37 @@ class ExpectedScore:
         masses = self._masses(probabilities)
         patches = _highest(self._among @ _short(masses), _PATCHES)
         peaks = _highest(probabilities, _PEAKS)
+        peaks = peaks[np.argsort(-probabilities[peaks])]
         own = probabilities[peaks]
-        cells = np.concatenate([*(self._cells[patch] for patch in patches), peaks])
-
         # The peaks are counted where they are and not in their patches.
-        rest = masses - np.bincount(self._patch[peaks], own, self._count)
-        rough = _scores(self._short_vectors[cells] @ self._middles) @ _short(rest)
-        rough += _short(self._exact(cells, peaks) @ own)
+        rest = _short(masses - np.bincount(self._patch[peaks], own, self._count))
 
-        finalists = np.union1d(cells[_highest(rough, _FINALISTS)], peaks[_highest(own, _SUREST)])
-        exact = self._exact(finalists, slice(None)) @ probabilities
+        def rough(cells: Indices) -> Float32Array:
+            among_patches = _scores(self._short_vectors[cells] @ self._middles) @ rest
+            return among_patches + _short(self._exact(cells, peaks) @ own)
+
+        sample = [self._cells[patch][:: self._stride(patch)] for patch in patches]
+        cells = np.concatenate([*sample, peaks[:_FIRST_PEAKS]])
+        scores = rough(cells)
+        around = [self._around(cell) for cell in cells[_highest(scores, _FINALISTS)]]
+        cells = np.unique(np.concatenate(around))
+        finalists = np.union1d(cells[_highest(rough(cells), _FINALISTS)],
+                               peaks[:_SUREST])  # fmt: skip
+        # One by one, so that what is computed of all cells stays in the processor's cache.
+        exact = [self._exact(finalists[row : row + 1], slice(None)) @ probabilities
+                 for row in range(len(finalists))]  # fmt: skip
         return int(finalists[np.argmax(exact)])
+
+    def _stride(self, patch: int) -> int:
+        return -(-len(self._cells[patch]) // _SAMPLE)
+
+    def _around(self, cell: int) -> Indices:
+        """Return the cells of a patch that the sample passed over beside one, and that one."""
+        patch = self._patch[cell]
+        cells, reach = self._cells[patch], self._stride(patch) - 1
+        index = int(self._index[cell])
+        around: Indices = cells[max(0, index - reach) : index + reach + 1]
+        return around
 
     def _masses(self, weights: FloatArray) -> FloatArray:
         return np.asarray(np.bincount(self._patch, weights, self._count), np.float64)
@@ -95,10 +121,7 @@ class ExpectedScore:
 def _patches(grid: Grid) -> tuple[Indices, int]:
     """Return the number of each cell's patch, and how many patches there are."""
     for level in range(_PATCH_LEVEL, -1, -1):
-        ids = grid.ids.copy()
-        fine = grid.levels > level
-        ids[fine] = s2.parent_ids(ids[fine], level)
-        distinct, numbers = np.unique(ids, return_inverse=True)
+        distinct, numbers = np.unique(s2.ancestor_ids(grid.ids, level), return_inverse=True)
         if len(distinct) <= _MOST_PATCHES:
             break
     return numbers.astype(np.int64), len(distinct)

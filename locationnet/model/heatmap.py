@@ -1,24 +1,31 @@
-"""An answer as coloured cells: the fewest that hold most of its probability, as GeoJSON.
+"""An answer as coloured cells: a few that hold most of its probability, as GeoJSON.
 
 Knows nothing of colours, of maps or of HTTP.
 """
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.geo import geojson
+from locationnet.geo import geojson, s2
+from locationnet.geo.grid import Grid
 from locationnet.model.prediction import Prediction
 
 # What a heat map holds of the probability.
 SHARE = 0.95
+# More cells than a map of the world can show, and a browser can draw at once.
+MAX_CELLS = 2000
 
 
-def heatmap(prediction: Prediction, share: float = SHARE) -> dict[str, Any]:
-    """Return the smallest set of cells that holds a share of the probability, as GeoJSON.
+def heatmap(prediction: Prediction, share: float = SHARE, limit: int = MAX_CELLS) -> dict[str, Any]:
+    """Return the fewest cells that hold a share of the probability, as GeoJSON.
+
+    Where these are more than the limit, cells with little probability give way to their ancestors.
 
     Parameters
     ----------
@@ -26,6 +33,8 @@ def heatmap(prediction: Prediction, share: float = SHARE) -> dict[str, Any]:
         The answer.
     share
         From 0 to 1.
+    limit
+        At most so many cells; at least 6.
 
     Returns
     -------
@@ -33,11 +42,15 @@ def heatmap(prediction: Prediction, share: float = SHARE) -> dict[str, Any]:
         A FeatureCollection, most probable cell first, cut at ±180°. Properties of a feature:
         ``cell`` (S2 token), ``probability`` (six significant digits) and ``rank`` (from 1).
     """
-    classes = top_cells(prediction.probabilities, share)
-    ids = prediction.grid.ids[classes]
+    ids, probabilities = prediction.grid.ids, prediction.probabilities
+    chosen = top_cells(probabilities, share)
+    if len(chosen) > limit:
+        ids, probabilities = _merged(prediction.grid, probabilities, limit)
+        chosen = top_cells(probabilities, share)
+    ids = ids[chosen]
     properties = {
-        "probability": [float(f"{value:.6g}") for value in prediction.probabilities[classes]],
-        "rank": range(1, len(classes) + 1),
+        "probability": [float(f"{value:.6g}") for value in probabilities[chosen]],
+        "rank": range(1, len(chosen) + 1),
     }
     return geojson.feature_collection(ids, properties, geojson.enough_decimals(ids))
 
@@ -60,3 +73,45 @@ def top_cells(
     within = np.cumsum(probabilities[order])
     count = int(np.searchsorted(within, share * within[-1] - 1e-12)) + 1
     return order[: min(count, limit or count, int(np.count_nonzero(probabilities)))]
+
+
+def _merged(
+    grid: Grid, probabilities: NDArray[np.float64], limit: int
+) -> tuple[s2.Ids, NDArray[np.float64]]:
+    """Return at most `limit` cells that cover a grid's, and their probabilities.
+
+    It begins with the faces of the cube, and as long as there is room gives the most probable cell
+    that holds several of the grid's up for its children.
+    """
+    order = grid.curve_order
+    ids: list[int] = grid.ids[order].tolist()
+    before = np.concatenate([[0.0], np.cumsum(probabilities[order])]).tolist()
+    single: list[tuple[int, float]] = []
+    # Negative probability, cell, first and last cell of the grid in it.
+    several: list[tuple[float, int, int, int]] = []
+
+    def add(cell: int, first: int, last: int) -> None:
+        held = before[last] - before[first]
+        if last - first == 1:
+            single.append((ids[first], held))
+        elif last > first:
+            heapq.heappush(several, (-held, cell, first, last))
+
+    def add_each(cells: list[int], first: int, last: int) -> None:
+        for cell in cells:
+            end = bisect_left(ids, cell + (cell & -cell), first, last)
+            add(cell, first, end)
+            first = end
+
+    add_each([(2 * face + 1) << 60 for face in range(s2.FACES)], 0, len(ids))
+    while several and len(single) + len(several) + 3 <= limit:
+        _, cell, first, last = heapq.heappop(several)
+        add_each(_children(cell), first, last)
+    single += [(cell, -held) for held, cell, _, _ in several]
+    cells, held = zip(*single, strict=True)
+    return np.array(cells, np.uint64), np.array(held)
+
+
+def _children(cell: int) -> list[int]:
+    step = (cell & -cell) >> 2
+    return [cell + offset * step for offset in (-3, -1, 1, 3)]

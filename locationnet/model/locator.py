@@ -30,6 +30,7 @@ def load_model(
     threads: int = 1,
     abstain_below_bits: float | None = None,
     precision: Wanted = "auto",
+    verify: bool = False,
 ) -> Locator:
     """Load a bundle, by name (see `available_models`) or path, and verify it.
 
@@ -44,6 +45,9 @@ def load_model(
     precision
         ``"auto"`` takes the first reduced precision that the bundle allows and this machine can
         run, and float32 where there is none.
+    verify
+        Compute all checksums, also of large files that were verified before and have kept their
+        size and time since.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def load_model(
         The bundle is missing, corrupt or inconsistent; the message names the file.
     """
     bundle = Bundle.open(name_or_path)
-    bundle.verify()
+    bundle.verify(again=verify)
     return Locator(
         bundle, threads=threads, abstain_below_bits=abstain_below_bits, precision=precision
     )

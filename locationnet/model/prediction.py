@@ -179,7 +179,8 @@ class Prediction:
 
         Cells whose country is unknown count under ``""``.
         """
-        return _ranked(self.layer.names.country, self.probabilities)
+        countries, codes = self.layer.countries
+        return _ranked(countries, codes, self.probabilities)
 
     def by_level(self, level: int) -> list[tuple[str, float]]:
         """Return S2 tokens of a level with their probability, most probable first.
@@ -193,10 +194,8 @@ class Prediction:
         """
         if not 0 <= level <= 30:
             raise ValueError(f"an S2 level is a number from 0 to 30, not {level}")
-        ids = self.grid.ids.copy()
-        fine = self.grid.levels > level
-        ids[fine] = s2.parent_ids(ids[fine], level)
-        return _ranked(s2.tokens(ids), self.probabilities)
+        ids, classes = np.unique(s2.ancestor_ids(self.grid.ids, level), return_inverse=True)
+        return _ranked(s2.tokens(ids), classes, self.probabilities)
 
     def coarse(self, km: float) -> Prediction:
         """Return the same answer over cells nowhere narrower than `km` kilometres.
@@ -316,8 +315,9 @@ def _conditioned(
     return np.asarray(certainty * inside / inside.sum() + (1 - certainty) * outside / outside.sum())
 
 
-def _ranked(labels: Sequence[str], probabilities: FloatArray) -> list[tuple[str, float]]:
-    values, codes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
-    sums = totals(codes, probabilities, len(values))
-    order = np.argsort(-sums, kind="stable")
-    return [(str(values[index]), float(sums[index])) for index in order]
+def _ranked(
+    labels: Sequence[str], codes: NDArray[np.intp], probabilities: FloatArray
+) -> list[tuple[str, float]]:
+    """Return each label with its probability, most probable first, ties in the labels' order."""
+    sums = totals(codes, probabilities, len(labels))
+    return [(labels[index], float(sums[index])) for index in np.argsort(-sums, kind="stable")]

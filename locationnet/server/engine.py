@@ -6,17 +6,14 @@ Knows the locator and its threads; nothing of HTTP. Another bundle is another en
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from locationnet.errors import ImageError, without_frames
@@ -26,6 +23,7 @@ from locationnet.model.locator import Locator
 from locationnet.model.prediction import Prediction
 from locationnet.model.region import Region
 from locationnet.server.batching import Batcher
+from locationnet.server.cache import AnswerCache
 from locationnet.server.request_options import Options, refined
 from locationnet.server.settings import Settings
 
@@ -33,8 +31,8 @@ Result = TypeVar("Result")
 
 # A larger batch has to save more than this share of the time of a photo: less is noise.
 _WORTH_IT = 0.95
-# What a prediction holds beside its distribution: places, evidence, the objects themselves.
-_REST_BYTES = 4096
+# What a first inference sets up is little beside so long a one: it need not be measured again.
+_LONG_S = 0.5
 
 
 class Located(NamedTuple):
@@ -44,41 +42,6 @@ class Located(NamedTuple):
     decode_s: float
     queue_s: float
     infer_s: float
-
-
-class AnswerCache:
-    """Predictions by content hash, in memory only, the least recently used of which make room.
-
-    Off unless the operator gives it room: whoever can read the process's memory can read what the
-    model said, though not the photos, of which only hashes are kept.
-
-    Parameters
-    ----------
-    max_bytes
-        Room for the predictions; 0 keeps none.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._kept: LRUCache[bytes, Prediction] = LRUCache(max_bytes, getsizeof=_bytes_of)
-
-    @property
-    def keeps(self) -> bool:
-        """Whether there is room at all."""
-        return bool(self._kept.maxsize)
-
-    def key(self, photo: bytes) -> bytes:
-        """Return what a photo is kept under."""
-        return hashlib.sha256(photo).digest()
-
-    def get(self, key: bytes | None) -> Prediction | None:
-        """Return what was said of a photo, or None."""
-        return None if key is None else self._kept.get(key)
-
-    def put(self, key: bytes | None, prediction: Prediction) -> None:
-        """Keep what was said; something too large for the room is not kept."""
-        if key is not None and _bytes_of(prediction) <= self._kept.maxsize:
-            # A row of a batch would keep the whole batch alive.
-            self._kept[key] = replace(prediction, probabilities=prediction.probabilities.copy())
 
 
 class Engine:
@@ -91,7 +54,7 @@ class Engine:
     settings
         Threads, batches, cache, and what holds for every answer.
     batch_size
-        From `best_batch_size`.
+        From `measure_speed`.
     observe
         Called with the size of each batch.
     """
@@ -207,11 +170,18 @@ class Engine:
         return self.locator.predict(np.stack(images))
 
 
-def best_batch_size(locator: Locator, limit: int) -> int:
-    """Return how many photos to run through the network at once; it is also a warm-up.
+class Speed(NamedTuple):
+    """How many photos to run through the network at once, and the seconds that one then takes."""
+
+    batch_size: int
+    photo_s: float
+
+
+def measure_speed(locator: Locator, limit: int) -> Speed:
+    """Find the fastest size of a batch; it is also a warm-up.
 
     On a CPU a batch may well take longer for each photo than one photo alone (it does in float32 on
-    ONNX Runtime, and does not in bfloat16 on OpenVINO), so it is measured.
+    ONNX Runtime, and does not in bfloat16 on OpenVINO), so sizes are tried until one is no faster.
 
     Parameters
     ----------
@@ -220,21 +190,24 @@ def best_batch_size(locator: Locator, limit: int) -> int:
     limit
         The largest size to try.
     """
-    size = locator.bundle.preprocessing.size
-    best, fastest = 1, float("inf")
-    count = 1
-    while count <= limit:
-        images = np.zeros((count, 3, size, size), np.float32)
-        locator.predict(images)
-        start = perf_counter()
-        predictions = locator.predict(images)
-        each = (perf_counter() - start) / count
-        if each < fastest * _WORTH_IT:
-            best, fastest = count, each
+    locator.prior().to_dict()
+    found = Speed(1, _photo_s(locator, 1))
+    count = 2
+    while count <= limit and (each := _photo_s(locator, count)) < found.photo_s * _WORTH_IT:
+        found = Speed(count, each)
         count *= 2
-    predictions[0].to_dict()
-    return best
+    return found
 
 
-def _bytes_of(prediction: Prediction) -> int:
-    return prediction.probabilities.nbytes + _REST_BYTES
+def _photo_s(locator: Locator, count: int) -> float:
+    """Return the seconds that each photo of a batch takes."""
+    size = locator.bundle.preprocessing.size
+    images = np.zeros((count, 3, size, size), np.float32)
+    fastest = float("inf")
+    for _ in range(2):
+        start = perf_counter()
+        locator.predict(images)
+        fastest = min(fastest, perf_counter() - start)
+        if fastest > _LONG_S:
+            break
+    return fastest / count

@@ -15,16 +15,22 @@ from functools import cache, cached_property, lru_cache, partial
 from html import escape
 from pathlib import Path
 from threading import Lock
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from cachetools import LRUCache
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from locationnet.errors import InputError
 from locationnet.geo import geojson
+from locationnet.geo.box import Box
 from locationnet.geo.grid import Grid
+from locationnet.geo.view import visible_cells
 from locationnet.image_formats import MEDIA_TYPES
 from locationnet.images import can_read_heic
 from locationnet.net.urls import tile_origin
+from locationnet.server.problems import Problem
 from locationnet.server.settings import Settings
 from locationnet.viz import assets
 
@@ -37,6 +43,9 @@ _KINDS = {
     "svg": "image/svg+xml",
 }
 _GEOJSON = "application/geo+json"
+_MAX_ZOOM = 30
+# Drawings of the grid that are kept.
+_VIEWS = 32
 # The name of a file changes with its content; the page itself and the cells are asked for again.
 _FOR_EVER = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
@@ -81,17 +90,20 @@ class _Cells:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._drawn: tuple[str, _Document] | None = None
+        self._drawn: LRUCache[tuple[str, int | None, Box | None], _Document] = LRUCache(_VIEWS)
 
-    def get(self, grid: Grid) -> _Document:
-        with self._lock:  # two that ask at once would both draw them
-            if self._drawn is None or self._drawn[0] != grid.sha256:
-                self._drawn = grid.sha256, _draw(grid)
-            return self._drawn[1]
+    def get(self, grid: Grid, zoom: int | None, box: Box | None) -> _Document:
+        # One at a time: two that ask at once would both draw them.
+        with self._lock:
+            key = grid.sha256, zoom, box
+            if key not in self._drawn:
+                self._drawn[key] = _draw(grid, zoom, box)
+            return self._drawn[key]
 
 
-def _draw(grid: Grid) -> _Document:
-    cells = geojson.feature_collection(grid.ids, decimals=geojson.enough_decimals(grid.ids))
+def _draw(grid: Grid, zoom: int | None, box: Box | None) -> _Document:
+    ids = grid.ids if zoom is None else visible_cells(grid, zoom, box)
+    cells = geojson.feature_collection(ids, decimals=geojson.enough_decimals(ids))
     text = json.dumps(cells, separators=(",", ":"))
     document = _Document(text.encode("ascii"), _GEOJSON)
     _ = document.zipped
@@ -130,8 +142,18 @@ def router(settings: Settings, grid: Callable[[], Grid]) -> APIRouter:
 
     # No coroutine: drawing many cells takes a while, and runs in a thread.
     @routes.api_route("/cells.geojson", methods=["GET", "HEAD"])
-    def all_cells(request: Request) -> Response:
-        return cells.get(grid()).response(request, _ASK_AGAIN, _HEADERS)
+    def grid_cells(
+        request: Request,
+        zoom: Annotated[int | None, Query(ge=0, le=_MAX_ZOOM)] = None,
+        bbox: str | None = None,
+    ) -> Response:
+        if bbox is not None and zoom is None:
+            raise Problem(422, "bbox: give the zoom with it")
+        try:
+            box = None if bbox is None else Box.parse(bbox)
+        except InputError as error:
+            raise Problem(422, f"bbox: {error}") from error
+        return cells.get(grid(), zoom, box).response(request, _ASK_AGAIN, _HEADERS)
 
     return routes
 

@@ -20,7 +20,7 @@ from locationnet.errors import LocationNetError
 from locationnet.model.locator import Locator
 from locationnet.net.fetch import fetch
 from locationnet.server.admission import Account, Memory, Overloaded, Queue, Ticket
-from locationnet.server.engine import Engine, best_batch_size
+from locationnet.server.engine import Engine, measure_speed
 from locationnet.server.logs import note
 from locationnet.server.problems import Problem, as_problem, bug
 from locationnet.server.prometheus import Metrics
@@ -230,14 +230,19 @@ class Service:
         return photo, perf_counter() - start
 
     async def _make_engine(self, locator: Locator) -> Engine:
-        limit = self.settings.max_batch
-        batch_size = await asyncio.to_thread(best_batch_size, locator, limit)
+        settings = self.settings
+        speed = await asyncio.to_thread(measure_speed, locator, settings.max_batch)
+        # Half of the time is for the request: who would wait for longer than the rest is told now.
+        in_time = settings.request_timeout_s / 2 * settings.threads / speed.photo_s
+        self._queue.limit = min(settings.queue, max(settings.threads, int(in_time)))
         manifest = locator.bundle.manifest
         self.metrics.model(manifest.name, manifest.version, locator.precision, locator.grid.sha256)
-        note("the model answers", model=manifest.name, version=manifest.version,
-             precision=locator.precision, batch=batch_size)  # fmt: skip
+        note(
+            "the model answers", model=manifest.name, version=manifest.version,
+            precision=locator.precision, batch=speed.batch_size, queue=self._queue.limit,
+        )  # fmt: skip
         return Engine(
-            locator, self.settings, batch_size=batch_size, observe=self.metrics.batch.observe
+            locator, settings, batch_size=speed.batch_size, observe=self.metrics.batch.observe
         )
 
     def _model_fields(self) -> dict[str, Any]:

@@ -101,7 +101,10 @@ class Settings(BaseSettings):
         description="Threads of one process: they decode photos, run the network, write answers.",
     )
     queue: int = Field(
-        default=64, ge=1, description="Photos that one process deals with; beyond them, 503."
+        default=64,
+        ge=1,
+        description="Photos that one process deals with; beyond them, 503. Fewer where the model "
+        "takes so long that the last would miss the deadline.",
     )
     max_batch: int = Field(
         default=8,

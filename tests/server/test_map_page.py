@@ -396,8 +396,15 @@ def test_all_cells_of_the_grid_can_be_shown(visit: Callable[..., Visit]) -> None
         .data.some((value) => value > 0); }"""
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#status")).to_have_text("All 4 cells are shown.")
+    expect(page.locator("#status")).to_contain_text("The grid of 4 cells is shown")
     assert page.evaluate(inked)
+    # Elsewhere and closer, what is there is asked for.
+    with page.expect_response(lambda response: "cells.geojson" in response.url) as asked:
+        page.keyboard.press("Tab")
+        page.locator("#map").focus()
+        for _ in range(6):
+            page.keyboard.press("+")
+    assert asked.value.status == 200
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
     visited.assert_quiet()

@@ -80,6 +80,37 @@ def test_all_cells_are_those_of_the_grid(client: Any, tiny_locator: Locator) -> 
     assert cells == s2.tokens(tiny_locator.grid.ids)
 
 
+def test_cells_come_as_a_map_can_show_them(client: Any, tiny_locator: Locator) -> None:
+    def cells(query: str) -> set[str]:
+        features = client.get(f"/cells.geojson?{query}").json["features"]
+        return {feature["properties"]["cell"] for feature in features}
+
+    tokens = set(s2.tokens(tiny_locator.grid.ids))
+    assert cells("zoom=19") == tokens
+    # Oslo alone, then San Francisco and Oakland, which are one from afar.
+    assert len(cells("zoom=19&bbox=10,59,12,61") & tokens) == 1
+    assert len(cells("zoom=12&bbox=-123,37,-122,38")) == 2
+    assert len(cells("zoom=3&bbox=-123,37,-122,38")) == 1
+    assert not cells("zoom=12&bbox=170,-20,-170,-10")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("zoom=31", "less than or equal"),
+        ("zoom=x", "integer"),
+        ("zoom=3&bbox=1,2,3", "four numbers"),
+        ("zoom=3&bbox=1,nan,3,4", "not a valid box"),
+        ("zoom=3&bbox=1,20,3,4", "not a valid box"),
+        ("bbox=1,2,3,4", "zoom"),
+    ],
+)
+def test_a_view_that_is_none_is_said_to_be_wrong(client: Any, query: str, words: str) -> None:
+    reply = client.get(f"/cells.geojson?{query}")
+    assert reply.status == (400 if query == "zoom=x" else 422)
+    assert words in reply.problem
+
+
 def test_a_heat_map_comes_only_when_asked_for(
     client: Any, make_photo: Any, photo_server: Any
 ) -> None:

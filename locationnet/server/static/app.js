@@ -73,9 +73,10 @@
     const on = button.getAttribute("aria-pressed") === "false";
     button.disabled = true;
     try {
-      map.showGrid(on ? await Service.cells() : null);
+      await drawCells(on ? map.view() : null);
       button.setAttribute("aria-pressed", String(on));
-      say(on ? `All ${AnswerView.number(Number(options.cells))} cells are shown.`
+      const of = AnswerView.number(Number(options.cells));
+      say(on ? `The grid of ${of} cells is shown; zoom in for the smaller ones.`
         : "Only the answer's cells are shown.");
     } catch (error) {
       if (error.needsKey) askForKey(error, toggleCells);
@@ -84,6 +85,27 @@
       button.disabled = false;
       button.focus();
     }
+  }
+
+  // What of the grid is shown, or will be when it has come.
+  let gridView = null;
+
+  async function drawCells(view) {
+    const before = gridView;
+    gridView = view;
+    try {
+      const cells = view && await Service.cells(view);
+      if (gridView === view) map.showGrid(cells);
+    } catch (error) {
+      if (gridView === view) gridView = before;
+      throw error;
+    }
+  }
+
+  function followCells() {
+    if (!gridView) return;
+    const view = map.view(gridView);
+    if (view !== gridView) drawCells(view).catch((error) => say(error.message, true));
   }
 
   // The panel.
@@ -334,6 +356,7 @@
   });
   byId("show-all").addEventListener("click", () => map.fit());
   byId("show-cells").addEventListener("click", toggleCells);
+  map.onMove(followCells);
 
   document.addEventListener("paste", (event) => {
     if (event.target.closest?.("input")) return;

@@ -109,11 +109,11 @@ const Service = (() => {
     });
   }
 
-  // All cells of the loaded grid as outlines for the map.
-  async function cells() {
+  // The cells of the loaded grid in a view of the map, as outlines; from afar, larger ones.
+  async function cells({ zoom, bbox }) {
     let response;
     try {
-      response = await fetch("cells.geojson", { headers: key ? { "X-API-Key": key } : {} });
+      response = await fetch(`cells.geojson?zoom=${zoom}&bbox=${bbox}`, { headers: key ? { "X-API-Key": key } : {} });
     } catch {
       throw new Failure("The cells cannot be fetched: the server cannot be reached.");
     }

@@ -204,7 +204,27 @@ const LocationMap = (() => {
       this._drawGuess();
     }
 
-    // Show the outlines of all cells of a grid: [ring, …] of [lng, lat]; null takes them away.
+    // What can be seen and half as much around it, as {zoom, bbox: "west,south,east,north"}; the
+    // same as `known` while nothing beyond that comes into sight.
+    view(known) {
+      const zoom = Math.round(this.map.getZoom());
+      const seen = this.map.getBounds();
+      if (known && known.zoom === zoom && known.bounds.contains(seen)) return known;
+      const bounds = seen.pad(0.5);
+      const within = (lng) => ((((lng + 180) % 360) + 360) % 360) - 180;
+      const [west, east] = bounds.getEast() - bounds.getWest() >= 360 ? [-180, 180]
+        : [within(bounds.getWest()), within(bounds.getEast())];
+      const [south, north] = [Math.max(-90, bounds.getSouth()), Math.min(90, bounds.getNorth())];
+      const bbox = [west, south, east, north].map((degrees) => degrees.toFixed(4)).join();
+      return { zoom, bounds, bbox };
+    }
+
+    // Call a function whenever another part of the world is in sight.
+    onMove(callback) {
+      this.map.on("moveend", callback);
+    }
+
+    // Show the outlines of cells of a grid: [ring, …] of [lng, lat]; null takes them away.
     showGrid(rings) {
       if (this.grid) this.grid.remove();
       this.grid = null;
