@@ -146,13 +146,14 @@ class Layers:
     path
         The file, for messages.
     image
-        Name of the value that is put in.
+        Name of the value that is put in. The network answers the value `answer`, which is made as
+        the value `end`.
     """
 
     def __init__(self, path: Path, image: str) -> None:
         self.path, self.image = path, image
         self.layers: list[Layer] = []
-        self.end = image
+        self.end = self.answer = image
         self._sources = {image: image}
         self._borders: dict[str, Window] = {}
 
@@ -164,7 +165,7 @@ class Layers:
         """Note what the network answers."""
         if not self.knows(value):
             raise self.misfit("its answer does not depend on the image")
-        self.end = self._sources[value]
+        self.end, self.answer = self._sources[value], value
 
     def same(self, result: str, source: str) -> None:
         """Note that a value is another one in another form."""
