@@ -21,7 +21,7 @@ from locationnet.importing.resnet_2017 import CLASSES, FEATURES, IMAGE_SIZE, STA
 from locationnet.preprocess import MEAN_2017
 
 # A file's first norm that makes nothing of such a colour subtracts the mean itself.
-_NEAR_THE_MEAN = 20.0
+_NEAR_THE_MEAN = 50.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Walk:
     def through(self, classes: int) -> Matched:
         norms = self._take_norms()
         subtracts_mean, factor, norm = _colours([layer.norm for layer in norms])
-        self._norms["bn_data"] = self._whole(norm or Norm.affine(), "bn_data", 3)
+        self._norms["bn_data"] = self._whole(norm or Norm.affine(), "bn_data", 3, norms)
         bias = self._convolve("conv0", (64, 3, 7, 7), stride=2)
         self._activate("bn0", 64, bias)
         pooling = self._take("max pooling")
@@ -161,16 +161,18 @@ class _Walk:
             norm = Norm.affine(shift=0.0 if bias is None else bias)
         elif bias is not None:
             norm = norm.of_shifted(bias)
-        self._norms[name] = self._whole(norm, name, channels)
+        self._norms[name] = self._whole(norm, name, channels, layers)
         self._take("relu")
 
-    def _whole(self, norm: Norm, name: str, channels: int) -> Norm:
+    def _whole(self, norm: Norm, name: str, channels: int, layers: Sequence[Layer]) -> Norm:
+        """Return a norm with one number for each channel."""
         parts = (norm.gamma, norm.beta, norm.mean, norm.variance)
         for part in parts:
             if part.shape not in ((1,), (channels,)):
+                called = ", ".join(layer.name for layer in layers)
                 raise self._layers.misfit(
-                    f"the norm {self._behind} has {part.size} channels, expected {channels}"
-                    f" (ours: {name})"
+                    f"norm {len(self._norms) + 1} has {part.size} channels, expected {channels}"
+                    f" ({called}; ours: {name})"
                 )
         return Norm(*(np.broadcast_to(part, channels) for part in parts))
 
