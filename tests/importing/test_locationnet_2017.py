@@ -551,15 +551,17 @@ def test_another_network_is_one_line_that_names_the_layer(tmp_path: Path, messag
     assert "\n" not in str(caught.value)
 
 
-def test_a_symbol_of_an_older_mxnet_is_read(tmp_path: Path) -> None:
-    """Attributes were called param once, and the statistics of a BatchNorm had no nodes."""
+@pytest.mark.parametrize("called", ["param", "attr"])
+def test_a_symbol_of_an_older_mxnet_is_read(tmp_path: Path, called: str) -> None:
+    """Attributes were called otherwise, and the statistics of a BatchNorm had no nodes once."""
     net = Resized(101, CLASSES)
     graph = json.loads(net.symbol.tojson())
     kept = [index for index, node in enumerate(graph["nodes"]) if "_moving_" not in node["name"]]
     places = {old: new for new, old in enumerate(kept)}
     nodes = [graph["nodes"][index] for index in kept]
     for node in nodes:
-        node["param"] = node.pop("attrs", {})
+        given = node.pop("attrs", {})
+        node[called] = {name: text.replace(", ", ",") for name, text in given.items()}
         node["inputs"] = [[places[source], 0] for source, *_ in node["inputs"] if source in places]
     heads = [[places[source], 0] for source, *_ in graph["heads"]]
     (tmp_path / "old.json").write_text(json.dumps({"nodes": nodes, "heads": heads}))
