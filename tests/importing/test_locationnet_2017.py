@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from locationnet.cli import app
-from locationnet.errors import InputError, LocationNetError
+from locationnet.errors import InputError, LocationNetError, MissingExtraError
 from locationnet.export.validation_photos import shipped_photos
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
@@ -407,6 +407,14 @@ def test_every_form_of_the_network_is_the_same_one(
             assert np.allclose(norm.variance, learned[f"{name}_moving_var"])
 
 
+def test_a_network_without_bn_data_is_said_to_be_one(tmp_path: Path, learned: Arrays) -> None:
+    found = matched(learned, Form(bn_data=False), tmp_path)
+    assert (found.has_bn_data, found.subtracts_mean, found.factor) == (False, False, 1)
+    assert np.allclose(found.parameters.norms["bn_data"].scale, np.ones(3))
+    assert np.allclose(found.parameters.norms["bn_data"].shift, np.zeros(3))
+    assert matched(learned, Form(), tmp_path).has_bn_data
+
+
 @pytest.mark.parametrize("factor", [255.0, 256.0])
 def test_colours_from_0_to_1_are_what_the_file_gets(
     tmp_path: Path, learned: Arrays, factor: float, photos: NDArray[np.float32]
@@ -494,6 +502,14 @@ OTHERS: dict[str, tuple[int, int, Callable[[Resized], object]]] = {
     "norm 4 has 65 channels, expected 64 (stage1_unit1_bn2; ours: stage1_unit1_bn2)": (
         *(101, CLASSES),
         lambda net: [reshaped(f"stage1_unit1_bn2_{part}", 65)(net) for part in PARTS],
+    ),
+    "behind fc1 (last layer): operands could not be broadcast together with": (
+        *(101, CLASSES),
+        reshaped("fc1_bias", CLASSES - 1),
+    ),
+    "norm 6 has 255 channels, expected 256 (stage1_unit2_bn1; ours: stage1_unit2_bn1)": (
+        *(101, CLASSES),
+        reshaped("stage1_unit2_bn1_beta", 255),
     ),
     "behind convolution 2 (stage1_unit1_conv1) comes relu stage1_unit1_bn2, expected one norm": (
         *(101, CLASSES),
@@ -685,6 +701,28 @@ def test_the_grid_is_fetched_and_checked(
     done = import_2017(*words)
     assert "could not be reached): give it with --grid" in str(done.exception)
     assert not (tmp_path / "b").exists()
+
+
+def test_a_network_that_answers_nan_is_refused_without_mxnet_too(tmp_path: Path) -> None:
+    helper, floats, path = onnx.helper, onnx.TensorProto.FLOAT, tmp_path / "x.params"
+    nan = onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "nan")
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["images", "nan"], ["probabilities"])],
+        "nan",
+        [helper.make_tensor_value_info("images", floats, ["n", 3, 224, 224])],
+        [helper.make_tensor_value_info("probabilities", floats, ["n", 3, 224, 224])],
+        [nan],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "model.onnx")
+
+    def not_installed(_: object) -> NDArray[np.float32]:
+        raise MissingExtraError("training", "train")
+
+    network = module._Network([path], Layers(path, "data"), "MXNet", not_installed)
+    found = match(Resized(101, CLASSES).layers(tmp_path))
+    with pytest.raises(InputError, match=r"x\.params: its network answers NaN"):
+        module._fit(network, found, tmp_path / "model.onnx")
 
 
 def test_answers_that_differ_are_no_fit() -> None:
