@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ from locationnet.model.sessions import OnnxSession
 from locationnet.net.fetch import FetchPolicy
 from locationnet.preprocess import MEAN_2017, recipe_2017
 from locationnet.train.backbones import parameter_shapes, resnet
-from locationnet.train.compat import mx
+from locationnet.train.compat import mx, onnx_exporter
 from locationnet.train.convert import Answers, SourceNetwork
 from locationnet.train.weights import Weights
 
@@ -60,6 +61,13 @@ class Form:
     bn_data: bool = True  # else it is part of what subtracts the mean
     shortcut_first: bool = False
     renamed: bool = True
+
+
+@pytest.fixture(autouse=True)
+def no_large_files_are_left(tmp_path: Path) -> Iterator[None]:
+    """Remove what pytest would keep: up to a gigabyte for each test."""
+    yield
+    shutil.rmtree(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -253,21 +261,27 @@ def save_mxnet(learned: Arrays, form: Form, symbol: Path, params: Path) -> None:
 
 
 def save_onnx(learned: Arrays, form: Form, path: Path) -> None:
-    """Write what mxnet's exporter makes of it, with every name replaced."""
-    foreign = Foreign(learned, replace(form, renamed=False, softmax=True))
+    """Write probabilities as this package does, or logits as mxnet's own exporter does.
+
+    Every name is replaced.
+    """
+    foreign = Foreign(learned, replace(form, renamed=False))
     network = foreign.symbol()
     states = set(network.list_auxiliary_states())
     arrays = {name: mx.nd.array(value) for name, value in foreign.arrays.items()}
-    arguments = {name: value for name, value in arrays.items() if name not in states}
-    auxiliary = {name: value for name, value in arrays.items() if name in states}
-    SourceNetwork(Weights(network, arguments, auxiliary), 224).write_onnx(path)
+    if form.softmax:
+        arguments = {name: value for name, value in arrays.items() if name not in states}
+        auxiliary = {name: value for name, value in arrays.items() if name in states}
+        SourceNetwork(Weights(network, arguments, auxiliary), 224).write_onnx(path)
+    else:
+        # It writes the gamma that MXNet leaves out of account.
+        arrays["bn_data_gamma"] = mx.nd.ones(3)
+        with onnx_exporter():
+            mx.onnx.export_model(network, arrays, [(1, 3, 224, 224)], [np.float32], str(path))
     model = onnx.load(path)
     graph = model.graph
-    del graph.output[1]
-    if not form.softmax:
-        [softmax] = [node for node in graph.node if node.op_type == "Softmax"]
-        graph.output[0].name = softmax.input[0]
-        graph.node.remove(softmax)
+    if form.softmax:
+        del graph.output[1]
     names: dict[str, str] = {}
     for node in graph.node:
         for part in (node.input, node.output):

@@ -42,12 +42,16 @@ def layers_of(folder: Path, *nodes: Node) -> Layers:
         result = names[0] + "'" if constant else f"v{number}"
         made.append(helper.make_node(operator, names, [result], **attributes))
         value = value if constant else result
+    return read(folder, made, value, CONSTANTS)
+
+
+def read(folder: Path, nodes: list[Any], answer: str, constants: dict[str, Any]) -> Layers:
     graph = helper.make_graph(
-        made,
-        "chain",
+        nodes,
+        "small",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info(value, TensorProto.FLOAT, ["n"])],
-        [numpy_helper.from_array(array, name) for name, array in CONSTANTS.items()],
+        [helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["n"])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.save(model, folder / "net.onnx")
@@ -115,6 +119,21 @@ def test_a_constant_is_computed(tmp_path: Path) -> None:
         ("Mul", ["x", "row''"], {}),
     )
     assert np.allclose(layer.norm.scale, np.sqrt(CHANNELS))
+
+
+def test_a_shape_that_is_computed_from_the_image_s_is_no_layer(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["pooled"]),
+        helper.make_node("Shape", ["pooled"], ["whole"]),
+        helper.make_node("Slice", ["whole", "zero", "one"], ["photos"]),
+        helper.make_node("Concat", ["photos", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["pooled", "target"], ["features"]),
+        helper.make_node("MatMul", ["features", "matrix"], ["answer"]),
+    ]
+    numbers = {"zero": [0], "one": [1], "rest": [-1]}
+    constants = {**CONSTANTS, **{name: np.array(value) for name, value in numbers.items()}}
+    layers = read(tmp_path, nodes, "answer", constants).layers
+    assert [layer.kind for layer in layers] == ["mean", "last layer"]
 
 
 def test_a_norm_s_epsilon_becomes_ours(tmp_path: Path) -> None:
