@@ -19,6 +19,7 @@ from locationnet.cli import (
     evaluate,
     export,
     health,
+    importing,
     labels,
     locate,
     metadata,
@@ -74,6 +75,7 @@ app.add_typer(ec2.app, name="ec2")
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("health", **_SETTINGS_AS_OPTIONS)(health.health)
+app.add_typer(importing.app, name="import")
 app.command("labels")(labels.labels)
 app.command("locate")(locate.locate)
 app.command("metadata")(metadata.metadata)

@@ -5,12 +5,9 @@ Knows what a bundle holds and where each part comes from; nothing of how the net
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.classes import ClassSet, classes_file, sha256_key
-from locationnet.errors import InputError, LocationNetError, MissingExtraError
+from locationnet.errors import InputError, LocationNetError
 from locationnet.export import quantize
 from locationnet.export.temperature import calibration_error, fit_temperature, metrics
 from locationnet.export.validation_photos import SHIPPED, Sample, shipped_photos
 from locationnet.geo.grid import Grid
-from locationnet.model.bundle import MANIFEST, Bundle, Manifest, write_manifest
+from locationnet.model.bundle import Bundle, Manifest, write_manifest
+from locationnet.model.bundle_folder import check_target, whole_folder, write_places
 from locationnet.model.sessions import OnnxSession, Session
 from locationnet.preprocess import Preprocessing, recipe_2017
 from locationnet.train.convert import PROBABILITIES, SourceNetwork
@@ -103,7 +101,7 @@ def export_bundle(
         Something is missing or does not fit together, or the converted network's answers differ
         from MXNet's.
     """
-    _check_target(out, overwrite=overwrite)
+    check_target(out, overwrite=overwrite)
     fields = run_fields(prefix)
     how = preprocessing or _recorded_preprocessing(prefix, fields)
     _check_classes(prefix, fields, classes)
@@ -112,14 +110,14 @@ def export_bundle(
         source = SourceNetwork(weights, how.size)
     sample, own = _draw(validation, calibration, reduced, classes, max_photos)
     label = label or Label(out.resolve().name)
-    with _whole(out) as folder:
+    with whole_folder(out) as folder:
         with about(os.fspath(prefix)):
             source.write_onnx(folder / "model.onnx")
             parity = _parity(source, folder / "model.onnx", sample, how, classes)
         classes.write(folder / classes_file(classes))
         np.save(folder / "prior.npy", _prior(fields, len(classes)))
         if isinstance(classes, Grid):
-            _write_names(folder / "places.csv", classes)
+            write_places(folder / "places.csv", classes)
         accuracy: dict[str, Any] = {"parity": parity}
         temperature, offers = 1.0, dict[str, Any]()
         if sample is not None:
@@ -296,20 +294,6 @@ def _prior(fields: dict[str, Any], classes: int) -> NDArray[np.float32]:
     return np.asarray((counts + 1) / (counts.sum() + classes), np.float32)
 
 
-def _write_names(path: Path, grid: Grid) -> None:
-    """Name each cell after the town nearest to its centre (GeoNames through reverse_geocode)."""
-    try:
-        import reverse_geocode
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("naming cells", "train") from error
-    towns = reverse_geocode.search(list(zip(grid.lat.tolist(), grid.lng.tolist(), strict=True)))
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["class", "city", "region", "country"])
-        for index, town in enumerate(towns):
-            writer.writerow([index, town["city"], town.get("state", ""), town["country_code"]])
-
-
 def _training_fields(
     prefix: str | os.PathLike[str], epoch: int, fields: dict[str, Any]
 ) -> dict[str, Any]:
@@ -334,31 +318,3 @@ def _without_folders(value: Any) -> Any:
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 6) for name, value in values.items()}
-
-
-def _check_target(out: Path, *, overwrite: bool) -> None:
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: the folder to write it in does not exist")
-    if not out.exists():
-        return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
-        raise InputError(f"{out}: exists and is not a bundle")
-    if any(out.iterdir()) and not overwrite:
-        raise InputError(f"{out}: exists; --overwrite replaces it")
-
-
-@contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out` that takes its name if the block succeeds."""
-    out = out.absolute()
-    beside = out.with_name(f".{out.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
-    folder = beside / "new"
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        if out.exists():
-            out.rename(beside / "old")
-        folder.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

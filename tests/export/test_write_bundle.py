@@ -372,7 +372,7 @@ def test_a_failure_leaves_the_earlier_bundle_alone(
     with pytest.raises(InputError, match="b: exists; --overwrite replaces it"):
         export_bundle(run / "checkpoint", 3, grid, out)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "_write_names", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(module, "write_places", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         export_bundle(run / "checkpoint", 3, grid, out, overwrite=True)
     assert (out / "manifest.json").read_bytes() == before
     export_bundle(run / "checkpoint", 3, grid, out, overwrite=True)

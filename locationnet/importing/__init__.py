@@ -1,0 +1,1 @@
+"""Networks that others trained, turned into bundles."""

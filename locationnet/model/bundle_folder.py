@@ -1,0 +1,71 @@
+"""Writing a bundle's folder: whole or not at all, over nothing that is not a bundle.
+
+Knows where a bundle may be written and what its cells are called; not what its network is.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from locationnet.errors import InputError, MissingExtraError
+from locationnet.geo.grid import Grid
+from locationnet.model.bundle import MANIFEST
+
+
+def check_target(out: Path, *, overwrite: bool) -> None:
+    """Make sure that a bundle may be written, before anything expensive happens.
+
+    Raises
+    ------
+    InputError
+        Its parent is missing, or `out` holds something that may not be replaced.
+    """
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: the folder to write it in does not exist")
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
+        raise InputError(f"{out}: exists and is not a bundle")
+    if any(out.iterdir()) and not overwrite:
+        raise InputError(f"{out}: exists; --overwrite replaces it")
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Give a folder beside `out` that takes its name, and its place, if the block succeeds."""
+    out = out.absolute()
+    beside = out.with_name(f".{out.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
+    folder = beside / "new"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        if out.exists():
+            out.rename(beside / "old")
+        folder.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_places(path: Path, grid: Grid) -> None:
+    """Name each cell after the town nearest to its centre (GeoNames through reverse_geocode).
+
+    Raises
+    ------
+    MissingExtraError
+        reverse_geocode is not installed.
+    """
+    try:
+        import reverse_geocode
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("naming cells", "data") from error
+    towns = reverse_geocode.search(list(zip(grid.lat.tolist(), grid.lng.tolist(), strict=True)))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["class", "city", "region", "country"])
+        for index, town in enumerate(towns):
+            writer.writerow([index, town["city"], town.get("state", ""), town["country_code"]])
