@@ -180,31 +180,33 @@ def train(
     given = {name: value for name, value in given.items() if value is not None}
     varied = {name: value for name, value in varied.items() if value is not None}
     if resume:
-        wanted = config.resumed(out, given, varied)
+        settings = config.resumed(out, given, varied)
     else:
         if pack is None or validation is None:
             raise typer.BadParameter("training needs PACK and --val PACK (or --resume)")
-        wanted = config.settings_of(out, preset, given, varied)
+        settings = config.settings_of(out, preset, given, varied)
     layout = hostfile.find_layout(hosts)
     if layout is not None:
-        _launch(layout, wanted, resume=resume, restarts=restarts)
+        _launch(layout, settings, resume=resume, restarts=restarts)
         return
-    _train(wanted, resume=resume)
+    _train(settings, resume=resume)
 
 
 def _launch(layout: Any, settings: Any, *, resume: bool, restarts: int) -> None:
-    from locationnet.train.distributed.launcher import StoppedGroupError, launch
+    from locationnet.train.distributed.launcher import launch
+    from locationnet.train.interrupts import InterruptedRunError
 
     try:
         launch(layout, settings, resume=resume, restarts=restarts)
-    except StoppedGroupError as error:
+    except InterruptedRunError as error:
         say(str(error), error=True)
         raise typer.Exit(128 + error.signal) from error
     _say_next(settings.out)
 
 
 def _train(settings: Any, *, resume: bool) -> None:
-    from locationnet.train.loop import InterruptedRunError, train
+    from locationnet.train.interrupts import InterruptedRunError
+    from locationnet.train.loop import train
 
     try:
         outcome = train(settings, resume=resume)

@@ -68,6 +68,11 @@ class Progress:
     best_epoch: int = 0
     seconds: float = 0.0
 
+    def clear_sums(self) -> None:
+        """Begin the sums over an epoch."""
+        self.loss = self.correct = self.weight = 0.0
+        self.photos = 0
+
 
 @dataclass(frozen=True)
 class State:
@@ -175,29 +180,29 @@ def write_best(run: Path, epoch: int, metric: str, value: float) -> None:
     write_text(run / BEST, json.dumps(best) + "\n")
 
 
-def write_facts(run: Path, facts: dict[str, Any]) -> None:
+def write_run_fields(run: Path, fields: dict[str, Any]) -> None:
     """Write ``checkpoint-run.json``: what the checkpoints were trained with."""
-    write_text(run / f"{PREFIX}-run.json", json.dumps(facts, indent=1) + "\n")
+    write_text(run / f"{PREFIX}-run.json", json.dumps(fields, indent=1) + "\n")
 
 
-def read_facts(run: Path) -> dict[str, Any]:
-    """Return what `write_facts` wrote.
+def read_run_fields(run: Path) -> dict[str, Any]:
+    """Return what `write_run_fields` wrote.
 
     Raises
     ------
     LocationNetError
-        The folder holds no run.
+        The folder contains no run.
     """
     path = run / f"{PREFIX}-run.json"
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise LocationNetError(f"{run}: holds no run to resume") from error
+        raise LocationNetError(f"{run}: contains no run to resume") from error
     except (OSError, ValueError) as error:
         raise LocationNetError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(facts, dict) or "settings" not in facts:
+    if not isinstance(fields, dict) or "settings" not in fields:
         raise LocationNetError(f"{path}: lacks the run's settings")
-    return facts
+    return fields
 
 
 def _states(run: Path) -> list[tuple[tuple[int, int], Path]]:

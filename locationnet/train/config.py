@@ -1,4 +1,4 @@
-"""What a training run is told: presets, checks, and how it is written down for a resumed run.
+"""The settings of a training run: presets, checks, and how they are kept for a resumed run.
 
 Knows names and numbers only; imports no mxnet, so that a wrong option is answered at once.
 """
@@ -15,7 +15,7 @@ from typing import Any, Literal
 from locationnet.errors import InputError
 from locationnet.preprocess import MEAN_2017, Preprocessing
 from locationnet.train.augment import Augmentation
-from locationnet.train.checkpoints import read_facts
+from locationnet.train.checkpoints import read_run_fields
 from locationnet.train.soft_labels import ClassWeights
 
 # 1 for the worker that leads and 0 for the others: which of them is rank 0 is the parameter
@@ -66,7 +66,7 @@ class Devices:
         Raises
         ------
         InputError
-            The text is none of these or names a device twice.
+            The text is not one of these or names a device twice.
         """
         kind, colon, numbers = text.strip().partition(":")
         if kind == "cpu" and (not colon or re.fullmatch(r"[1-9]\d{0,2}", numbers)):
@@ -124,14 +124,14 @@ class Settings:
     steps
         Where the step schedule falls, as shares of the epochs.
     smooth_km, class_weights
-        See `locationnet.train.soft_labels.Labels`.
+        See `locationnet.train.soft_labels.SoftLabels`.
     augmentation
         Random crops, flips and colours.
     fp16
         Compute in float16 with float32 master weights; GPUs only.
     best_by, patience
         The validation metric that names the best epoch (None for GeoScore, and for top-1 where
-        classes are no places), and after how many epochs without a better
+        classes are labels), and after how many epochs without a better
         one the run ends; 0 never ends it.
     every_batches, every_minutes
         Write a checkpoint within an epoch as well; 0 for never.
@@ -213,7 +213,7 @@ class Settings:
         match = re.fullmatch(r"resnet-(18|34|50|101|152)", self.network)
         if match is None:
             raise InputError(
-                f"{self.network!r} is no network; expected resnet-18, 34, 50, 101 or 152"
+                f"{self.network!r} is not a valid network; expected resnet-18, 34, 50, 101 or 152"
             )
         return int(match[1])
 
@@ -323,7 +323,7 @@ def settings_of(out: Path, preset: str, given: dict[str, Any], varied: dict[str,
         There is no such preset, or a value is out of range.
     """
     if preset not in PRESETS:
-        raise InputError(f"{preset!r} is no preset; expected {', '.join(PRESETS)}")
+        raise InputError(f"{preset!r} is not a valid preset; expected {', '.join(PRESETS)}")
     recorded = {} if given.get("init") is None else _recorded(given["init"])
     return Settings(
         out=out,
@@ -338,31 +338,31 @@ def resumed(run: Path, given: dict[str, Any], varied: dict[str, Any]) -> Setting
     Raises
     ------
     LocationNetError
-        The folder holds no run, or what was asked for would make it another run.
+        The folder contains no run, or what was asked for would make it another run.
     """
-    earlier = Settings.from_json(read_facts(run)["settings"], out=run)
+    earlier = Settings.from_json(read_run_fields(run)["settings"], out=run)
     augmentation = dataclasses.replace(earlier.augmentation, **varied)
-    wanted = dataclasses.replace(earlier, **{**given, "augmentation": augmentation})
-    for name in wanted.differing(earlier):
+    settings = dataclasses.replace(earlier, **{**given, "augmentation": augmentation})
+    for name in settings.differing(earlier):
         raise InputError(
             f"{run}: its {name.replace('_', ' ')} is {getattr(earlier, name)}, not"
-            f" {getattr(wanted, name)}; a resumed run keeps it"
+            f" {getattr(settings, name)}; a resumed run keeps it"
         )
-    return wanted
+    return settings
 
 
 def _recorded(init: Path) -> dict[str, Any]:
     """Return image size, mean and std of the run that wrote a checkpoint, where it is known."""
     prefix = re.sub(r"-\d{4,}\.params$", "", init.name)
-    facts = init.with_name(f"{prefix}-run.json")
-    if prefix == init.name or not facts.is_file():
+    fields_file = init.with_name(f"{prefix}-run.json")
+    if prefix == init.name or not fields_file.is_file():
         return {}
     try:
-        how = json.loads(facts.read_text(encoding="utf-8"))["preprocessing"]
+        how = json.loads(fields_file.read_text(encoding="utf-8"))["preprocessing"]
         return {
             "image_size": int(how["size"]),
             "mean": tuple(map(float, how["mean"])),
             "std": tuple(map(float, how["std"])),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{facts}: does not say how photos were prepared") from error
+        raise InputError(f"{fields_file}: does not say how photos were prepared") from error

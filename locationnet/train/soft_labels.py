@@ -1,6 +1,6 @@
-"""What a network is told about each photo: its cell alone, or also the cells around it.
+"""The labels of photos: hard ones, their own cell alone, or soft ones, the cells around it too.
 
-Knows the grid and the photos' places; nothing of pixels or networks. A label is a short list of
+Knows the grid and where photos are from; nothing of pixels or networks. A label is a short list of
 (class, weight) pairs, so that 15,527 classes cost no more than a thousand.
 """
 
@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Labels:
+class SoftLabels:
     """Makes the labels of photos.
 
     Parameters

@@ -36,7 +36,7 @@ class Plan:
     Parameters
     ----------
     job
-        What each machine is told.
+        What each machine does.
     package
         The files that go to `job.package`.
     request
@@ -133,7 +133,7 @@ def _request(recipe: EC2Recipe, launch: str, group: str) -> dict[str, Any]:
     request: dict[str, Any] = {
         "ImageId": image,
         "InstanceType": table.type,
-        # All or none: half a group would only wait and cost.
+        # All or none: half of the machines would only wait and cost.
         "MinCount": table.count,
         "MaxCount": table.count,
         "ClientToken": launch,
