@@ -86,7 +86,7 @@ def find_machine(name: str) -> Machine:
     """
     match = re.fullmatch(r"(?:ml\.)?([a-z][a-z0-9-]*)\.([a-z0-9-]+)", name)
     if match is None:
-        raise InputError(f"{name!r} is not a valid type of machine; expected such as g5.48xlarge")
+        raise InputError(f"{name!r} is not a valid type of machine; one is g5.48xlarge")
     family, size = match.groups()
     plain = f"{family}.{size}"
     if family in _GPUS:

@@ -152,7 +152,7 @@ def test_machines_that_train(name: str, gpus: int) -> None:
         ("g5g.xlarge", "ARM"),
         ("trn1.2xlarge", "not known to run on trn1"),
         ("g5.32xlarge", "g5 has no size 32xlarge"),
-        ("--help", "no type of machine"),
+        ("--help", "not a valid type of machine"),
     ],
 )
 def test_machines_that_cannot_train_are_refused_with_the_reason(name: str, said: str) -> None:

@@ -91,7 +91,7 @@ def test_a_spot_notice_stops_the_run_and_the_next_machine_resumes_it(
     with metadata_service(local_ipv4="127.0.0.1") as metadata:
         endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url}
         first = started(job, folder, **endpoint)
-        _wait_for_state(job)
+        _wait_for_state(job, first)
         metadata.take_back()
         said = first.communicate(timeout=PATIENCE)[1]
     assert first.returncode == 128 + signal.SIGTERM, said
@@ -142,11 +142,11 @@ def test_two_machines_find_each_other_train_together_and_stop_when_asked(
     hosts = _launched(job)
     with metadata_service(local_ipv4=hosts[0]) as one, metadata_service(local_ipv4=hosts[1]) as two:
         machines = [
-            started(together, tmp_path / f"machine-{place}",
+            started(together, tmp_path / f"machine-{index}",
                     AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url)
-            for place, metadata in enumerate((one, two))
+            for index, metadata in enumerate((one, two))
         ]  # fmt: skip
-        _wait_for_state(together)
+        _wait_for_state(together, machines[0])
         client("s3", REGION).put_object(**together.stop_mark.arguments, Body=b"")
         words = [machine.communicate(timeout=PATIENCE)[1] for machine in machines]
     # Sorted as text, the first address leads.
