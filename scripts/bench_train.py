@@ -26,10 +26,9 @@ from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.pack.build import pack_photos
 from locationnet.pack.format import Pack
-from locationnet.train.augment import Augmentation
 from locationnet.train.backbones import resnet
 from locationnet.train.compat import mx
-from locationnet.train.config import Settings
+from locationnet.train.config import Augmentation, Settings
 from locationnet.train.data_iter import PackIter, Plan
 from locationnet.train.log import LOG, read
 from locationnet.train.loop import train

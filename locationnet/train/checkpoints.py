@@ -8,7 +8,6 @@ program loads. ``state-EPOCH-BATCH`` folders hold what a resumed run needs beyon
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locationnet.errors import LocationNetError
-from locationnet.files import write_text
+from locationnet.files import write_text, written_whole
 
 if TYPE_CHECKING:
     from locationnet.train.compat import mx
@@ -255,14 +254,12 @@ def _write_folder(run: Path, final: Path, state: State) -> None:
 
 def _publish(source: Path, target: Path) -> None:
     """Give a file a second name, replacing what had it; a copy where links are not possible."""
-    temporary = target.with_name(f".{target.name}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    try:
-        temporary.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    with written_whole(target) as part:
+        part.unlink(missing_ok=True)
+        try:
+            part.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, part)
 
 
 def _sync(path: Path) -> None:

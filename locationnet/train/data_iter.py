@@ -20,9 +20,10 @@ from locationnet.errors import ImageError, InputError, LocationNetError
 from locationnet.images import open_image
 from locationnet.pack.format import Pack, PackedJpegs
 from locationnet.preprocess import Preprocessing, tensor
-from locationnet.train.augment import Augmentation, augmented, uniforms
+from locationnet.train.augment import augmented, uniforms
 from locationnet.train.backbones import DATA
 from locationnet.train.compat import mx
+from locationnet.train.config import Augmentation
 from locationnet.train.loss import LABEL_CLASSES, LABEL_WEIGHTS
 from locationnet.train.soft_labels import SoftLabels
 

@@ -20,7 +20,8 @@ from locationnet.train import checkpoints, curves
 from locationnet.train.checkpoints import Progress, State
 from locationnet.train.collectives import Collectives
 from locationnet.train.compat import check_gpus, mx
-from locationnet.train.config import LESS_IS_BETTER, Devices, Settings
+from locationnet.train.config import LESS_IS_BETTER, Settings
+from locationnet.train.devices import Devices
 from locationnet.train.init_weights import initial_weights
 from locationnet.train.interrupts import InterruptedRunError, Interrupts
 from locationnet.train.log import memory_mb

@@ -19,8 +19,9 @@ from locationnet.train import checkpoints
 from locationnet.train.checkpoints import Progress
 from locationnet.train.collectives import Collectives
 from locationnet.train.compat import mx
-from locationnet.train.config import Devices, Settings
+from locationnet.train.config import Settings
 from locationnet.train.data_iter import PackIter, Part, Plan
+from locationnet.train.devices import Devices
 from locationnet.train.init_weights import InitialWeights
 from locationnet.train.log import LOG, RunLog
 from locationnet.train.loss import training_symbol

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from locationnet.errors import LocationNetError
 from locationnet.pack.format import Pack
 from locationnet.preprocess import Preprocessing
-from locationnet.train.augment import Augmentation
+from locationnet.train.config import Augmentation
 from locationnet.train.data_iter import ALONE, PackIter, Part, Plan
 from locationnet.train.soft_labels import SoftLabels
 

@@ -17,7 +17,8 @@ from typing import NoReturn, Protocol
 
 from locationnet.errors import InputError, LocationNetError
 from locationnet.train import checkpoints
-from locationnet.train.config import Devices, Settings
+from locationnet.train.config import Settings
+from locationnet.train.devices import Devices
 from locationnet.train.distributed.hostfile import PORT, Layout, address_of, is_address
 from locationnet.train.distributed.local_workers import (
     Address,

@@ -18,7 +18,6 @@ import pytest
 
 from locationnet.aws.common import client
 from locationnet.aws.ec2 import launch
-from locationnet.aws.ec2.userdata import user_data
 from locationnet.aws.job import Job
 from locationnet.aws.recipe import EC2Recipe
 from locationnet.aws.sync import listing, push
@@ -109,7 +108,7 @@ def test_a_machine_whose_package_is_missing_shuts_down_at_once(aws: str, tmp_pat
         "town", "20260101T000000-abc", REGION, f"s3://{BUCKET}/out", "s3://xyz/t", "s3://xyz/v"
     )
     script = tmp_path / "user-data"
-    script.write_text(user_data(job))
+    script.write_text(launch.user_data(job))
     process, shutdowns = _boot(script, tmp_path, aws)
     process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
@@ -159,12 +158,12 @@ def test_user_data_that_is_too_long_is_refused() -> None:
     options = {f"option-{number}": "x" * 100 for number in range(200)}
     job = Job("a", "b", REGION, "s3://xyz", "s3://xyz/t", "s3://xyz/v", options=options)
     with pytest.raises(InputError, match="do not fit into the user data"):
-        user_data(job)
+        launch.user_data(job)
 
 
 def test_a_place_with_quotation_marks_stays_data(tmp_path: Path) -> None:
     job = Job("a", "b", REGION, "s3://xyz/a\"b'c$(touch x)", "s3://xyz/t", "s3://xyz/v")
-    text = user_data(job)
+    text = launch.user_data(job)
     script = tmp_path / "user-data"
     script.write_text(text)
     assert subprocess.run(["bash", "-n", script]).returncode == 0
