@@ -26,14 +26,13 @@ from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.pack.build import pack_photos
 from locationnet.pack.format import Pack
-from locationnet.train.augment import Augmentation
 from locationnet.train.backbones import resnet
 from locationnet.train.compat import mx
-from locationnet.train.config import Settings
+from locationnet.train.config import Augmentation, Settings
 from locationnet.train.data_iter import PackIter, Plan
 from locationnet.train.log import LOG, read
 from locationnet.train.loop import train
-from locationnet.train.soft_labels import Labels
+from locationnet.train.soft_labels import SoftLabels
 
 SIDE = 256
 PHOTOS = 1024
@@ -93,7 +92,7 @@ def our_iter(pack: Path, size: int, batch: int, threads: int) -> PackIter:
     return PackIter(
         opened,
         Plan(opened.records, batch, seed=0),
-        Labels(opened.grid),
+        SoftLabels(opened.grid),
         settings.preprocessing,
         augmentation=settings.augmentation,
         threads=threads,

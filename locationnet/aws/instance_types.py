@@ -1,6 +1,6 @@
 """Which machines of AWS can train, and with how many GPUs; the others are refused with the reason.
 
-Knows the names of instance types and what the wheels of MXNet 1.9.1 hold code for; asks nobody.
+Knows the names of instance types and what the wheels of MXNet 1.9.1 contain code for; asks nobody.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _ONE_TO_EIGHT = {
     "xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "16xlarge": 1,
     "12xlarge": 4, "24xlarge": 4, "48xlarge": 8,
 }  # fmt: skip
-# GPUs that mxnet-cu112 holds machine code for (compute capability 5.0 to 8.9), by size.
+# GPUs that mxnet-cu112 contains machine code for (compute capability 5.0 to 8.9), by size.
 _GPUS = {
     "g3": ("M60", {"4xlarge": 1, "8xlarge": 2, "16xlarge": 4}),
     "g3s": ("M60", {"xlarge": 1}),
@@ -33,9 +33,9 @@ _GPUS = {
     "p4d": ("A100", {"24xlarge": 8}),
     "p4de": ("A100", {"24xlarge": 8}),
 }  # fmt: skip
-_NEWER = "mxnet-cu112 holds code for compute capability 5 to 8 and no build of MXNet 1.9.1 for"
+_NEWER = "mxnet-cu112 contains code for compute capability 5 to 8 and no build of MXNet 1.9.1 for"
 _REFUSED = {
-    "p2": "AWS has retired p2, and a K80 needs mxnet-cu102, as mxnet-cu112 holds no code for it",
+    "p2": "AWS has retired p2, and a K80 needs mxnet-cu102, as mxnet-cu112 contains no code for it",
     "p5": f"a Hopper GPU; {_NEWER} 9",
     "p5e": f"a Hopper GPU; {_NEWER} 9",
     "p5en": f"a Hopper GPU; {_NEWER} 9",
@@ -82,11 +82,11 @@ def find_machine(name: str) -> Machine:
     Raises
     ------
     InputError
-        It is no type of machine, or one whose GPUs MXNet cannot use; the message says why.
+        It is not a type of machine, or one whose GPUs MXNet cannot use; the message says why.
     """
     match = re.fullmatch(r"(?:ml\.)?([a-z][a-z0-9-]*)\.([a-z0-9-]+)", name)
     if match is None:
-        raise InputError(f"{name!r} is no type of machine; expected one such as g5.48xlarge")
+        raise InputError(f"{name!r} is not a valid type of machine; one is g5.48xlarge")
     family, size = match.groups()
     plain = f"{family}.{size}"
     if family in _GPUS:
@@ -98,7 +98,7 @@ def find_machine(name: str) -> Machine:
         raise InputError(f"{name}: {_REFUSED[family]}; {_USE}")
     if _ACCELERATED.match(family):
         raise InputError(
-            f"{name}: mxnet-cu112 is not known to run on {family} (it holds code for NVIDIA GPUs of"
-            f" compute capability 5 to 8); {_USE}"
+            f"{name}: mxnet-cu112 is not known to run on {family} (it contains code for NVIDIA GPUs"
+            f" of compute capability 5 to 8); {_USE}"
         )
     return Machine(plain)

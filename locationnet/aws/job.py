@@ -1,4 +1,4 @@
-"""What a machine of EC2 is told to do, as the launch writes it and the machine reads it.
+"""The job of a machine of EC2, as the launch writes it and the machine reads it.
 
 Knows the names of things in S3; does none of them.
 """
@@ -62,7 +62,7 @@ class Job:
         Raises
         ------
         InputError
-            The file is none such.
+            The file is not a valid job.
         """
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
@@ -81,7 +81,7 @@ class Job:
     @property
     def run(self) -> Location:
         """The run's folder."""
-        return run_place(Location.parse(self.out))
+        return run_prefix(Location.parse(self.out))
 
     @property
     def package(self) -> Location:
@@ -93,17 +93,17 @@ class Job:
         """An object that asks the machines to stop by being there."""
         return self._own / "stop"
 
-    def log(self, place: int) -> Location:
-        """Return where the machine at a place in the group puts what it says."""
-        return self._own / f"machine-{place}.log"
+    def log(self, index: int) -> Location:
+        """Return where the machine of an index among those of the launch puts what it says."""
+        return self._own / f"machine-{index}.log"
 
-    def ready_mark(self, place: int) -> Location:
-        """Return an object that says that the machine at a place has all that it needs."""
-        return self._own / "ready" / str(place)
+    def ready_mark(self, index: int) -> Location:
+        """Return an object that says that the machine of an index has all that it needs."""
+        return self._own / "ready" / str(index)
 
     @property
     def _own(self) -> Location:
-        return launches_place(Location.parse(self.out)) / self.launch
+        return launches_prefix(Location.parse(self.out)) / self.launch
 
 
 def shutdown_minutes(max_hours: float) -> int:
@@ -111,11 +111,11 @@ def shutdown_minutes(max_hours: float) -> int:
     return math.ceil(max_hours * 60) + 15
 
 
-def run_place(out: Location) -> Location:
+def run_prefix(out: Location) -> Location:
     """Return where the run's folder lies."""
     return out / "run"
 
 
-def launches_place(out: Location) -> Location:
+def launches_prefix(out: Location) -> Location:
     """Return where each launch has a folder."""
     return out / "launches"

@@ -56,7 +56,7 @@ class _Recipe(_Table):
     train: dict[str, Value] = Field(default_factory=dict)
 
     @property
-    def place(self) -> Location:
+    def prefix(self) -> Location:
         """Where everything of the run lies in S3."""
         return Location.parse(self.out)
 

@@ -1,6 +1,6 @@
-"""Folders to S3 and back: what is the same stays, what was cut goes on, a whole is marked last.
+"""Folders to S3 and back: what is the same stays, what was cut is resumed, JSON files come last.
 
-Knows files and objects; nothing of what they hold. A hidden record in the local folder says which
+Knows files and objects; nothing of what is in them. A hidden record in the local folder says which
 version in S3 each file equals, so that gigabytes are not read again to learn that they are the
 same; without it sha256 decides. Names that begin with a dot stay where they are.
 """
@@ -21,13 +21,11 @@ from locationnet.aws.common import CONNECTIONS, AWSError, clear_errors
 from locationnet.aws.transfer import SHA256, Location, Sent, Upload, download, file_sha256, upload
 from locationnet.errors import InputError, LocationNetError
 from locationnet.files import write_text
+from locationnet.progress import Progress
 
 RECORD = ".locationnet-sync.json"
 # S3 deletes at most so many objects in one call.
 _DELETE_AT_ONCE = 1000
-
-Progress = Callable[[int, int], object]
-"""Called with the bytes that are done and with all that there are."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def push(
     mirror: Callable[[str], bool] = lambda _: False,
     advance: Progress = lambda *_: None,
 ) -> Moved:
-    """Make a place in S3 hold what a folder holds.
+    """Make an address in S3 contain what a folder contains.
 
     JSON files come last, as they say that others are whole.
 
@@ -67,21 +65,21 @@ def push(
     mirror
         Says of a name in S3 whether it goes when the folder has no such file any more.
     advance
-        Told of the progress.
+        Called with the bytes that are done and with all that there are.
 
     Raises
     ------
     InputError
         There is no such folder.
     AWSError
-        S3 refused or cannot be reached; the next call goes on.
+        S3 refused or cannot be reached; the next call resumes.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
     local = _local(folder)
     remote = listing(s3, target)
     with _Record(folder, target) as record:
-        tally = _Tally(sum(facts.st_size for facts in local.values()), advance)
+        tally = _Tally(sum(status.st_size for status in local.values()), advance)
 
         def send(name: str) -> None:
             path, here = folder / name, local[name]
@@ -96,7 +94,7 @@ def push(
                     target / name,
                     tally.advance,
                     record.uploads.get(name),
-                    lambda begun: record.begin(name, begun),
+                    lambda started: record.start(name, started),
                 )
             except FileNotFoundError:
                 return  # removed since; so are old checkpoints
@@ -115,10 +113,10 @@ def pull(
     source: Location,
     folder: Path,
     *,
-    wanted: Callable[[str], bool] = lambda _: True,
+    selected: Callable[[str], bool] = lambda _: True,
     advance: Progress = lambda *_: None,
 ) -> Moved:
-    """Make a folder hold what a place in S3 holds; files that are only here stay.
+    """Make a folder contain what an address in S3 contains; files that are only here stay.
 
     Parameters
     ----------
@@ -126,18 +124,18 @@ def pull(
         A client of S3.
     source, folder
         From where to where; the folder is made.
-    wanted
+    selected
         Says of a name whether it is fetched.
     advance
-        Told of the progress.
+        Called with the bytes that are done and with all that there are.
 
     Raises
     ------
     AWSError
-        S3 refused, cannot be reached or sent other bytes; the next call goes on.
+        S3 refused, cannot be reached or sent other bytes; the next call resumes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    remote = {name: there for name, there in listing(s3, source).items() if wanted(name)}
+    remote = {name: there for name, there in listing(s3, source).items() if selected(name)}
     local = _local(folder)
     with _Record(folder, source) as record:
         tally = _Tally(sum(there.size for there in remote.values()), advance)
@@ -157,18 +155,18 @@ def pull(
     return tally.moved()
 
 
-def listing(s3: Any, place: Location) -> dict[str, _Object]:
-    """Return what lies under a place, by the name relative to it, sorted.
+def listing(s3: Any, address: Location) -> dict[str, _Object]:
+    """Return what lies under an address, by the name relative to it, sorted.
 
     Raises
     ------
     AWSError
         S3 refused or cannot be reached.
     """
-    prefix = f"{place.path}/" if place.path else ""
+    prefix = f"{address.path}/" if address.path else ""
     found = {}
-    with clear_errors(str(place)):
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=prefix)
+    with clear_errors(str(address)):
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=prefix)
         for page in pages:
             for entry in page.get("Contents", []):
                 name = entry["Key"].removeprefix(prefix)
@@ -238,16 +236,16 @@ def _delete(s3: Any, target: Location, names: list[str]) -> None:
 
 
 class _Record:
-    """Which version of which place in S3 the files of a folder equal; kept in the folder."""
+    """Which version of which object in S3 each file of a folder equals; kept in the folder."""
 
-    def __init__(self, folder: Path, place: Location) -> None:
-        self._path, self._place = folder / RECORD, str(place)
+    def __init__(self, folder: Path, address: Location) -> None:
+        self._path, self._address = folder / RECORD, str(address)
         self._lock = threading.Lock()
         self.files: dict[str, Sent] = {}
         self.uploads: dict[str, Upload] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             known = json.loads(self._path.read_text(encoding="utf-8"))
-            if known["place"] == self._place:
+            if known["place"] == self._address:
                 files = {name: Sent(**value) for name, value in known["files"].items()}
                 uploads = {name: Upload(**value) for name, value in known["uploads"].items()}
                 self.files, self.uploads = files, uploads
@@ -263,18 +261,18 @@ class _Record:
             self.files[name] = sent
             self.uploads.pop(name, None)
 
-    def begin(self, name: str, begun: Upload) -> None:
-        # At once: a process that is killed goes on from here.
+    def start(self, name: str, upload: Upload) -> None:
+        # At once: a process that is killed is resumed from here.
         with self._lock:
-            self.uploads[name] = begun
+            self.uploads[name] = upload
         self._write()
 
     def _write(self) -> None:
         with self._lock:
             known = {
-                "place": self._place,
+                "place": self._address,
                 "files": {name: asdict(sent) for name, sent in self.files.items()},
-                "uploads": {name: asdict(begun) for name, begun in self.uploads.items()},
+                "uploads": {name: asdict(upload) for name, upload in self.uploads.items()},
             }
             # Without it the next call works all the same: a folder may be read-only.
             with contextlib.suppress(LocationNetError):

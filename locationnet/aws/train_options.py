@@ -1,6 +1,6 @@
 """The options of ``locationnet train`` as recipes and SageMaker write them, and as words.
 
-Knows how an option is written in each of the three places; which options there are is the command
+Knows how an option is written in each of the three; which options there are is the command
 line's business.
 """
 
@@ -18,7 +18,7 @@ Value = str | bool | int | float | list[str | int | float]
 _OURS = {
     "hosts": "machines find each other",
     "out": "the run lies under the recipe's `out`",
-    "resume": "a run that is in S3 is gone on with",
+    "resume": "a run that is in S3 is resumed",
     "val": "name the pack under [data]",
 }
 # Options without a value, by how the opposite is written; without one, it is what is usual.

@@ -1,4 +1,4 @@
-"""One file to S3 or from it, going on where an earlier attempt was cut.
+"""One file to S3 or from it, resumed where an earlier attempt was cut.
 
 Knows parts, ranges and checksums; which files are to be moved is `locationnet.aws.sync`'s business.
 """
@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from locationnet.aws.common import AWSError, clear_errors
 from locationnet.errors import InputError
+from locationnet.progress import Advance
 
 # Larger files travel in parts of this size, or of a 10,000th where that is more: S3 has no more
 # parts than that.
@@ -24,16 +25,13 @@ _MOST_PARTS = 10_000
 _BLOCK_BYTES = 1 << 20
 # The name under which the sha256 of what was uploaded is kept with the object.
 SHA256 = "sha256"
-# How often a download goes on after a broken connection without having got any further.
+# How often a download is resumed after a broken connection without having got any further.
 _PATIENCE = 5
-
-Advance = Callable[[int], object]
-"""Called with the number of bytes that have just been dealt with."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """A place in S3: a bucket and a prefix or key without slashes around it."""
+    """An address in S3: a bucket and a prefix or key without slashes around it."""
 
     bucket: str
     path: str = ""
@@ -45,12 +43,12 @@ class Location:
         Raises
         ------
         InputError
-            It is no such address.
+            It is not such an address.
         """
         match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", text)
         path = (match[2] or "").rstrip("/") if match else ""
         if match is None or (path and not all(path.split("/"))):
-            raise InputError(f"{text!r} names no place in S3; expected s3://BUCKET/FOLDER")
+            raise InputError(f"{text!r} is not a valid address in S3; expected s3://BUCKET/FOLDER")
         return cls(match[1], path)
 
     def __truediv__(self, name: str) -> Location:
@@ -77,7 +75,7 @@ class Location:
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload in parts that has begun; ``sha256`` is of the whole file."""
+    """An upload in parts that has started; ``sha256`` is of the whole file."""
 
     id: str
     sha256: str
@@ -104,7 +102,7 @@ def upload(
     path: Path,
     target: Location,
     advance: Advance,
-    begun: Upload | None = None,
+    earlier: Upload | None = None,
     note: Callable[[Upload], object] = lambda _: None,
 ) -> Sent:
     """Put a file into S3; what is appended meanwhile is left for the next time.
@@ -116,11 +114,11 @@ def upload(
     path, target
         The file and its address.
     advance
-        Told of the progress.
-    begun
-        An earlier attempt in parts; gone on with where the file is still the same.
+        Called with the bytes done since its last call.
+    earlier
+        An earlier attempt in parts; resumed where the file is still the same.
     note
-        Told of an attempt in parts before its first byte, so that a later call can go on.
+        Called with an attempt in parts before its first byte, so that a later call can resume it.
 
     Raises
     ------
@@ -131,15 +129,15 @@ def upload(
     """
     with path.open("rb") as file, clear_errors(str(target)):
         # The same bytes are hashed and sent, even where the file is replaced meanwhile.
-        facts = os.fstat(file.fileno())
-        if facts.st_size <= PART_BYTES:
-            data = file.read(facts.st_size)
+        status = os.fstat(file.fileno())
+        if status.st_size <= PART_BYTES:
+            data = file.read(status.st_size)
             metadata = {SHA256: hashlib.sha256(data).hexdigest()}
             answer = s3.put_object(**target.arguments, Body=data, Metadata=metadata)
             advance(len(data))
         else:
-            answer = _upload_parts(s3, file, facts.st_size, target, advance, begun, note)
-    return Sent(str(answer["ETag"]), facts.st_size, facts.st_mtime_ns)
+            answer = _upload_parts(s3, file, status.st_size, target, advance, earlier, note)
+    return Sent(str(answer["ETag"]), status.st_size, status.st_mtime_ns)
 
 
 def _upload_parts(
@@ -148,45 +146,47 @@ def _upload_parts(
     size: int,
     target: Location,
     advance: Advance,
-    begun: Upload | None,
+    earlier: Upload | None,
     note: Callable[[Upload], object],
 ) -> Any:
     sha256 = _prefix_sha256(file, size)
     where = target.arguments
     there: dict[int, str] | None = None
-    if begun is not None and begun.sha256 == sha256:
-        there = _parts_there(s3, target, begun, size)
-    if begun is None or there is None:
+    if earlier is not None and earlier.sha256 == sha256:
+        there = _parts_there(s3, target, earlier, size)
+    if earlier is None or there is None:
         part_bytes = max(PART_BYTES, -(-size // _MOST_PARTS))
         made = s3.create_multipart_upload(**where, Metadata={SHA256: sha256})
-        begun, there = Upload(str(made["UploadId"]), sha256, part_bytes), {}
-        note(begun)
+        earlier, there = Upload(str(made["UploadId"]), sha256, part_bytes), {}
+        note(earlier)
     parts = []
-    for number, start in enumerate(range(0, size, begun.part_bytes), 1):
-        length = min(begun.part_bytes, size - start)
+    for number, start in enumerate(range(0, size, earlier.part_bytes), 1):
+        length = min(earlier.part_bytes, size - start)
         etag = there.get(number)
         if etag is None:
             data = os.pread(file.fileno(), length, start)
-            sent = s3.upload_part(**where, UploadId=begun.id, PartNumber=number, Body=data)
+            sent = s3.upload_part(**where, UploadId=earlier.id, PartNumber=number, Body=data)
             etag = str(sent["ETag"])
         advance(length)
         parts.append({"PartNumber": number, "ETag": etag})
     return s3.complete_multipart_upload(
-        **where, UploadId=begun.id, MultipartUpload={"Parts": parts}
+        **where, UploadId=earlier.id, MultipartUpload={"Parts": parts}
     )
 
 
-def _parts_there(s3: Any, target: Location, begun: Upload, size: int) -> dict[int, str] | None:
+def _parts_there(s3: Any, target: Location, earlier: Upload, size: int) -> dict[int, str] | None:
     """Return the ETags of the parts that S3 has in full, or None if it has forgotten them."""
     from botocore.exceptions import ClientError
 
     found = {}
     try:
-        for page in s3.get_paginator("list_parts").paginate(**target.arguments, UploadId=begun.id):
+        for page in s3.get_paginator("list_parts").paginate(
+            **target.arguments, UploadId=earlier.id
+        ):
             for part in page.get("Parts", []):
                 number = int(part["PartNumber"])
-                start = (number - 1) * begun.part_bytes
-                if part["Size"] == min(begun.part_bytes, size - start):
+                start = (number - 1) * earlier.part_bytes
+                if part["Size"] == min(earlier.part_bytes, size - start):
                     found[number] = str(part["ETag"])
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchUpload":
@@ -205,7 +205,7 @@ def _prefix_sha256(file: IO[bytes], size: int) -> str:
 
 
 def download(s3: Any, source: Location, etag: str, size: int, path: Path, advance: Advance) -> None:
-    """Fetch a file from S3 under a temporary name, then rename it; goes on with what is there.
+    """Fetch a file from S3 under a temporary name, then rename it; resumes what is there.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def download(s3: Any, source: Location, etag: str, size: int, path: Path, advanc
     path
         Where it goes; its folder is made.
     advance
-        Told of the progress.
+        Called with the bytes done since its last call.
 
     Raises
     ------

@@ -122,7 +122,7 @@ def logs(
     if not done:
         for it in found:
             why = f" ({it.reason})" if it.reason else ""
-            say(f"{it.id} is {it.state}{why} and has not begun to train; its console:")
+            say(f"{it.id} is {it.state}{why} and has not started to train; its console:")
             typer.echo(machines.console(read, it))
 
 
@@ -152,7 +152,7 @@ def stop(
     with console.status("waiting", spinner="line") as shown:
         for found in machines.until_gone(read, _STOPPING_S):
             shown.update(", ".join(f"{machine.id} {machine.state}" for machine in found))
-            # Whoever stopped it in the console left nobody there to notice the wish.
+            # Whoever stopped it in the console left nobody there to notice the request.
             if stopped := [machine for machine in found if machine.state == "stopped"]:
                 machines.terminate(read, stopped)
     if found:
@@ -186,7 +186,7 @@ def sync(
     up = target.startswith("s3://")
     if up == source.startswith("s3://"):
         raise typer.BadParameter("expected a folder and an s3:// address, in either order")
-    place, folder = Location.parse(target if up else source), Path(source if up else target)
+    address, folder = Location.parse(target if up else source), Path(source if up else target)
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(
@@ -199,9 +199,9 @@ def sync(
 
         connection = client("s3", region)
         if up:
-            moved = sync.push(connection, folder, place, advance=advance)
+            moved = sync.push(connection, folder, address, advance=advance)
         else:
-            moved = sync.pull(connection, place, folder, advance=advance)
+            moved = sync.pull(connection, address, folder, advance=advance)
     say(f"copied {moved.files:,} files ({moved.bytes:,} bytes), {moved.same:,} were the same")
 
 

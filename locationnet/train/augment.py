@@ -8,11 +8,12 @@ them, and a resumed run sees exactly what an uninterrupted one does.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from locationnet.train.config import Augmentation
 
 # Uniform numbers that one photo takes.
 DRAWS = 8
@@ -22,28 +23,6 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _GREY = 127.5
 
 Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How training photos are varied.
-
-    Parameters
-    ----------
-    min_area
-        The smallest share of the photo that a crop keeps; the share is uniform up to 1.
-    max_aspect
-        Crops are between ``1 / max_aspect`` and `max_aspect` times as wide as high.
-    flip
-        Mirror half of the photos.
-    colour
-        Brightness, contrast and saturation vary by up to this share each; 0 for none.
-    """
-
-    min_area: float = 0.25
-    max_aspect: float = 4 / 3
-    flip: bool = True
-    colour: float = 0.2
 
 
 def uniforms(seed: int, epoch: int, records: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ program loads. ``state-EPOCH-BATCH`` folders hold what a resumed run needs beyon
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locationnet.errors import LocationNetError
-from locationnet.files import write_text
+from locationnet.files import write_text, written_whole
 
 if TYPE_CHECKING:
     from locationnet.train.compat import mx
@@ -67,6 +66,11 @@ class Progress:
     best: float | None = None
     best_epoch: int = 0
     seconds: float = 0.0
+
+    def clear_sums(self) -> None:
+        """Begin the sums over an epoch."""
+        self.loss = self.correct = self.weight = 0.0
+        self.photos = 0
 
 
 @dataclass(frozen=True)
@@ -175,29 +179,29 @@ def write_best(run: Path, epoch: int, metric: str, value: float) -> None:
     write_text(run / BEST, json.dumps(best) + "\n")
 
 
-def write_facts(run: Path, facts: dict[str, Any]) -> None:
+def write_run_fields(run: Path, fields: dict[str, Any]) -> None:
     """Write ``checkpoint-run.json``: what the checkpoints were trained with."""
-    write_text(run / f"{PREFIX}-run.json", json.dumps(facts, indent=1) + "\n")
+    write_text(run / f"{PREFIX}-run.json", json.dumps(fields, indent=1) + "\n")
 
 
-def read_facts(run: Path) -> dict[str, Any]:
-    """Return what `write_facts` wrote.
+def read_run_fields(run: Path) -> dict[str, Any]:
+    """Return what `write_run_fields` wrote.
 
     Raises
     ------
     LocationNetError
-        The folder holds no run.
+        The folder contains no run.
     """
     path = run / f"{PREFIX}-run.json"
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise LocationNetError(f"{run}: holds no run to resume") from error
+        raise LocationNetError(f"{run}: contains no run to resume") from error
     except (OSError, ValueError) as error:
         raise LocationNetError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(facts, dict) or "settings" not in facts:
+    if not isinstance(fields, dict) or "settings" not in fields:
         raise LocationNetError(f"{path}: lacks the run's settings")
-    return facts
+    return fields
 
 
 def _states(run: Path) -> list[tuple[tuple[int, int], Path]]:
@@ -250,14 +254,12 @@ def _write_folder(run: Path, final: Path, state: State) -> None:
 
 def _publish(source: Path, target: Path) -> None:
     """Give a file a second name, replacing what had it; a copy where links are not possible."""
-    temporary = target.with_name(f".{target.name}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    try:
-        temporary.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    with written_whole(target) as part:
+        part.unlink(missing_ok=True)
+        try:
+            part.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, part)
 
 
 def _sync(path: Path) -> None:

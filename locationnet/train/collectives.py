@@ -1,6 +1,6 @@
-"""Workers that learn together: what each must know of the others, over MXNet's parameter server.
+"""Sums, means and broadcasts over all workers that train together, by MXNet's parameter server.
 
-Knows ranks, sums and broadcasts; nothing of photos or networks. Who starts the processes is
+Knows ranks and arrays; nothing of photos or networks. Who starts the processes is
 `locationnet.train.distributed.launcher`'s business.
 """
 
@@ -20,8 +20,8 @@ from locationnet.train.config import LEADS
 _TEXT = 8192
 
 
-class Group:
-    """One worker and its like; alone unless a parameter server is given.
+class Collectives:
+    """The collective operations of one worker; it is alone unless a store is given.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Group:
         self._known: set[str] = set()
 
     @classmethod
-    def join(cls, kind: str) -> Group:
-        """Join the group that the environment names (``DMLC_ROLE=worker`` …), or stay alone.
+    def join(cls, kind: str) -> Collectives:
+        """Join the workers that the environment names (``DMLC_ROLE=worker`` …), or stay alone.
 
         Parameters
         ----------
@@ -50,7 +50,7 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether this worker writes files and speaks for the group."""
+        """Whether this worker writes files and speaks for all."""
         mark = os.environ.get(LEADS)
         return self.rank == 0 if mark is None else mark == "1"
 

@@ -171,8 +171,8 @@ def check_gpus(indices: Sequence[int]) -> None:
     Raises
     ------
     LocationNetError
-        mxnet is built for CPUs, there is no driver or no such GPU, or the build holds no code for
-        the GPU (a K80 or a Hopper with CUDA 11.2).
+        mxnet is built for CPUs, there is no driver or no such GPU, or the build contains no code
+        for the GPU (a K80 or a Hopper with CUDA 11.2).
     """
     if not _built_for_cuda():
         raise LocationNetError(
@@ -194,7 +194,7 @@ def check_gpus(indices: Sequence[int]) -> None:
 
 def _advice(build: str, major: int) -> str:
     others = [name for name, majors in _ARCHITECTURES.items() if major in majors]
-    what = f"{build} holds no code for compute capability {major}.x"
+    what = f"{build} contains no code for compute capability {major}.x"
     if others:
         return f"{what}; install {others[0]}==1.9.1, which does"
     return f"{what} and no build of mxnet 1.9.1 does; use an A100, A10G, L4, T4 or V100"

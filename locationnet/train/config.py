@@ -1,7 +1,9 @@
-"""What a training run is told: presets, checks, and how it is written down for a resumed run.
+"""The settings of a training run: presets, checks, and how they are kept for a resumed run.
 
-Knows names and numbers only; imports no mxnet, so that a wrong option is answered at once.
+Knows names and numbers only; imports neither mxnet nor NumPy, so that options are listed and a
+wrong one is answered at once.
 """
+# ruff: noqa: RUF009 - `_option` returns fields
 
 from __future__ import annotations
 
@@ -10,19 +12,21 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from locationnet.errors import InputError
-from locationnet.preprocess import MEAN_2017, Preprocessing
-from locationnet.train.augment import Augmentation
-from locationnet.train.checkpoints import read_facts
-from locationnet.train.soft_labels import ClassWeights
+from locationnet.train.checkpoints import read_run_fields
+from locationnet.train.devices import Devices
+
+if TYPE_CHECKING:
+    from locationnet.preprocess import Preprocessing
 
 # 1 for the worker that leads and 0 for the others: which of them is rank 0 is the parameter
 # server's choice, and the run's folder is on the leading machine. Without it rank 0 leads.
 LEADS = "LOCATIONNET_LEADS"
 
 Triple = tuple[float, float, float]
+ClassWeights = Literal["none", "sqrt", "inverse"]
 # Validation metrics that the best checkpoint can be chosen by; for these two, less is better.
 LESS_IS_BETTER = ("loss", "median_km")
 MORE_IS_BETTER = (
@@ -52,36 +56,38 @@ FREE_ON_RESUME = (
 )
 
 
+def _option(default: Any, text: str, **how: Any) -> Any:
+    """Return a field that ``locationnet train`` has an option for, with its help."""
+    return dataclasses.field(default=default, metadata={"help": text, **how})
+
+
+def _mean_2017() -> Triple:
+    # Not at import: with it comes NumPy, which verbs that list options only do not need.
+    from locationnet.preprocess import MEAN_2017
+
+    return MEAN_2017
+
+
 @dataclass(frozen=True)
-class Devices:
-    """What computes: ``cpu`` or ``gpu`` and the numbers of the devices."""
+class Augmentation:
+    """How training photos are varied.
 
-    kind: Literal["cpu", "gpu"]
-    indices: tuple[int, ...]
+    Parameters
+    ----------
+    min_area
+        The smallest share of the photo that a crop keeps; the share is uniform up to 1.
+    max_aspect
+        Crops are between ``1 / max_aspect`` and `max_aspect` times as wide as high.
+    flip
+        Mirror half of the photos.
+    colour
+        Brightness, contrast and saturation vary by up to this share each; 0 for none.
+    """
 
-    @classmethod
-    def parse(cls, text: str) -> Devices:
-        """Read ``cpu``, ``cpu:16`` (sixteen CPU devices) or ``gpu:0-15``, ``gpu:0,2``.
-
-        Raises
-        ------
-        InputError
-            The text is none of these or names a device twice.
-        """
-        kind, colon, numbers = text.strip().partition(":")
-        if kind == "cpu" and (not colon or re.fullmatch(r"[1-9]\d{0,2}", numbers)):
-            return cls("cpu", tuple(range(int(numbers or 1))))
-        if kind == "gpu":
-            return cls("gpu", _indices(numbers or "0"))
-        raise InputError(f"{text!r} names no devices; expected cpu:16, gpu:0 or gpu:0-15")
-
-    def __str__(self) -> str:
-        if self.kind == "cpu":
-            return f"cpu:{len(self.indices)}"
-        return "gpu:" + ",".join(map(str, self.indices))
-
-    def __len__(self) -> int:
-        return len(self.indices)
+    min_area: float = _option(0.25, "Smallest share of a photo that a random crop keeps.")
+    max_aspect: float = 4 / 3
+    flip: bool = _option(True, "Mirror half of the photos.")
+    colour: float = _option(0.2, "Vary brightness, contrast, saturation by this share.")
 
 
 @dataclass(frozen=True)
@@ -124,14 +130,14 @@ class Settings:
     steps
         Where the step schedule falls, as shares of the epochs.
     smooth_km, class_weights
-        See `locationnet.train.soft_labels.Labels`.
+        See `locationnet.train.soft_labels.SoftLabels`.
     augmentation
         Random crops, flips and colours.
     fp16
         Compute in float16 with float32 master weights; GPUs only.
     best_by, patience
         The validation metric that names the best epoch (None for GeoScore, and for top-1 where
-        classes are no places), and after how many epochs without a better
+        classes are labels), and after how many epochs without a better
         one the run ends; 0 never ends it.
     every_batches, every_minutes
         Write a checkpoint within an epoch as well; 0 for never.
@@ -146,33 +152,44 @@ class Settings:
     train: Path
     validation: Path
     out: Path
-    network: str = "resnet-101"
-    init: Path | None = None
-    freeze: str | None = None
-    body_rate: float = 1.0
-    image_size: int = 224
-    mean: Triple = MEAN_2017
-    std: Triple = (1.0, 1.0, 1.0)
-    devices: str = "cpu:1"
-    batch_size: int = 32
-    epochs: int = 12
-    rate: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    schedule: Literal["step", "cosine"] = "step"
-    warmup: float = 0.1
-    steps: tuple[float, ...] = (0.5, 0.75)
-    smooth_km: float = 0.0
-    class_weights: ClassWeights = "none"
+    network: str = _option("resnet-101", "resnet-18, -34, -50, -101 or -152.")
+    init: Path | None = _option(
+        None, "Start from PREFIX-0012.params or an .onnx file.", metavar="FILE"
+    )
+    freeze: str | None = _option(None, "Leave it as it is up to this stage.", metavar="STAGE")
+    body_rate: float = _option(1.0, "With --init: rate of the body relative to the last layer.")
+    image_size: int = _option(224, "Side of the network's input, pixels.")
+    mean: Triple = dataclasses.field(
+        default_factory=_mean_2017,
+        metadata={"help": "Subtracted from the pixels, 0-255.", "metavar": "R G B"},
+    )
+    std: Triple = _option((1.0, 1.0, 1.0), "Divides the pixels, 0-255.", metavar="R G B")
+    devices: str = _option("cpu:1", "cpu, cpu:16 (sixteen CPU devices) or gpu:0-15.")
+    batch_size: int = _option(32, "Photos on each device in each step.")
+    epochs: int = _option(12, "Passes over the photos.")
+    rate: float | None = _option(
+        None, "Learning rate; by default 0.1 for 256 photos a step, in proportion."
+    )
+    momentum: float = _option(0.9, "Of the SGD.")
+    weight_decay: float = _option(1e-4, "Not of biases and normalisations.")
+    schedule: Literal["step", "cosine"] = _option(
+        "step", "step: x 0.1 at --steps; cosine: down to zero."
+    )
+    steps: tuple[float, ...] = _option(
+        (0.5, 0.75), "Of the run, such as 0.5,0.75.", metavar="SHARES"
+    )
+    warmup: float = _option(0.1, "Epochs in which the rate rises, or part of one.")
+    smooth_km: float = _option(0.0, "Smooth labels over cells around; 75 is usual, 0 is none.")
+    class_weights: ClassWeights = _option("none", "How much photos of rare classes count.")
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
-    fp16: bool = False
-    best_by: str | None = None
-    patience: int = 0
-    every_batches: int = 0
-    every_minutes: float = 30.0
-    log_every: int = 50
-    seed: int = 0
-    threads: int = 4
+    fp16: bool = _option(False, "Compute in float16; GPUs only.", names=("--fp16",))
+    best_by: str | None = _option(None, "geoscore, top1, top5, loss, median_km, within_25_km, ...")
+    patience: int = _option(0, "End after so many epochs without a better one; 0: never.")
+    every_batches: int = _option(0, "Also write a checkpoint every so many batches.")
+    every_minutes: float = _option(30.0, "Also write a checkpoint every so many minutes.")
+    log_every: int = _option(50, "Batches between log lines.")
+    seed: int = _option(0, "Of everything that is random.")
+    threads: int = _option(4, "That decode photos.")
 
     def __post_init__(self) -> None:
         devices = Devices.parse(self.devices)
@@ -213,13 +230,15 @@ class Settings:
         match = re.fullmatch(r"resnet-(18|34|50|101|152)", self.network)
         if match is None:
             raise InputError(
-                f"{self.network!r} is no network; expected resnet-18, 34, 50, 101 or 152"
+                f"{self.network!r} is not a valid network; expected resnet-18, 34, 50, 101 or 152"
             )
         return int(match[1])
 
     @property
     def preprocessing(self) -> Preprocessing:
         """How photos must be prepared for the trained network: 7/8 of the short side is kept."""
+        from locationnet.preprocess import Preprocessing
+
         return Preprocessing(
             "pillow", self.image_size, round(self.image_size * 8 / 7), self.mean, self.std
         )
@@ -291,18 +310,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _indices(text: str) -> tuple[int, ...]:
-    found: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part.strip())
-        if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise InputError(f"{text!r} names no GPUs; expected numbers such as 0-15 or 0,2")
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
-    if len(set(found)) != len(found):
-        raise InputError(f"{text!r} names a GPU twice")
-    return tuple(found)
-
-
 def settings_of(out: Path, preset: str, given: dict[str, Any], varied: dict[str, Any]) -> Settings:
     """Combine a preset, what a checkpoint to start from records, and what was asked for.
 
@@ -323,7 +330,7 @@ def settings_of(out: Path, preset: str, given: dict[str, Any], varied: dict[str,
         There is no such preset, or a value is out of range.
     """
     if preset not in PRESETS:
-        raise InputError(f"{preset!r} is no preset; expected {', '.join(PRESETS)}")
+        raise InputError(f"{preset!r} is not a valid preset; expected {', '.join(PRESETS)}")
     recorded = {} if given.get("init") is None else _recorded(given["init"])
     return Settings(
         out=out,
@@ -338,31 +345,31 @@ def resumed(run: Path, given: dict[str, Any], varied: dict[str, Any]) -> Setting
     Raises
     ------
     LocationNetError
-        The folder holds no run, or what was asked for would make it another run.
+        The folder contains no run, or what was asked for would make it another run.
     """
-    earlier = Settings.from_json(read_facts(run)["settings"], out=run)
+    earlier = Settings.from_json(read_run_fields(run)["settings"], out=run)
     augmentation = dataclasses.replace(earlier.augmentation, **varied)
-    wanted = dataclasses.replace(earlier, **{**given, "augmentation": augmentation})
-    for name in wanted.differing(earlier):
+    settings = dataclasses.replace(earlier, **{**given, "augmentation": augmentation})
+    for name in settings.differing(earlier):
         raise InputError(
             f"{run}: its {name.replace('_', ' ')} is {getattr(earlier, name)}, not"
-            f" {getattr(wanted, name)}; a resumed run keeps it"
+            f" {getattr(settings, name)}; a resumed run keeps it"
         )
-    return wanted
+    return settings
 
 
 def _recorded(init: Path) -> dict[str, Any]:
     """Return image size, mean and std of the run that wrote a checkpoint, where it is known."""
     prefix = re.sub(r"-\d{4,}\.params$", "", init.name)
-    facts = init.with_name(f"{prefix}-run.json")
-    if prefix == init.name or not facts.is_file():
+    fields_file = init.with_name(f"{prefix}-run.json")
+    if prefix == init.name or not fields_file.is_file():
         return {}
     try:
-        how = json.loads(facts.read_text(encoding="utf-8"))["preprocessing"]
+        how = json.loads(fields_file.read_text(encoding="utf-8"))["preprocessing"]
         return {
             "image_size": int(how["size"]),
             "mean": tuple(map(float, how["mean"])),
             "std": tuple(map(float, how["std"])),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{facts}: does not say how photos were prepared") from error
+        raise InputError(f"{fields_file}: does not say how photos were prepared") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from locationnet.errors import MissingExtraError
+from locationnet.files import written_whole
 from locationnet.train.log import LOG, read
 
 PICTURE = "training.png"
@@ -35,13 +36,13 @@ def draw(run: Path) -> Path:
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     loss, rate, accuracy, distance = figure.subplots(2, 2).ravel()
     _plot(
-        loss, "loss", [(_places(batches), _values(batches, "loss"), "training, by batch")], dots=0
+        loss, "loss", [(_epochs(batches), _values(batches, "loss"), "training, by batch")], dots=0
     )
     ends = [record["epoch"] for record in epochs]
     validated = [record["validation"] for record in epochs]
     _plot(loss, "loss", [(ends, _values(epochs, "loss"), "training"),
                          (ends, _values(validated, "loss"), "validation")])  # fmt: skip
-    _plot(rate, "learning rate", [(_places(batches), _values(batches, "rate"), "")], dots=0)
+    _plot(rate, "learning rate", [(_epochs(batches), _values(batches, "rate"), "")], dots=0)
     _plot(accuracy, "share", [
         (ends, _values(epochs, "top1"), "top-1, training"),
         (ends, _values(validated, "top1"), "top-1, validation"),
@@ -50,7 +51,7 @@ def draw(run: Path) -> Path:
     _plot(distance, "share of validation photos", [
         (ends, _values(validated, f"within_{km}_km"), f"within {km} km")
         for km in (1, 25, 200, 750, 2500)
-        if all(f"within_{km}_km" in record for record in validated)  # classes may be no places
+        if all(f"within_{km}_km" in record for record in validated)  # classes may be labels
     ])  # fmt: skip
     for axes in (accuracy, distance):
         axes.set_ylim(0, 1)
@@ -63,13 +64,12 @@ def draw(run: Path) -> Path:
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     path = run / PICTURE
-    temporary = path.with_name(f".{PICTURE}")
-    temporary.write_bytes(picture.getvalue())
-    temporary.replace(path)
+    with written_whole(path) as part:
+        part.write_bytes(picture.getvalue())
     return path
 
 
-def _places(batches: Sequence[dict[str, Any]]) -> list[float]:
+def _epochs(batches: Sequence[dict[str, Any]]) -> list[float]:
     """Return where batches stand on the axis of epochs: 0 at the start, 1 after the first."""
     return [record["epoch"] - 1 + record["batch"] / record["batches"] for record in batches]
 

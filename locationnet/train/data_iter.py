@@ -20,11 +20,12 @@ from locationnet.errors import ImageError, InputError, LocationNetError
 from locationnet.images import open_image
 from locationnet.pack.format import Pack, PackedJpegs
 from locationnet.preprocess import Preprocessing, tensor
-from locationnet.train.augment import Augmentation, augmented, uniforms
+from locationnet.train.augment import augmented, uniforms
 from locationnet.train.backbones import DATA
 from locationnet.train.compat import mx
+from locationnet.train.config import Augmentation
 from locationnet.train.loss import LABEL_CLASSES, LABEL_WEIGHTS
-from locationnet.train.soft_labels import Labels
+from locationnet.train.soft_labels import SoftLabels
 
 # Photos that a thread decodes before it asks for more.
 _CHUNK = 8
@@ -89,28 +90,28 @@ class Plan:
         with photos from the start of the order, which count nothing.
         """
         start = index * self.global_batch + self.part.rank * self.batch_size
-        places = np.arange(start, start + self.batch_size)
+        positions = np.arange(start, start + self.batch_size)
         counting = int(np.clip(self.records - start, 0, self.batch_size))
-        return order[places % self.records], counting
+        return order[positions % self.records], counting
 
 
 class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
     """Batches of a pack's photos.
 
     ``data``: uint8 (n, size, size, 3). ``softmax_label``, ``softmax_label_weight``: float32
-    (n, k), see `Labels`; photos that only fill the last batch up weigh nothing. A batch's ``index``
-    holds the photos' numbers in the pack, its ``pad`` how many fill it up.
+    (n, k), see `SoftLabels`; photos that only fill the last batch up weigh nothing. A batch's
+    ``index`` is the photos' records in the pack, its ``pad`` how many fill it up.
 
-    `reset` goes to the next epoch, `start` to any place.
+    `reset` goes to the next epoch, `start` to any batch.
 
     Parameters
     ----------
     pack
         An opened pack.
     plan
-        Which photos stand where.
+        Which photos make up each batch.
     labels
-        What the network is told about them.
+        Makes their labels.
     how
         The network's preprocessing; used as it is unless photos are varied.
     augmentation
@@ -123,7 +124,7 @@ class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
         self,
         pack: Pack,
         plan: Plan,
-        labels: Labels,
+        labels: SoftLabels,
         how: Preprocessing,
         *,
         augmentation: Augmentation | None = None,

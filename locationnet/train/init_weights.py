@@ -1,4 +1,4 @@
-"""Where a run starts: a fresh ResNet, or a network that has learned before, with a new last layer.
+"""The weights that a run starts from: a fresh ResNet's, or those of a network trained before.
 
 Knows checkpoints, ONNX files and symbols; nothing of photos or devices.
 """
@@ -21,7 +21,7 @@ _PARAMS = re.compile(r"(.+)-(\d{4,})\.params")
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """A network before its first step.
 
     Parameters
@@ -65,7 +65,7 @@ class Start:
             check_export(self.symbol, settings.image_size, {**self.arguments, **self.auxiliary})
 
 
-def starting_point(settings: Settings, classes: ClassSet) -> Start:
+def initial_weights(settings: Settings, classes: ClassSet) -> InitialWeights:
     """Build or load the network that a run starts from.
 
     The last layer of a checkpoint is kept only where its run had the same classes (or, for one that
@@ -74,7 +74,7 @@ def starting_point(settings: Settings, classes: ClassSet) -> Start:
     Raises
     ------
     LocationNetError
-        The checkpoint cannot be read, is no network that we can train, or lacks the stage to
+        The checkpoint cannot be read, is not a network that we can train, or lacks the stage to
         freeze.
     """
     arguments: dict[str, mx.nd.NDArray] = {}
@@ -92,7 +92,7 @@ def starting_point(settings: Settings, classes: ClassSet) -> Start:
     fixed: list[str] = []
     if settings.freeze is not None:
         symbol, fixed = freeze(symbol, settings.freeze)
-    return Start(symbol, arguments, auxiliary, fixed, last_layer(symbol).parameters)
+    return InitialWeights(symbol, arguments, auxiliary, fixed, last_layer(symbol).parameters)
 
 
 def _from_checkpoint(

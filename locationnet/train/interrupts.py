@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that is noticed between two batches.
+"""Ctrl-C and SIGTERM as a stop request that is noticed between two batches.
 
 Knows signals only.
 """
@@ -10,7 +10,25 @@ import threading
 from types import FrameType
 from typing import Any
 
+from locationnet.errors import LocationNetError
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class InterruptedRunError(LocationNetError):
+    """The run was asked to stop and can be resumed; the message says how.
+
+    Parameters
+    ----------
+    message
+        One line.
+    signal
+        Which signal asked.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 class Interrupts:

@@ -1,49 +1,37 @@
-"""The training loop: epochs of steps, validation after each, checkpoints that a run resumes from.
+"""The training loop: epochs of steps, validation after each, checkpoints to resume from.
 
-Knows in which order things happen; each part knows its own business.
+Knows in which order things happen; the parts know how.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from locationnet.errors import LocationNetError, MissingExtraError
 from locationnet.train import checkpoints, curves
-from locationnet.train.collectives import Group
+from locationnet.train.checkpoints import Progress, State
+from locationnet.train.collectives import Collectives
 from locationnet.train.compat import check_gpus, mx
-from locationnet.train.config import LESS_IS_BETTER, Devices, Settings
-from locationnet.train.init_weights import starting_point
-from locationnet.train.interrupts import Interrupts
+from locationnet.train.config import LESS_IS_BETTER, Settings
+from locationnet.train.devices import Devices
+from locationnet.train.init_weights import initial_weights
+from locationnet.train.interrupts import InterruptedRunError, Interrupts
+from locationnet.train.log import memory_mb
 from locationnet.train.module import Pending
+from locationnet.train.parts import Parts, build, restore
 from locationnet.train.preflight import clear_errors, find_state, open_packs
-from locationnet.train.run import Run
 from locationnet.train.validate import validate
 
-# Workers of a group agree on stopping and on checkpoints every so many batches.
+# Several workers agree on stopping and on checkpoints every so many batches.
 _AGREE_EVERY = 8
-
-
-class InterruptedRunError(LocationNetError):
-    """The run was asked to stop and can be resumed; the message says how.
-
-    Parameters
-    ----------
-    message
-        One line.
-    signal
-        Which signal asked.
-    """
-
-    def __init__(self, message: str, signal: int) -> None:
-        super().__init__(message)
-        self.signal = signal
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,7 @@ def train(settings: Settings, *, resume: bool = False) -> Outcome:
     settings
         What to do.
     resume
-        Go on from the newest complete checkpoint in the run's folder.
+        Resume from the newest complete checkpoint in the run's folder.
 
     Raises
     ------
@@ -89,13 +77,14 @@ def train(settings: Settings, *, resume: bool = False) -> Outcome:
         check_gpus(devices.indices)
     training, validation = open_packs(settings)
     with clear_errors(settings), Interrupts() as interrupts:
-        group = Group.join(devices.kind)
-        start = starting_point(settings, training.class_set)
-        if group.leads:
-            start.check_export(settings)
-        newest = find_state(settings, training, resume=resume) if group.leads else None
-        with closing(Run(settings, training, validation, start, group, newest)) as run:
-            return _Loop(run, interrupts).finish()
+        collectives = Collectives.join(devices.kind)
+        init = initial_weights(settings, training.class_set)
+        if collectives.leads:
+            init.check_export(settings)
+        newest = find_state(settings, training, resume=resume) if collectives.leads else None
+        with closing(build(settings, training, validation, init, collectives)) as parts:
+            progress = restore(parts, init, newest)
+            return TrainingRun(parts, progress, interrupts).finish()
 
 
 class _Waiting(NamedTuple):
@@ -105,45 +94,60 @@ class _Waiting(NamedTuple):
     answer: Pending
 
 
-class _Loop:
-    """Takes a run from where it stands to its end."""
+class TrainingRun:
+    """A run that is trained from where it stands to its end.
 
-    def __init__(self, run: Run, interrupts: Interrupts) -> None:
-        self._run, self._interrupts = run, interrupts
-        self._classes = run.training.classes_of_records
+    Parameters
+    ----------
+    parts
+        What it works with, its weights in place.
+    progress
+        How far it is; kept up to date.
+    interrupts
+        Whether a signal has asked it to stop.
+    """
+
+    def __init__(self, parts: Parts, progress: Progress, interrupts: Interrupts) -> None:
+        self._parts, self._progress, self._interrupts = parts, progress, interrupts
+        self._classes = parts.training.classes_of_records
+        self._saved = time.monotonic()
 
     def finish(self) -> Outcome:
         """Train until the last epoch, or until patience ends."""
-        run = self._run
-        settings, progress = run.settings, run.progress
+        parts, progress, settings = self._parts, self._progress, self._parts.settings
+        if progress.updates == 0:
+            # So that whatever happens, there is something to resume, and a full disk shows now.
+            self._save()
         while progress.epoch < settings.epochs and not self._patience_is_over():
             self._train_epoch()
             self._end_epoch()
         if progress.epoch < settings.epochs:
-            run.log.say(f"no better {run.best_by} in {settings.patience} epochs: the run ends here")
-        if run.group.leads:
+            parts.log.say(
+                f"no better {parts.best_by} in {settings.patience} epochs: the run ends here"
+            )
+        if parts.collectives.leads:
             try:
                 curves.draw(settings.out)
             except MissingExtraError as error:
-                run.log.say(str(error))
+                parts.log.say(str(error))
         return Outcome(settings.out, progress.epoch, progress.best_epoch)
 
     def _train_epoch(self) -> None:
-        run = self._run
-        progress, batches, log_every = run.progress, run.plan.batches, run.settings.log_every
+        parts, progress = self._parts, self._progress
+        batches, log_every = parts.plan.batches, parts.settings.log_every
         interval = _Interval(progress.photos)
         waiting: _Waiting | None = None
-        run.photos.start(progress.epoch, progress.batch)
-        with run.log.bar(f"epoch {progress.epoch + 1}", batches, progress.batch):
+        parts.photos.start(progress.epoch, progress.batch)
+        with parts.log.bar(f"epoch {progress.epoch + 1}", batches, progress.batch):
             while progress.batch < batches:
-                batch = run.photos.next()
-                answer = run.learner.step(batch)
+                batch = parts.photos.next()
+                answer = parts.module.step(batch)
                 # The answer to the batch before is read while the devices work on this one.
                 self._absorb(waiting, interval)
                 waiting = _Waiting(batch, answer)
                 progress.batch += 1
                 progress.updates += 1
-                run.log.advance(interval.text)
+                parts.log.advance(interval.text)
                 stop, due = self._agree()
                 logs = progress.batch % log_every == 0 or progress.batch == batches
                 if logs or stop or due:
@@ -155,31 +159,35 @@ class _Loop:
                 if stop:
                     self._stop()
                 if due:
-                    run.save()
+                    self._save()
 
     def _end_epoch(self) -> None:
-        run = self._run
-        settings, progress = run.settings, run.progress
+        parts, progress, settings = self._parts, self._progress, self._parts.settings
         began = time.monotonic()
-        run.average_statistics()
+        self._average_statistics()
         # Whatever happens in validation, the epoch is not lost.
-        run.save()
-        with run.log.bar("validation", run.held_out.plan.batches):
+        self._save()
+        held_out, log = parts.held_out, parts.log
+        with log.bar("validation", held_out.plan.batches):
             metrics = validate(
-                run.learner, run.held_out, run.validation, run.group, self._may_go_on
+                parts.module,
+                parts.held_out,
+                parts.validation,
+                parts.collectives,
+                self._may_continue,
             )
         if metrics is None:
             self._stop()
             return
         if not math.isfinite(metrics["loss"]):
-            raise run.diverged("validation loss")
-        sums = run.group_sums()
-        epoch, value = progress.epoch + 1, metrics[run.best_by]
-        sign = -1 if run.best_by in LESS_IS_BETTER else 1
+            raise self._diverged("validation loss")
+        sums = self._epoch_sums()
+        epoch, value = progress.epoch + 1, metrics[parts.best_by]
+        sign = -1 if parts.best_by in LESS_IS_BETTER else 1
         is_best = progress.best is None or sign * value > sign * progress.best
         if is_best:
             progress.best, progress.best_epoch = value, epoch
-        run.log.record(
+        parts.log.record(
             {
                 "kind": "epoch",
                 "epoch": epoch,
@@ -191,31 +199,31 @@ class _Loop:
                 "images_per_second": sums["photos"] / max(progress.seconds, 1e-9),
                 "seconds": progress.seconds,
                 "validation_seconds": time.monotonic() - began,
-                "rate": run.schedule(progress.updates),
-                "memory_mb": run.memory(),
+                "rate": parts.schedule(progress.updates),
+                "memory_mb": self._memory(),
             }
         )
-        run.forget_sums()
+        progress.clear_sums()
         progress.epoch, progress.batch, progress.seconds = epoch, 0, 0.0
-        run.save(end_of_epoch=True)
-        if is_best and run.group.leads:
-            checkpoints.write_best(settings.out, epoch, run.best_by, value)
+        self._save(end_of_epoch=True)
+        if is_best and parts.collectives.leads:
+            checkpoints.write_best(settings.out, epoch, parts.best_by, value)
 
-    def _may_go_on(self) -> bool:
-        self._run.log.advance()
-        # In a group nobody may leave a common piece of work.
-        return self._interrupts.received is None or self._run.group.workers > 1
+    def _may_continue(self) -> bool:
+        self._parts.log.advance()
+        # With several workers none may leave a common piece of work.
+        return self._interrupts.received is None or self._parts.collectives.workers > 1
 
     def _absorb(self, waiting: _Waiting | None, interval: _Interval) -> None:
         """Add a batch's answer to the sums."""
         if waiting is None:
             return
-        run, progress, batch = self._run, self._run.progress, waiting.batch
+        parts, progress, batch = self._parts, self._progress, waiting.batch
         answer = waiting.answer.read()
-        counting = run.plan.batch_size - batch.pad
+        counting = parts.plan.batch_size - batch.pad
         loss = float(answer.loss[:counting].sum(dtype=np.float64))
         if not math.isfinite(loss):
-            raise run.diverged("loss")
+            raise self._diverged("loss")
         weight = float(batch.label[1].asnumpy().sum(dtype=np.float64))
         progress.loss += loss
         progress.weight += weight
@@ -225,53 +233,105 @@ class _Loop:
         interval.add(loss, weight)
 
     def _record_batch(self, interval: _Interval) -> None:
-        run, progress = self._run, self._run.progress
+        parts, progress = self._parts, self._progress
         seconds = time.monotonic() - interval.began
         progress.seconds += seconds
-        photos = (progress.photos - interval.photos) * run.group.workers
-        run.log.record(
+        photos = (progress.photos - interval.photos) * parts.collectives.workers
+        parts.log.record(
             {
                 "kind": "batch",
                 "epoch": progress.epoch + 1,
                 "batch": progress.batch,
-                "batches": run.plan.batches,
+                "batches": parts.plan.batches,
                 "update": progress.updates,
                 "loss": interval.loss / max(interval.weight, 1e-9),
                 "images_per_second": photos / max(seconds, 1e-9),
-                "rate": run.schedule(progress.updates),
-                "memory_mb": run.memory(),
+                "rate": parts.schedule(progress.updates),
+                "memory_mb": self._memory(),
             }
         )
 
     def _agree(self) -> tuple[bool, bool]:
         """Return whether to stop and whether a checkpoint is due, the same on every worker."""
-        run = self._run
-        settings, progress = run.settings, run.progress
+        parts, progress, settings = self._parts, self._progress, self._parts.settings
         every = settings.every_batches
         by_count = every > 0 and progress.updates % every == 0
-        minutes = (time.monotonic() - run.saved) / 60
+        minutes = (time.monotonic() - self._saved) / 60
         stop = self._interrupts.received is not None
-        by_time = run.group.leads and 0 < settings.every_minutes <= minutes
-        if run.group.workers > 1:
-            if progress.batch % _AGREE_EVERY and progress.batch < run.plan.batches:
+        by_time = parts.collectives.leads and 0 < settings.every_minutes <= minutes
+        if parts.collectives.workers > 1:
+            if progress.batch % _AGREE_EVERY and progress.batch < parts.plan.batches:
                 return False, by_count
-            stop, by_time = run.group.sum("wishes", np.array([stop, by_time], float)) > 0
+            stop, by_time = parts.collectives.sum("requests", np.array([stop, by_time], float)) > 0
         return bool(stop), bool(by_count or by_time)
 
     def _stop(self) -> None:
-        run, progress = self._run, self._run.progress
-        run.save()
+        parts, progress = self._parts, self._progress
+        hosts = ", on the same hosts" if parts.collectives.workers > 1 else ""
+        self._save()
         raise InterruptedRunError(
             f"stopped at epoch {progress.epoch + 1}, batch {progress.batch:,} of"
-            f" {run.plan.batches:,}; go on with: locationnet train --resume --out"
-            f" {run.settings.out}{', on the same hosts' if run.group.workers > 1 else ''}",
+            f" {parts.plan.batches:,}; resume with: locationnet train --resume --out"
+            f" {parts.settings.out}{hosts}",
             self._interrupts.received or 0,
         )
 
     def _patience_is_over(self) -> bool:
-        settings, progress = self._run.settings, self._run.progress
+        settings, progress = self._parts.settings, self._progress
         waited = progress.epoch - progress.best_epoch
         return bool(settings.patience and progress.best_epoch and waited >= settings.patience)
+
+    def _save(self, *, end_of_epoch: bool = False) -> None:
+        """Write a checkpoint; every worker must call it."""
+        module, collectives = self._parts.module, self._parts.collectives
+        arguments, auxiliary = module.weights()
+        auxiliary = collectives.average("state", auxiliary)
+        sums = self._epoch_sums()
+        self._saved = time.monotonic()
+        if not collectives.leads:
+            return
+        if not all(np.isfinite(value.asnumpy()).all() for value in arguments.values()):
+            raise self._diverged("weight")
+        parameters = {f"arg:{name}": value for name, value in arguments.items()}
+        parameters |= {f"aux:{name}": value for name, value in auxiliary.items()}
+        progress = dataclasses.replace(self._progress, **sums)
+        state = State(progress, parameters, module.momentum())
+        checkpoints.write(self._parts.settings.out, state, end_of_epoch=end_of_epoch)
+
+    def _average_statistics(self) -> None:
+        """Give all devices of all workers the mean of their BatchNorm statistics.
+
+        What is validated is then what is saved; the weights are equal anyway.
+        """
+        module, collectives = self._parts.module, self._parts.collectives
+        if collectives.workers > 1 or len(self._parts.devices) > 1:
+            arguments, auxiliary = module.weights()
+            module.set_weights(arguments, collectives.average("state", auxiliary))
+
+    def _epoch_sums(self) -> dict[str, Any]:
+        """Return the sums over the epoch so far, over all workers; every worker must call it."""
+        progress = self._progress
+        own = np.array([progress.loss, progress.correct, progress.weight, progress.photos])
+        loss, correct, weight, photos = self._parts.collectives.sum("epoch", own).tolist()
+        return {"loss": loss, "correct": correct, "weight": weight, "photos": round(photos)}
+
+    def _memory(self) -> float:
+        """Return the most memory that the process has held or, in use now, the fullest GPU; MB."""
+        devices = self._parts.devices
+        if devices.kind == "cpu":
+            return memory_mb()
+        held = (mx.context.gpu_memory_info(index) for index in devices.indices)
+        return max(float(total - free) for free, total in held) / 1024**2
+
+    def _diverged(self, what: str) -> LocationNetError:
+        """Return the error that says that something is NaN or infinite."""
+        progress = self._progress
+        rate = self._parts.schedule(max(progress.updates, 1))
+        return LocationNetError(
+            f"the {what} is not a number any more at epoch {progress.epoch + 1}, batch"
+            f" {progress.batch:,} (learning rate {rate:.3g}): start again with half the --rate or a"
+            " longer --warmup"
+        )
 
 
 class _Interval:

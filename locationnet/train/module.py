@@ -1,6 +1,6 @@
 """One network on one or many devices: a step, an answer, its weights and its momentum.
 
-Knows ``mx.mod.Module`` and its optimizer; nothing of epochs, files or photos' places.
+Knows ``mx.mod.Module`` and its optimizer; nothing of epochs, files or where photos are from.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Optimizer:
     updates: int = 0
 
 
-class Learner:
-    """A module that is bound to its devices.
+class TrainingModule:
+    """An ``mx.mod.Module`` bound to its devices, with its optimizer.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ class Learner:
         LocationNetError
             One is missing or has another shape.
         """
-        for wanted, found in ((self.shapes, arguments), (self.state_shapes, auxiliary)):
-            for name, shape in wanted.items():
+        for expected, found in ((self.shapes, arguments), (self.state_shapes, auxiliary)):
+            for name, shape in expected.items():
                 if name not in found or found[name].shape != shape:
                     got = f"shape {found[name].shape}" if name in found else "none"
                     raise LocationNetError(f"parameter {name}: expected shape {shape}, got {got}")
@@ -234,30 +234,30 @@ class Learner:
         return self._module._updater if self._module.optimizer_initialized else None
 
     def _by_index(self) -> list[tuple[int, str]]:
-        """Return the numbers that the module gives to each parameter on each device."""
+        """Return the indices that MXNet's module gives to each parameter on each device."""
         names = self._module._exec_group.param_names
         return [
-            (place * self._devices + device, name)
-            for place, name in enumerate(names)
+            (index * self._devices + device, name)
+            for index, name in enumerate(names)
             for device in range(self._devices)
         ]
 
     def _trained(self) -> list[tuple[str, list[mx.nd.NDArray]]]:
         """Return name and arrays, one on each device, of the parameters that are not fixed."""
-        group = self._module._exec_group
+        executors = self._module._exec_group
         return [
             (name, arrays)
-            for name, arrays in zip(group.param_names, group.param_arrays, strict=True)
+            for name, arrays in zip(executors.param_names, executors.param_arrays, strict=True)
             if name not in self._fixed
         ]
 
     def _restore(self, momentum: Arrays) -> None:
-        group = self._module._exec_group
+        executors = self._module._exec_group
         for index, name in self._by_index():
             if _MOMENTUM + name not in momentum:
                 continue
-            place, device = divmod(index, self._devices)
-            context = group.param_arrays[place][device].context
+            parameter, device = divmod(index, self._devices)
+            context = executors.param_arrays[parameter][device].context
             state = momentum[_MOMENTUM + name].copyto(context)
             if _MASTER + name in momentum:
                 state = (state, momentum[_MASTER + name].copyto(context))
@@ -265,12 +265,12 @@ class Learner:
             self._updater.states_synced[index] = True
 
     def _pending(self) -> Pending:
-        # Copies: the next batch overwrites the module's own arrays.
+        # Copies: the next batch overwrites MXNet's own arrays.
         loss, best = (output.copyto(mx.cpu()) for output in self._module.get_outputs())
         return Pending(loss, best)
 
 
-def initial(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Arrays:
+def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Arrays:
     """Return weights to start from, float32, the same for a name and a seed on every machine.
 
     Normal with the variance 2 / inputs (He et al., "Delving Deep into Rectifiers", ICCV 2015) for

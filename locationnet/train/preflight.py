@@ -16,7 +16,7 @@ from locationnet.pack.format import Pack
 from locationnet.train import checkpoints
 from locationnet.train.config import Settings
 
-# Metrics that need no places.
+# Metrics that need no coordinates.
 _OF_LABELS = ("top1", "top5", "loss")
 
 
@@ -30,13 +30,13 @@ def open_packs(settings: Settings) -> tuple[Pack, Pack]:
     Raises
     ------
     InputError
-        One is no pack or empty, they were made with different classes, or a metric of places is
-        to choose among labels.
+        One is not a pack or is empty, they were made with different classes, or a metric of
+        distances is to choose among labels.
     """
     training, validation = Pack.open(settings.train), Pack.open(settings.validation)
     for pack, what in ((training, "training"), (validation, "validation")):
         if pack.records == 0:
-            raise InputError(f"{pack.path}: holds no {what} photos")
+            raise InputError(f"{pack.path}: contains no {what} photos")
     if validation.class_set.sha256 != training.class_set.sha256:
         raise InputError(
             f"{validation.path}: was packed with another grid or other labels than"
@@ -44,14 +44,14 @@ def open_packs(settings: Settings) -> tuple[Pack, Pack]:
         )
     if not isinstance(training.class_set, Grid) and settings.best_by not in (None, *_OF_LABELS):
         raise InputError(
-            f"best by {settings.best_by!r}: of places only, and the classes of {training.path} are"
-            f" labels; expected one of {', '.join(_OF_LABELS)}"
+            f"best by {settings.best_by!r}: needs coordinates, and the classes of"
+            f" {training.path} are labels; expected one of {', '.join(_OF_LABELS)}"
         )
     return training, validation
 
 
 def find_state(settings: Settings, training: Pack, *, resume: bool) -> Path | None:
-    """Return the state to resume from, or None for a new run in a folder that holds none.
+    """Return the state to resume from, or None for a new run in a folder that contains none.
 
     Raises
     ------
@@ -67,16 +67,16 @@ def find_state(settings: Settings, training: Pack, *, resume: bool) -> Path | No
         raise LocationNetError(f"{out}: cannot be written ({error.strerror})") from error
     if newest is None:
         if resume:
-            raise InputError(f"{out}: holds no complete checkpoint to resume from")
+            raise InputError(f"{out}: contains no complete checkpoint to resume from")
         return None
     if not resume:
         raise InputError(
-            f"{out}: holds a run already; go on with --resume, or choose another --out"
+            f"{out}: contains a run already; continue it with --resume, or choose another --out"
         )
     training.check_classes(read_classes(out))
-    if checkpoints.read_facts(out).get("train_sha256") != training.summary["source_sha256"]:
+    if checkpoints.read_run_fields(out).get("train_sha256") != training.summary["source_sha256"]:
         raise InputError(
-            f"{out}: was begun with other photos than {training.path}; a resumed run keeps them"
+            f"{out}: was started with other photos than {training.path}; a resumed run keeps them"
         )
     return newest
 

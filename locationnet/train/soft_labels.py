@@ -1,6 +1,6 @@
-"""What a network is told about each photo: its cell alone, or also the cells around it.
+"""The labels of photos: hard ones, their own cell alone, or soft ones, the cells around it too.
 
-Knows the grid and the photos' places; nothing of pixels or networks. A label is a short list of
+Knows the grid and where photos are from; nothing of pixels or networks. A label is a short list of
 (class, weight) pairs, so that 15,527 classes cost no more than a thousand.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,13 @@ from locationnet.classes import ClassSet
 from locationnet.errors import InputError
 from locationnet.geo.grid import Grid
 from locationnet.geo.sphere import EARTH_RADIUS_KM, great_circle_km, unit_vectors
+from locationnet.train.config import ClassWeights
 
 # A photo's label names this many of the nearest cells at most, ...
 NEIGHBOURS = 128
 # ... and, beside its own, none that would weigh less than this share of the heaviest.
 _NEGLIGIBLE = 1e-3
 
-ClassWeights = Literal["none", "sqrt", "inverse"]
 _POWER: dict[ClassWeights, float] = {"none": 0.0, "sqrt": -0.5, "inverse": -1.0}
 
 Floats = NDArray[np.float32]
@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Labels:
+class SoftLabels:
     """Makes the labels of photos.
 
     Parameters

@@ -13,16 +13,16 @@ from locationnet.geo.grid import Grid
 from locationnet.geo.sphere import great_circle_km
 from locationnet.metrics import summary
 from locationnet.pack.format import Pack
-from locationnet.train.collectives import Group
+from locationnet.train.collectives import Collectives
 from locationnet.train.data_iter import PackIter
-from locationnet.train.module import Answer, Learner
+from locationnet.train.module import Answer, TrainingModule
 
 
 def validate(
-    learner: Learner,
+    module: TrainingModule,
     photos: PackIter,
     pack: Pack,
-    group: Group,
+    collectives: Collectives,
     advance: Callable[[], bool],
 ) -> dict[str, float] | None:
     """Answer all photos of a pack and measure the answers.
@@ -31,14 +31,14 @@ def validate(
 
     Parameters
     ----------
-    learner
+    module
         Its weights as they are.
     photos
         The pack's photos as they are, this worker's share.
     pack
         The same pack, for the truth.
-    group
-        With whom the work is shared.
+    collectives
+        The workers that share the photos.
     advance
         Called after each batch; False stops.
 
@@ -52,20 +52,20 @@ def validate(
     found = np.zeros((pack.records, 3))
     photos.start(0)
     for batch in photos:
-        answer: Answer = learner.answer(batch).read()
+        answer: Answer = module.answer(batch).read()
         if not advance():
             return None
         counting = len(answer.loss) - batch.pad
         records, best = batch.index[:counting], answer.best[:counting]
-        place = best[:, 0]
+        cells = best[:, 0]
         found[records, 0] = answer.loss[:counting]
         if isinstance(classes, Grid):
             found[records, 1] = great_circle_km(
-                pack.lat[records], pack.lng[records], classes.lat[place], classes.lng[place]
+                pack.lat[records], pack.lng[records], classes.lat[cells], classes.lng[cells]
             )
         own = best == pack.classes_of_records[records, None]
         # Beyond the best few, how far behind does not matter.
         found[records, 2] = np.where(own.any(axis=1), own.argmax(axis=1), len(classes))
-    found = group.sum("validation", found)
+    found = collectives.sum("validation", found)
     km = found[:, 1] if isinstance(classes, Grid) else None
     return {"loss": float(found[:, 0].mean())} | summary(km, found[:, 2])

@@ -75,10 +75,13 @@ def test_the_recipe_of_2017_says_why_it_does_not_run() -> None:
         (("max_hours", "max_ours"), "[machine] max_ours: there is no such key"),
         (('region = "us-west-2"', ""), "region: is missing"),
         (("name", "nome"), "nome: there is no such key"),
-        (('"s3://bucket/val"', '"bucket/val"'), "[data] val: 'bucket/val' names no place in S3"),
+        (
+            ('"s3://bucket/val"', '"bucket/val"'),
+            "[data] val: 'bucket/val' is not a valid address in S3",
+        ),
         (("g5.12xlarge", "p5.48xlarge"), "p5.48xlarge: a Hopper GPU"),
         (("g5.12xlarge", "ml.g5.12xlarge"), "[machine]: types of machines that begin with ml."),
-        (("g5.12xlarge", "g5"), "[machine] type: 'g5' is no type of machine"),
+        (("g5.12xlarge", "g5"), "[machine] type: 'g5' is not a valid type of machine"),
         (("epochs = 3", "init = 'a.onnx'"), "[data] init (a folder in S3) and [train] init"),
         (("max_hours = 2", "max_hours = 0"), "[machine] max_hours: Input should be greater than 0"),
         (("max_hours = 2", "max_hours = 2\nmax_price = 3"), "[machine]: max_price is a limit for"),
@@ -149,7 +152,7 @@ def test_machines_that_train(name: str, gpus: int) -> None:
         ("g5g.xlarge", "ARM"),
         ("trn1.2xlarge", "not known to run on trn1"),
         ("g5.32xlarge", "g5 has no size 32xlarge"),
-        ("--help", "no type of machine"),
+        ("--help", "not a valid type of machine"),
     ],
 )
 def test_machines_that_cannot_train_are_refused_with_the_reason(name: str, said: str) -> None:

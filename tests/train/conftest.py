@@ -19,7 +19,7 @@ from locationnet.pack.format import Pack
 from locationnet.train.backbones import parameter_shapes
 from locationnet.train.compat import mx
 from locationnet.train.config import Settings
-from locationnet.train.module import initial
+from locationnet.train.module import random_weights
 
 SIZE = 32
 
@@ -76,8 +76,8 @@ def make_network(tmp_path_factory: pytest.TempPathFactory, town_grid: Grid) -> C
         prefix = tmp_path_factory.mktemp("network") / "small"
         symbol.save(f"{prefix}-symbol.json")
         arguments, states = parameter_shapes(symbol, SIZE)
-        saved = {f"arg:{name}": value for name, value in initial(arguments, 0).items()}
-        saved |= {f"aux:{name}": value for name, value in initial(states, 0).items()}
+        saved = {f"arg:{name}": value for name, value in random_weights(arguments, 0).items()}
+        saved |= {f"aux:{name}": value for name, value in random_weights(states, 0).items()}
         mx.nd.save(f"{prefix}-0000.params", saved)
         return Path(f"{prefix}-0000.params")
 

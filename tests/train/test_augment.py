@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from locationnet.train.augment import DRAWS, Augmentation, augmented, crop_box, uniforms
+from locationnet.train.augment import DRAWS, augmented, crop_box, uniforms
+from locationnet.train.config import Augmentation
 
 MIDDLE = np.full(DRAWS, 0.5)
 

@@ -92,8 +92,8 @@ def test_a_full_disk_is_one_clear_line_and_leaves_the_old_state(
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     assert checkpoints.newest(tmp_path / "nothing") is None
-    with pytest.raises(LocationNetError, match="holds no run"):
-        checkpoints.read_facts(tmp_path)
+    with pytest.raises(LocationNetError, match="contains no run"):
+        checkpoints.read_run_fields(tmp_path)
     (tmp_path / "checkpoint-run.json").write_text("[]")
     with pytest.raises(LocationNetError, match="lacks the run's settings"):
-        checkpoints.read_facts(tmp_path)
+        checkpoints.read_run_fields(tmp_path)

@@ -155,7 +155,7 @@ def test_a_k80_with_cuda_11_2_is_pointed_to_cuda_10_2(monkeypatch: pytest.Monkey
     with pytest.raises(LocationNetError) as caught:
         check_gpus(range(16))
     assert str(caught.value) == (
-        "GPU 0 (Tesla K80): mxnet-cu112 holds no code for compute capability 3.x; install"
+        "GPU 0 (Tesla K80): mxnet-cu112 contains no code for compute capability 3.x; install"
         " mxnet-cu102==1.9.1, which does"
     )
 

@@ -8,9 +8,9 @@ from numpy.testing import assert_array_equal
 from locationnet.errors import LocationNetError
 from locationnet.pack.format import Pack
 from locationnet.preprocess import Preprocessing
-from locationnet.train.augment import Augmentation
+from locationnet.train.config import Augmentation
 from locationnet.train.data_iter import ALONE, PackIter, Part, Plan
-from locationnet.train.soft_labels import Labels
+from locationnet.train.soft_labels import SoftLabels
 
 HOW = Preprocessing("pillow", 32, 37, (1.0, 2.0, 3.0), (4.0, 4.0, 4.0))
 
@@ -21,7 +21,7 @@ def make_iterator(
     return PackIter(
         pack,
         Plan(pack.records, size, part, None if plain else 3),
-        Labels(pack.grid),
+        SoftLabels(pack.grid),
         HOW,
         augmentation=None if plain else Augmentation(),
         threads=threads,

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from locationnet.cli import app
 from locationnet.model.locator import load_model
+from tests.waiting import PATIENCE, wait_until
 
 COMMAND = "from locationnet.cli import main\nif __name__ == '__main__':\n    main()\n"
 SMALL = ("--preset", "small", "--image-size", 16, "--batch-size", 16, "--warmup", 0.5)
@@ -110,17 +110,16 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(village: Path, tmp_path
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = stopped / "log.jsonl"
     # Well inside the second epoch.
-    while running.poll() is None and not (log.exists() and '"epoch": 2' in log.read_text()):
-        time.sleep(0.01)
+    wait_until(lambda: log.exists() and '"epoch": 2' in log.read_text(), running)
     running.send_signal(signal.SIGTERM)
-    out, _ = running.communicate(timeout=120)
+    out, _ = running.communicate(timeout=PATIENCE)
     assert running.returncode == 128 + signal.SIGTERM, out
     assert "--resume" in out
     assert not (stopped / "checkpoint-0003.params").exists()
     _done("train", "--resume", "-o", stopped)
     again = _run(*words, "-o", stopped)
     assert again.exit_code == 1
-    assert "holds a run already" in str(again.exception)
+    assert "contains a run already" in str(again.exception)
     first, second = _parameters(whole, 3), _parameters(stopped, 3)
     assert first.keys() == second.keys()
     # Two uninterrupted runs differ by as much now and then: threads add in any order, and the

@@ -18,7 +18,7 @@ from locationnet.cli import app
 from locationnet.errors import BundleError, InputError
 from locationnet.evaluation.classification import count_answers
 from locationnet.pack.format import Pack
-from locationnet.train.init_weights import starting_point
+from locationnet.train.init_weights import initial_weights
 
 COLOURS = {"blue": (30, 30, 200), "green": (30, 200, 30), "red": (200, 30, 30)}
 
@@ -167,7 +167,7 @@ def test_places_cannot_be_asked_of_labels(bundle: Path, tmp_path: Path) -> None:
         _ = pack.grid
     words = ["train", folder / "train", "--val", folder / "val", "-o", tmp_path / "run"]
     for more, said in (
-        (["--best-by", "geoscore"], "of places only"),
+        (["--best-by", "geoscore"], "needs coordinates"),
         (["--smooth-km", "75"], "smoothed over places"),
     ):
         answer = _run(*words, "--preset", "small", "--image-size", 32, *more)
@@ -184,5 +184,5 @@ def test_a_run_on_other_classes_gets_a_new_last_layer(bundle: Path) -> None:
     given = {"init": last, "train": run, "validation": run}
     settings = settings_of(run, "small", given, {})
     same, other = LabelSet.read(run / "labels.txt"), LabelSet(("x", "y", "z"))
-    assert starting_point(settings, same).keeps_head
-    assert not starting_point(settings, other).keeps_head
+    assert initial_weights(settings, same).keeps_head
+    assert not initial_weights(settings, other).keeps_head

@@ -53,7 +53,7 @@ def test_every_epoch_and_every_few_batches_are_logged(
     said = capsys.readouterr().err
     assert len([line for line in said.splitlines() if "batch" in line]) >= 6
     assert said.count("epoch 1 done") == 1
-    facts = checkpoints.read_facts(settings.out)
+    facts = checkpoints.read_run_fields(settings.out)
     assert facts["train_photos"] == packs[0].records
     assert sum(facts["counts_per_class"]) == packs[0].records
     with Image.open(settings.out / "training.png") as picture:
@@ -109,7 +109,7 @@ def test_a_network_with_other_classes_gets_a_new_head(
     before = mx.nd.load(str(settings.init))
     train(settings)
     after = mx.nd.load(str(settings.out / "checkpoint-0001.params"))
-    assert after["arg:fc1_weight"].shape[0] == checkpoints.read_facts(settings.out)["classes"]
+    assert after["arg:fc1_weight"].shape[0] == checkpoints.read_run_fields(settings.out)["classes"]
     for name in ("arg:conv0_weight", "arg:norm0_gamma", "aux:norm0_moving_mean"):
         np.testing.assert_array_equal(after[name].asnumpy(), before[name].asnumpy(), name)
     for name in ("arg:conv1_weight", "aux:norm1_moving_mean"):

@@ -1,4 +1,4 @@
-"""What a machine of EC2 is told about itself, over the second version of the metadata service.
+"""What a machine of EC2 can ask about itself, from the second version of the metadata service.
 
 Knows tokens and paths; nothing of what the answers are used for.
 """
@@ -32,7 +32,7 @@ class Metadata:
         Raises
         ------
         LocationNetError
-            The service does not answer: this is no machine of EC2.
+            The service does not answer: this is not a machine of EC2.
         """
         try:
             return self._fetch("GET", f"meta-data/{path}", {self._header(): self._fresh_token()})

@@ -1,7 +1,7 @@
-"""Why a machine of EC2 is to end early, whoever wishes it.
+"""The interruption of a machine of EC2: who has requested that it stops, and by when.
 
-Knows signals, the time that is allowed, EC2's notice and the mark in S3; what follows from a wish
-is `locationnet.aws.ec2.worker`'s business.
+Knows signals, the time that is allowed, EC2's notice and the mark in S3; what follows is
+`locationnet.aws.ec2.worker`'s business.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _MARK_S = 5.0
 _TAKEN_S = 115.0
 
 
-class Asked(Exception):  # noqa: N818 - nothing went wrong
-    """Somebody wishes that the machine ends; the text says who."""
+class StopRequested(Exception):  # noqa: N818 - nothing went wrong
+    """The machine is to end; the text says who has requested it."""
 
 
-class Wishes:
-    """Why a machine is to end.
+class Interruption:
+    """Whether and why a machine is to end.
 
     Parameters
     ----------
     s3
         A client of S3.
     job, metadata, interrupts
-        Where wishes are looked for.
+        Where stop requests are looked for.
     ends, gone
         When the run's time is over, and when the machine is cut off whatever it does, both as
         ``time.monotonic()`` counts.
@@ -56,15 +56,15 @@ class Wishes:
         # When the machine is there no more.
         self.gone = gone
 
-    def why(self) -> str:
+    def reason(self) -> str:
         """Return the reason to end, or nothing; what was found once stays."""
         self._found = self._found or self._look()
         return self._found
 
-    def heed(self) -> None:
-        """Raise `Asked` if the machine is to end."""
-        if why := self.why():
-            raise Asked(why)
+    def check(self) -> None:
+        """Raise `StopRequested` if the machine is to end."""
+        if reason := self.reason():
+            raise StopRequested(reason)
 
     def _look(self) -> str:
         now = time.monotonic()
@@ -80,7 +80,7 @@ class Wishes:
         if now >= self._next_mark:
             self._next_mark = now + _MARK_S
             if self._is_marked():
-                return "`locationnet ec2 stop` was called, or one of the group ends"
+                return "`locationnet ec2 stop` was called, or another machine of the launch ends"
         return ""
 
     def _is_marked(self) -> bool:

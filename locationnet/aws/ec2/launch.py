@@ -6,16 +6,19 @@ that is made carries the run's name as a tag.
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from locationnet.aws.common import clear_errors, client
 from locationnet.aws.ec2 import groups
 from locationnet.aws.ec2.machines import Running, machines, running_of
-from locationnet.aws.ec2.userdata import user_data
 from locationnet.aws.instance_types import find_machine
 from locationnet.aws.job import LAUNCH_TAG, RUN_TAG, Job
 from locationnet.aws.package import package_files
@@ -27,6 +30,11 @@ from locationnet.errors import InputError, LocationNetError
 # disk; the smallest disk of a recipe has 20.
 _DISK_MIB_S = 1000
 _DISK_IOPS = 4 * _DISK_MIB_S
+# Where the machine image has none of its own.
+_UV = "0.13.9"
+_PYTHON = "3.11"
+# EC2 refuses longer user data.
+_MOST_BYTES = 16_384
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Plan:
     Parameters
     ----------
     job
-        What each machine is told.
+        What each machine does.
     package
         The files that go to `job.package`.
     request
@@ -123,6 +131,30 @@ def launch(recipe: EC2Recipe, plan: Plan) -> list[Running]:
     return [running_of(machine) for machine in answer["Instances"]]
 
 
+def user_data(job: Job) -> str:
+    """Return the script that a machine runs when it first starts: ``userdata.sh`` for a job.
+
+    Raises
+    ------
+    InputError
+        It is longer than EC2 allows.
+    """
+    values = {
+        "JOB": job.to_json(),
+        "MINUTES": str(job.shutdown_minutes),
+        "UV": _UV,
+        "PYTHON": _PYTHON,
+        "BOTO3": version("boto3"),
+        # A list of JSON is one of Python too.
+        "PACKAGE": json.dumps([job.region, job.package.bucket, f"{job.package.path}/"]),
+    }
+    template = (resources.files(__package__) / "userdata.sh").read_text(encoding="utf-8")
+    text = re.sub(r"@([A-Z0-9]+)@", lambda match: values[match[1]], template)
+    if len(text.encode()) > _MOST_BYTES:
+        raise InputError("[train]: so many options do not fit into the user data of EC2")
+    return text
+
+
 def _request(recipe: EC2Recipe, launch: str, group: str) -> dict[str, Any]:
     """Return what EC2 is asked for, without what a launch makes first."""
     table = recipe.machine
@@ -133,7 +165,7 @@ def _request(recipe: EC2Recipe, launch: str, group: str) -> dict[str, Any]:
     request: dict[str, Any] = {
         "ImageId": image,
         "InstanceType": table.type,
-        # All or none: half a group would only wait and cost.
+        # All or none: half of the machines would only wait and cost.
         "MinCount": table.count,
         "MaxCount": table.count,
         "ClientToken": launch,

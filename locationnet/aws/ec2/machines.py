@@ -1,7 +1,7 @@
 """Machines of EC2 that train: found, listened to, and ended.
 
-Knows a run's tags and its places in S3; how machines come about is `locationnet.aws.ec2.launch`'s
-business. Nothing without the run's tag is touched.
+Knows a run's tags and its addresses in S3; how machines come about is
+`locationnet.aws.ec2.launch`'s business. Nothing without the run's tag is touched.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from locationnet.aws.common import AWSError, clear_errors, client
-from locationnet.aws.job import LAUNCH_TAG, RUN_TAG, Job, launches_place, run_place
+from locationnet.aws.job import LAUNCH_TAG, RUN_TAG, Job, launches_prefix, run_prefix
 from locationnet.aws.recipe import EC2Recipe
 from locationnet.aws.sync import listing
 
 # A stopped machine only costs its disk, but can be started again.
 _ALIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]
-# EC2's word for types of machines that cannot tell what is on their console at this moment.
+# EC2's word for types of machines that cannot show what is on their console at this moment.
 _NOT_LATEST = "UnsupportedOperation"
 
 
@@ -79,18 +79,18 @@ def launches(recipe: EC2Recipe) -> list[str]:
     AWSError
         S3 refused.
     """
-    place = launches_place(recipe.place)
+    prefix = launches_prefix(recipe.prefix)
     found = []
-    with clear_errors(str(place)):
+    with clear_errors(str(prefix)):
         pages = client("s3", recipe.region).get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=place.bucket, Prefix=f"{place.path}/", Delimiter="/"):
+        for page in pages.paginate(Bucket=prefix.bucket, Prefix=f"{prefix.path}/", Delimiter="/"):
             folders = page.get("CommonPrefixes", [])
             found += [folder["Prefix"].rstrip("/").rpartition("/")[2] for folder in folders]
     return sorted(found, reverse=True)
 
 
-def newest_launch(recipe: EC2Recipe, place: int) -> str | None:
-    """Return the newest launch of which there are machines or what the one at a place has said.
+def newest_launch(recipe: EC2Recipe, index: int) -> str | None:
+    """Return the newest launch of which there are machines or what the one of an index has said.
 
     A launch that EC2 refused has left a folder in S3 and nothing else.
 
@@ -101,12 +101,12 @@ def newest_launch(recipe: EC2Recipe, place: int) -> str | None:
     """
     known = {machine.launch for machine in machines(recipe, ended=True)}
     for launch in launches(recipe):
-        if launch in known or read_log(recipe, launch_job(recipe, launch), place, 0):
+        if launch in known or read_log(recipe, launch_job(recipe, launch), index, 0):
             return launch
     return None
 
 
-def read_log(recipe: EC2Recipe, job: Job, place: int, start: int) -> bytes:
+def read_log(recipe: EC2Recipe, job: Job, index: int, start: int) -> bytes:
     """Return what a machine has said from a byte on; nothing where there is no more.
 
     Raises
@@ -114,7 +114,7 @@ def read_log(recipe: EC2Recipe, job: Job, place: int, start: int) -> bytes:
     AWSError
         S3 refused.
     """
-    target = job.log(place)
+    target = job.log(index)
     try:
         with clear_errors(str(target)):
             answer = client("s3", recipe.region).get_object(
@@ -200,12 +200,12 @@ def states(recipe: EC2Recipe) -> list[str]:
     AWSError
         S3 refused.
     """
-    names = listing(client("s3", recipe.region), run_place(recipe.place))
+    names = listing(client("s3", recipe.region), run_prefix(recipe.prefix))
     return sorted(name.partition("/")[0] for name in names if name.endswith("/complete.json"))
 
 
 def launch_job(recipe: EC2Recipe, launch: str) -> Job:
-    """Return where a launch of the run keeps its things; what it was told is not known any more."""
+    """Return where a launch of the run keeps its things; its options are not known any more."""
     data = recipe.data
     return Job(recipe.name, launch, recipe.region, recipe.out, data.train, data.val)
 

@@ -19,7 +19,7 @@ from typing import Any
 from locationnet.aws import sync as folders
 from locationnet.aws.common import AWSError, clear_errors, client
 from locationnet.aws.ec2.imds import Metadata
-from locationnet.aws.ec2.interruption import Asked, Wishes
+from locationnet.aws.ec2.interruption import Interruption, StopRequested
 from locationnet.aws.job import LAUNCH_TAG, Job
 from locationnet.aws.train_options import as_words
 from locationnet.aws.transfer import Location
@@ -41,7 +41,7 @@ _PEERS_S = 3.0
 # Between two attempts at the last copy, at first and at most, and what is left for the last words.
 _RETRY_S, _RETRY_MOST_S = 5.0, 60.0
 _LAST_S = 10.0
-_GO_ON = "go on with the same `locationnet ec2 train`"
+_RESUME = "resume with the same `locationnet ec2 train`"
 
 
 def work(job: Job, root: Path, spent_s: float = 0.0) -> int:
@@ -82,20 +82,20 @@ class _Worker:
         self._out = root / "run"
         self._s3 = client("s3", job.region)
         self._metadata = Metadata()
-        self._wishes = Wishes(
+        self._interruption = Interruption(
             self._s3, job, self._metadata, interrupts, began + job.max_hours * 3600,
             began + job.shutdown_minutes * 60,
         )  # fmt: skip
-        # Where this machine stands among those of its launch; the first one leads.
-        self._place = 0
+        # The index of this machine among those of its launch; the first one leads.
+        self._index = 0
 
     def run(self) -> int:
         """Fetch, train, keep."""
         try:
             words, variables = self._prepare()
-        except Asked as asked:
-            self._log.say(f"{asked} before training began; {_GO_ON}")
-            self._tell_the_others()
+        except StopRequested as request:
+            self._log.say(f"{request} before training began; {_RESUME}")
+            self._stop_the_others()
             return 128 + signal.SIGTERM
         self._log.say(f"locationnet train {' '.join(words)}")
         child = Child(
@@ -105,7 +105,7 @@ class _Worker:
             code, why = self._watch(child)
         finally:
             child.kill()
-        if self._place == 0 and self._out.is_dir():
+        if self._index == 0 and self._out.is_dir():
             self._keep()
         self._log.say(self._last_words(code, why))
         return code
@@ -114,17 +114,17 @@ class _Worker:
         """Have everything here and everyone there; return the words and variables of `train`."""
         words, variables = self._join() if self._job.machines > 1 else ([], {})
         words = [*self._fetch(), *words]
-        if self._place == 0:
+        if self._index == 0:
             self._pull("run", self._job.run, self._out)
             if checkpoints.newest(self._out) is not None:
                 words.append("--resume")
         if self._job.machines > 1:
             self._wait_for_all()
-        self._wishes.heed()
+        self._interruption.check()
         return [*words, "--out", str(self._out), *as_words(self._options())], variables
 
-    def _tell_the_others(self) -> None:
-        """Have the rest of a group end too: it would wait for this machine in vain."""
+    def _stop_the_others(self) -> None:
+        """Have the launch's other machines end too: they would wait for this one in vain."""
         if self._job.machines > 1:
             mark = self._job.stop_mark
             with clear_errors(str(mark)):
@@ -143,28 +143,28 @@ class _Worker:
             try:
                 self._say_moved("run", self._push_run())
             except (LocationNetError, OSError) as error:
-                if time.monotonic() + pause > self._wishes.gone - _LAST_S:
+                if time.monotonic() + pause > self._interruption.gone - _LAST_S:
                     raise
                 self._log.say(f"{error}; the last copy is tried again in {pause:.0f} s")
             else:
                 return
             time.sleep(pause)
             # A notice shortens the time that is left.
-            self._wishes.why()
+            self._interruption.reason()
             if pause == _RETRY_MOST_S:
                 self.push_log()
             pause = min(2 * pause, _RETRY_MOST_S)
 
     def _last_words(self, code: int, why: str) -> str:
         if why and code:
-            return f"{why}; {_GO_ON}"
-        if self._place > 0:
+            return f"{why}; {_RESUME}"
+        if self._index > 0:
             return "the leading machine has ended the run"
         return "training is done" if code == 0 else f"training ended with code {code}"
 
     def push_log(self) -> None:
         """Put what was said so far where `ec2 logs` reads it."""
-        target = self._job.log(self._place)
+        target = self._job.log(self._index)
         try:
             with clear_errors(str(target)):
                 self._s3.put_object(**target.arguments, Body=self._log.path.read_bytes())
@@ -174,17 +174,19 @@ class _Worker:
     def _fetch(self) -> list[str]:
         """Bring packs here and return the words that name them."""
         data = self._root / "data"
-        for name, place in (
+        for name, address in (
             ("train", self._job.train), ("val", self._job.val), ("init", self._job.init),
         ):  # fmt: skip
-            if place is not None:
-                self._pull(place, Location.parse(place), data / name)
+            if address is not None:
+                self._pull(address, Location.parse(address), data / name)
         return [str(data / "train"), "--val", str(data / "val")]
 
     def _pull(self, what: str, source: Location, folder: Path) -> None:
         """Bring a folder here, unless the machine is asked to end: packs may take an hour."""
-        self._wishes.heed()
-        moved = folders.pull(self._s3, source, folder, advance=lambda *_: self._wishes.heed())
+        self._interruption.check()
+        moved = folders.pull(
+            self._s3, source, folder, advance=lambda *_: self._interruption.check()
+        )
         self._say_moved(what, moved)
 
     def _options(self) -> dict[str, str]:
@@ -194,15 +196,15 @@ class _Worker:
         return options
 
     def _join(self) -> tuple[list[str], dict[str, str]]:
-        """Find the other machines; return the words and variables that make them a group."""
+        """Find the other machines; return the words and variables for training together."""
         own = self._metadata.read("local-ipv4")
         if own is None:
             raise LocationNetError("this machine has no private address")
         hosts = self._peers()
         if own not in hosts:
-            raise LocationNetError(f"{own}: this machine is none of its launch's, {hosts}")
-        self._place = hosts.index(own)
-        self._log.say(f"machine {self._place + 1} of {len(hosts)}: {own} of {', '.join(hosts)}")
+            raise LocationNetError(f"{own}: this machine is not one of its launch's, {hosts}")
+        self._index = hosts.index(own)
+        self._log.say(f"machine {self._index + 1} of {len(hosts)}: {own} of {', '.join(hosts)}")
         path = self._root / "hosts.json"
         path.write_text(json.dumps({"hosts": hosts, "current_host": own}), encoding="utf-8")
         # The parameter server would guess its address from the first network card that it finds.
@@ -217,10 +219,12 @@ class _Worker:
         ]
         until = time.monotonic() + _GATHER_S
         while True:
-            self._wishes.heed()
+            self._interruption.check()
             with clear_errors(f"the machines of {self._job.launch}"):
                 answer = ec2.describe_instances(Filters=filters)
-            machines = [m for group in answer["Reservations"] for m in group["Instances"]]
+            machines = [
+                m for reservation in answer["Reservations"] for m in reservation["Instances"]
+            ]
             hosts = sorted({m["PrivateIpAddress"] for m in machines if "PrivateIpAddress" in m})
             if len(hosts) >= self._job.machines:
                 return hosts
@@ -232,12 +236,12 @@ class _Worker:
 
     def _wait_for_all(self) -> None:
         """Wait until every machine has its packs: the run's own patience is for starting only."""
-        mark = self._job.ready_mark(self._place)
+        mark = self._job.ready_mark(self._index)
         with clear_errors(str(mark)):
             self._s3.put_object(**mark.arguments, Body=b"")
         until = time.monotonic() + _FETCH_S
         while len(ready := folders.listing(self._s3, mark.parent)) < self._job.machines:
-            self._wishes.heed()
+            self._interruption.check()
             if time.monotonic() > until:
                 raise LocationNetError(
                     f"only {len(ready)} of {self._job.machines} machines fetched their packs"
@@ -247,20 +251,20 @@ class _Worker:
     def _watch(self, child: Child) -> tuple[int, str]:
         """Wait for the end of training; return its exit code and why it was stopped, if it was."""
         keep = _Repeat(self._job.checkpoint_minutes * 60, self._push_run, self._log)
-        tell = _Repeat(_LOG_S, self.push_log, self._log)
+        log = _Repeat(_LOG_S, self.push_log, self._log)
         why, deadline = "", float("inf")
-        with keep, tell:
+        with keep, log:
             while (code := child.wait(_TICK_S)) is None:
-                if not why and (why := self._wishes.why()):
+                if not why and (why := self._interruption.reason()):
                     self._log.say(f"{why}: asking the run to stop")
                     child.stop()
                     deadline = time.monotonic() + _STOPPING_S
                 if time.monotonic() > deadline:
                     self._log.say(f"the run did not stop in {_STOPPING_S:.0f} s: ended")
                     child.kill()
-                if self._place == 0 and not why and self._out.is_dir():
+                if self._index == 0 and not why and self._out.is_dir():
                     keep.tick()
-                tell.tick()
+                log.tick()
         return (128 - code if code < 0 else code), why
 
     def _push_run(self) -> folders.Moved:
@@ -270,10 +274,10 @@ class _Worker:
         )  # fmt: skip
 
     def _snapshot(self) -> Path:
-        """Return a folder that links to what the run holds now.
+        """Return a folder that links to what the run contains now.
 
-        While it travels the run goes on, and removes states: copied from the run itself, one that
-        is begun might never be finished.
+        While it travels the run continues, and removes states: copied from the run itself, one that
+        is started might never be finished.
         """
         box = self._root / "outbox"
         box.mkdir(exist_ok=True)

@@ -35,7 +35,7 @@ def is_here() -> bool:
 def train(root: Path | None = None) -> int:
     """Train as SageMaker's files say and return the exit code.
 
-    A run that is found among the checkpoints is gone on with: SageMaker brings them back when it
+    A run that is found among the checkpoints is resumed: SageMaker brings them back when it
     replaces a spot machine. A failure is written to ``output/failure``.
 
     Parameters

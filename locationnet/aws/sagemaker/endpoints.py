@@ -71,7 +71,7 @@ def upload_bundle(recipe: SageMakerRecipe, folder: Path) -> str:
     Raises
     ------
     LocationNetError
-        It is no bundle, or a file is damaged.
+        It is not a bundle, or a file is damaged.
     AWSError
         S3 refused.
     """
@@ -82,7 +82,7 @@ def upload_bundle(recipe: SageMakerRecipe, folder: Path) -> str:
             for path in sorted(folder.iterdir()):
                 tar.add(path, path.name)
         digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-        target = recipe.place / "models" / digest[:16] / archive.name
+        target = recipe.prefix / "models" / digest[:16] / archive.name
         upload(client("s3", recipe.region), archive, target, lambda _: None)
     return str(target)
 
@@ -101,7 +101,7 @@ def deploy(recipe: SageMakerRecipe, model_data: str) -> Iterator[str]:
     ------
     LocationNetError
         The recipe has no ``[endpoint]``, an endpoint of that name is there, or it did not come up;
-        the message holds SageMaker's reason.
+        the message contains SageMaker's reason.
     AWSError
         SageMaker refused; what was made by then is removed by `delete`.
     """
@@ -197,38 +197,38 @@ def _until_in_service(sagemaker: Any, name: str) -> Iterator[str]:
     shown = ""
     while True:
         with clear_errors(name):
-            facts = sagemaker.describe_endpoint(EndpointName=name)
-        status = str(facts["EndpointStatus"])
+            fields = sagemaker.describe_endpoint(EndpointName=name)
+        status = str(fields["EndpointStatus"])
         if status != shown:
             shown = status
             yield f"endpoint {name}: {status}"
         if status == "InService":
             return
         if status == "Failed":
-            reason = " ".join(str(facts.get("FailureReason", "no reason given")).split())
+            reason = " ".join(str(fields.get("FailureReason", "no reason given")).split())
             raise LocationNetError(f"endpoint {name} failed: {reason}")
         time.sleep(POLL_S)
 
 
 def _remove(sagemaker: Any, recipe: SageMakerRecipe, kind: _Kind) -> Iterator[str]:
     """Remove a thing if it is there and ours, and wait until it is gone."""
-    facts = kind.describe(sagemaker, recipe.name)
-    if facts is None:
+    fields = kind.describe(sagemaker, recipe.name)
+    if fields is None:
         return
     with clear_errors(f"{kind.name} {recipe.name}"):
-        tags = sagemaker.list_tags(ResourceArn=facts[f"{kind.key}Arn"])["Tags"]
+        tags = sagemaker.list_tags(ResourceArn=fields[f"{kind.key}Arn"])["Tags"]
     if {"Key": RUN_TAG, "Value": recipe.name} not in tags:
         raise LocationNetError(
             f"{kind.name} {recipe.name}: was not made by locationnet; left alone"
         )
     shown = ""
-    while facts is not None and (status := facts.get(f"{kind.key}Status")) in _BUSY:
+    while fields is not None and (status := fields.get(f"{kind.key}Status")) in _BUSY:
         if status != shown:
             shown = status
             yield f"{kind.name} {recipe.name}: {status}, and cannot be removed before it is done"
         time.sleep(POLL_S)
-        facts = kind.describe(sagemaker, recipe.name)
-    if facts is not None and facts.get(f"{kind.key}Status") != "Deleting":
+        fields = kind.describe(sagemaker, recipe.name)
+    if fields is not None and fields.get(f"{kind.key}Status") != "Deleting":
         kind.call(sagemaker, "delete", recipe.name)
     # SageMaker refuses to remove a configuration while its endpoint is still ending.
     while kind.describe(sagemaker, recipe.name) is not None:

@@ -42,16 +42,16 @@ def request(recipe: SageMakerRecipe) -> dict[str, Any]:
                     "S3DataSource": {
                         "S3DataType": "S3Prefix",
                         # The slash, or packs/train would take packs/train-2 along.
-                        "S3Uri": f"{place.rstrip('/')}/",
+                        "S3Uri": f"{address.rstrip('/')}/",
                         "S3DataDistributionType": "FullyReplicated",
                     }
                 },
             }
-            for name, place in channels.items()
-            if place is not None
+            for name, address in channels.items()
+            if address is not None
         ],
-        "OutputDataConfig": {"S3OutputPath": str(recipe.place / "output")},
-        "CheckpointConfig": {"S3Uri": str(recipe.place / "checkpoints")},
+        "OutputDataConfig": {"S3OutputPath": str(recipe.prefix / "output")},
+        "CheckpointConfig": {"S3Uri": str(recipe.prefix / "checkpoints")},
         "ResourceConfig": {
             "InstanceType": table.type,
             "InstanceCount": table.count,
@@ -80,10 +80,10 @@ def start(recipe: SageMakerRecipe) -> str:
         raise LocationNetError(
             f"{job} is stopping, and still writes to {recipe.out}; start when it has stopped"
         )
-    wanted = request(recipe)
-    with clear_errors(wanted["TrainingJobName"]):
-        client("sagemaker", recipe.region).create_training_job(**wanted)
-    return str(wanted["TrainingJobName"])
+    asked = request(recipe)
+    with clear_errors(asked["TrainingJobName"]):
+        client("sagemaker", recipe.region).create_training_job(**asked)
+    return str(asked["TrainingJobName"])
 
 
 def follow(recipe: SageMakerRecipe, job: str) -> Iterator[str]:
@@ -92,7 +92,7 @@ def follow(recipe: SageMakerRecipe, job: str) -> Iterator[str]:
     Raises
     ------
     LocationNetError
-        The job failed or was stopped; the message holds SageMaker's reason.
+        The job failed or was stopped; the message contains SageMaker's reason.
     AWSError
         AWS refused.
     """
@@ -100,18 +100,18 @@ def follow(recipe: SageMakerRecipe, job: str) -> Iterator[str]:
     shown = ""
     while True:
         with clear_errors(job):
-            facts = sagemaker.describe_training_job(TrainingJobName=job)
-        status = str(facts["TrainingJobStatus"])
+            fields = sagemaker.describe_training_job(TrainingJobName=job)
+        status = str(fields["TrainingJobStatus"])
         # Asked for after the status, so that an ended job's last words are among them.
         yield from log.lines()
-        stage = str(facts.get("SecondaryStatus", status))
+        stage = str(fields.get("SecondaryStatus", status))
         if stage != shown:
             shown = stage
             yield f"{job}: {stage}"
         if status == "Completed":
             return
         if status in ("Failed", "Stopped"):
-            reason = " ".join(str(facts.get("FailureReason", "")).split())
+            reason = " ".join(str(fields.get("FailureReason", "")).split())
             raise LocationNetError(f"{job}: {status.lower()}{': ' if reason else ''}{reason}")
         time.sleep(POLL_S)
 
@@ -161,8 +161,8 @@ def model_data(recipe: SageMakerRecipe) -> str:
             f"{recipe.name}: no training job is completed; train first, or give --model"
         )
     with clear_errors(done[0]):
-        facts = client("sagemaker", recipe.region).describe_training_job(TrainingJobName=done[0])
-    return str(facts["ModelArtifacts"]["S3ModelArtifacts"])
+        fields = client("sagemaker", recipe.region).describe_training_job(TrainingJobName=done[0])
+    return str(fields["ModelArtifields"]["S3ModelArtifields"])
 
 
 def tags(recipe: SageMakerRecipe) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Which machines train together, as a file or a cluster says.
+"""Which machines train together, as a hosts file, SageMaker or EC2 says.
 
 Knows hosts files, SageMaker's ``resourceconfig.json`` and the variables of MXNet's own launchers;
 starts nothing.
@@ -31,7 +31,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Layout:
-    """The machines of a group.
+    """The machines that train together.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Layout:
     here
         Which of them this machine is.
     by_ssh
-        Whether the first one starts the others through ssh; else each is told to start itself.
+        Whether the first one starts the others through ssh; else each must be started by itself.
     """
 
     nodes: tuple[Node, ...]
@@ -54,11 +54,11 @@ class Layout:
 
 
 def find_layout(hosts: Path | None, sagemaker: Path = SAGEMAKER) -> Layout | None:
-    """Return the machines that this process is to organise, or None for none but itself.
+    """Return the machines that this process is to launch workers on, or None for none but itself.
 
-    A process that was started with ``DMLC_ROLE`` is one of a group that somebody else organises.
-    A hosts file that ends in ``.json`` is one such as SageMaker writes: each machine is told to
-    start itself.
+    A process that was started with ``DMLC_ROLE`` is a worker that somebody else has launched.
+    A hosts file that ends in ``.json`` is one such as SageMaker writes: each machine must
+    be started by itself.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def find_layout(hosts: Path | None, sagemaker: Path = SAGEMAKER) -> Layout | Non
     """
     if "DMLC_ROLE" in os.environ:
         if hosts is not None:
-            raise InputError("DMLC_ROLE is set, so the group is organised already: drop --hosts")
+            raise InputError("DMLC_ROLE is set, so the workers are launched already: drop --hosts")
         return None
     if hosts is not None and hosts.suffix == ".json":
         return _read_sagemaker(hosts)
@@ -152,7 +152,7 @@ def _read_sagemaker(path: Path) -> Layout | None:
         config = json.loads(path.read_text(encoding="utf-8"))
         names, here = list(config["hosts"]), config["current_host"]
         nodes = tuple(Node(str(name)) for name in sorted(names))
-        place = sorted(names).index(here)
+        index = sorted(names).index(here)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a cluster's description ({error})") from error
-    return Layout(nodes, place, by_ssh=False) if len(nodes) > 1 else None
+        raise InputError(f"{path}: not a valid description of hosts ({error})") from error
+    return Layout(nodes, index, by_ssh=False) if len(nodes) > 1 else None

@@ -1,8 +1,9 @@
 """Training on several machines or with several workers on one: starts, watches, restarts.
 
-Knows who must be told what and when; a machine's own processes are a `Crew`'s business. MXNet's
-parameter server waits forever for a worker that died, and its heartbeats do not help: so the one
-who started the processes watches them, ends all when one dies, and brings them back together.
+Knows who must be notified of what and when; a machine's own processes are the business of
+`LocalWorkers`. MXNet's parameter server waits forever for a worker that died, and its heartbeats do
+not help: so the one who started the processes watches them, ends all when one dies, and brings them
+back together.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from typing import NoReturn, Protocol
 
 from locationnet.errors import InputError, LocationNetError
 from locationnet.train import checkpoints
-from locationnet.train.config import Devices, Settings
+from locationnet.train.config import Settings
+from locationnet.train.devices import Devices
 from locationnet.train.distributed.hostfile import PORT, Layout, address_of, is_address
 from locationnet.train.distributed.local_workers import (
     Address,
-    Crew,
     Ending,
+    LocalWorkers,
     end_with_parent,
     leave_at_once,
 )
-from locationnet.train.distributed.remote_nodes import Follower, follow, gathered
-from locationnet.train.interrupts import Interrupts
+from locationnet.train.distributed.remote_nodes import RemoteNode, gathered, run_node
+from locationnet.train.interrupts import InterruptedRunError, Interrupts
 from locationnet.train.preflight import find_state, open_packs
 
 _POLL = 0.25
@@ -35,19 +37,11 @@ _POLL = 0.25
 _STOPPING = 110.0
 
 
-class StoppedGroupError(LocationNetError):
-    """The group was asked to stop and can be resumed; ``signal`` is what asked."""
-
-    def __init__(self, message: str, signal: int) -> None:
-        super().__init__(message)
-        self.signal = signal
-
-
 class _Part(Protocol):
     """What runs on one machine, this one or another."""
 
     @property
-    def wishes_stop(self) -> bool: ...
+    def stop_requested(self) -> bool: ...
     def poll(self) -> Ending | None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
@@ -55,52 +49,54 @@ class _Part(Protocol):
 
 
 def launch(layout: Layout, settings: Settings, *, resume: bool = False, restarts: int = 0) -> None:
-    """Train on all machines of a layout; this call plays the part of the machine it runs on.
+    """Train on all machines of a layout; this call runs the part of the machine it is called on.
 
     Parameters
     ----------
     layout
         The machines.
     settings
-        The same on all of them. Packs must lie in the same place everywhere, the run's folder is
+        The same on all of them. Packs must lie at the same path everywhere, the run's folder is
         written on the leading machine only.
     resume
-        Go on from the newest complete checkpoint.
+        Resume from the newest complete checkpoint.
     restarts
-        How often a group in which a process died is brought back from its last checkpoint.
+        How often workers of which one died are all brought back from the last checkpoint.
 
     Raises
     ------
-    StoppedGroupError
+    InterruptedRunError
         Ctrl-C or SIGTERM; a checkpoint was written.
     LocationNetError
         A process died (its last lines were printed) and no restart is left, or a worker cannot
         train; the message is the worker's.
     """
     if layout.here > 0:
-        follow(layout.nodes[0].host, PORT, layout.here, settings, layout.nodes[layout.here].workers)
+        run_node(
+            layout.nodes[0].host, PORT, layout.here, settings, layout.nodes[layout.here].workers
+        )
         return
     if Devices.parse(settings.devices).kind == "gpu" and max(n.workers for n in layout.nodes) > 1:
         raise InputError("with GPUs each machine runs one worker, which uses all that it is given")
-    # Here, so that it is said once and not by every worker.
+    # Here, so that it is reported once and not by every worker.
     training, _ = open_packs(settings)
     find_state(settings, training, resume=resume)
-    again_with = f"locationnet train --resume --out {settings.out}, on the same hosts"
-    with Interrupts() as interrupts, gathered(layout, settings) as followers:
+    resume_with = f"locationnet train --resume --out {settings.out}, on the same hosts"
+    with Interrupts() as interrupts, gathered(layout, settings) as remotes:
         for attempt in range(restarts + 1):
             again = resume or (attempt > 0 and checkpoints.newest(settings.out) is not None)
-            ending = _attempt(layout, settings, followers, interrupts, resume=again)
+            ending = _attempt(layout, settings, remotes, interrupts, resume=again)
             if ending.kind == "done":
                 return
             if ending.kind == "stopped" or interrupts.received is not None:
                 message = ending.message or "stopped before the first checkpoint"
                 if ending.kind != "stopped":
-                    message += f"; go on with: {again_with}"
-                raise StoppedGroupError(message, interrupts.received or 15)
+                    message += f"; resume with: {resume_with}"
+                raise InterruptedRunError(message, interrupts.received or 15)
             if ending.kind == "refused":
                 raise LocationNetError(ending.message.removeprefix("error: "))
             _show_last_lines(ending)
-            if any(follower.lost for follower in followers):
+            if any(remote.lost for remote in remotes):
                 break
             if attempt < restarts:
                 sys.stderr.write(
@@ -108,8 +104,8 @@ def launch(layout: Layout, settings: Settings, *, resume: bool = False, restarts
                     " checkpoint\n"
                 )
     raise LocationNetError(
-        f"{ending.message}, and the group was ended; see {settings.out / 'logs'}, and go on with:"
-        f" {again_with}"
+        f"{ending.message}, and all workers were ended; see {settings.out / 'logs'}, and"
+        f" resume with: {resume_with}"
     )
 
 
@@ -119,8 +115,8 @@ def _show_last_lines(ending: Ending) -> None:
 
 
 def work() -> NoReturn:
-    """Be a worker: what it must do stands in the first argument."""
-    from locationnet.train.loop import InterruptedRunError, train
+    """Be a worker; its job is the first argument, as JSON."""
+    from locationnet.train.loop import train
 
     end_with_parent()
     job = json.loads(sys.argv[1])
@@ -139,7 +135,7 @@ def work() -> NoReturn:
 def _attempt(
     layout: Layout,
     settings: Settings,
-    followers: list[Follower],
+    remotes: list[RemoteNode],
     interrupts: Interrupts,
     *,
     resume: bool,
@@ -154,12 +150,14 @@ def _attempt(
         by_name=not is_address(host),
     )
     job = json.dumps({"settings": settings.to_json(), "resume": resume})
-    crew = Crew(address, layout.nodes[0].workers, leads=True, job=job, logs=settings.out / "logs")
-    parts: list[_Part] = [crew]
+    local = LocalWorkers(
+        address, layout.nodes[0].workers, leads=True, job=job, logs=settings.out / "logs"
+    )
+    parts: list[_Part] = [local]
     try:
-        for follower in followers:
-            follower.start(address, job)
-            parts.append(follower)
+        for remote in remotes:
+            remote.start(address, job)
+            parts.append(remote)
         return _watch(parts, interrupts)
     finally:
         for part in parts:
@@ -172,22 +170,22 @@ def _watch(parts: list[_Part], interrupts: Interrupts) -> Ending:
     done: set[int] = set()
     stopped: Ending | None = None
     while True:
-        for place, part in enumerate(parts):
-            ending = None if place in done else part.poll()
+        for index, part in enumerate(parts):
+            ending = None if index in done else part.poll()
             if ending is None:
                 continue
             if ending.kind in ("died", "refused"):
                 return ending
             if ending.kind == "stopped":
-                # The leading worker's last line says how to go on; the others' say nothing.
+                # The leading worker's last line says how to resume; the others' say nothing.
                 stopped = ending if stopped is None or ending.message else stopped
-            done.add(place)
+            done.add(index)
         if len(done) == len(parts):
             for part in parts:
                 part.finish()
             return stopped or Ending("done")
-        wished = interrupts.received is not None or any(part.wishes_stop for part in parts)
-        if wished and deadline == float("inf"):
+        requested = interrupts.received is not None or any(part.stop_requested for part in parts)
+        if requested and deadline == float("inf"):
             deadline = time.monotonic() + _STOPPING
             for part in parts:
                 part.stop()

@@ -1,4 +1,4 @@
-"""The processes of a group that run on one machine: started, listened to, ended.
+"""The processes that train on one machine: started, listened to, ended.
 
 Knows processes and the variables that MXNet's parameter server reads; not what workers do, nor of
 other machines.
@@ -33,7 +33,7 @@ _WORK = "from locationnet.train.distributed.launcher import work; work()"
 
 @dataclass(frozen=True)
 class Address:
-    """Where the group's scheduler listens, and how large the group is."""
+    """Where the scheduler of all workers listens, and how many workers and servers there are."""
 
     host: str
     port: int
@@ -43,7 +43,7 @@ class Address:
 
     def variables(self, role: str) -> dict[str, str]:
         """Return what MXNet's parameter server reads."""
-        # The scheduler binds its address as it is written, unless it is told that it is known by
+        # The scheduler binds its address as it is written, unless it is known by
         # names: then it listens on all of its machine's.
         named = {"DMLC_USE_KUBERNETES": "1"} if self.by_name and role == "scheduler" else {}
         return {
@@ -58,7 +58,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a group's work ended on one machine.
+    """How the work ended on one machine.
 
     Parameters
     ----------
@@ -76,25 +76,25 @@ class Ending:
     lines: tuple[str, ...] = ()
 
 
-class Crew:
+class LocalWorkers:
     """One server and some workers, and on the leading machine the scheduler.
 
     Parameters
     ----------
     address
-        The group's.
+        Of the scheduler.
     workers
         How many run here.
     leads
         Whether the scheduler runs here.
     job
-        What workers are told, as JSON text.
+        What workers do, as JSON text.
     logs
         Folder for what each process says.
     """
 
     # Only another machine can be asked to stop without our knowing.
-    wishes_stop = False
+    stop_requested = False
 
     def __init__(
         self, address: Address, workers: int, *, leads: bool, job: str, logs: Path
@@ -179,7 +179,7 @@ def serve() -> None:
 
 
 def leave_at_once(error: BaseException) -> NoReturn:
-    """End a worker that failed, with what it has to say and a code that tells whether to retry.
+    """End a worker that failed, with what it has to say and a code that says whether to retry.
 
     A regular end would wait for the other workers, who wait for this one.
     """

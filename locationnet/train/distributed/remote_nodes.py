@@ -1,7 +1,8 @@
-"""The other machines of a group: told what to start, asked how it went, and told when to end.
+"""The other machines that train along: started, asked how it went, ended.
 
-Knows both ends of the line between the leading machine and one that it leads; what runs there is a
-`Crew`'s business, and what is to be done next that of `locationnet.train.distributed.launcher`.
+Knows both ends of the line between the leading machine and one that it leads; what runs there is
+the business of `LocalWorkers`, and what is to be done next that of
+`locationnet.train.distributed.launcher`.
 """
 
 from __future__ import annotations
@@ -21,17 +22,22 @@ from typing import Any
 from locationnet.errors import LocationNetError
 from locationnet.train.config import Settings
 from locationnet.train.distributed.hostfile import PORT, Layout, address_of, is_address, is_here
-from locationnet.train.distributed.local_workers import Address, Crew, Ending, end_with_parent
+from locationnet.train.distributed.local_workers import (
+    Address,
+    Ending,
+    LocalWorkers,
+    end_with_parent,
+)
 from locationnet.train.interrupts import Interrupts
 
 _POLL = 0.25
 # How long machines may take to start.
 _GATHER = 300.0
-_FOLLOW = "from locationnet.train.distributed.remote_nodes import follow_job; follow_job()"
+_RUN_NODE = "from locationnet.train.distributed.remote_nodes import run_node_job; run_node_job()"
 
 
 @contextlib.contextmanager
-def gathered(layout: Layout, settings: Settings) -> Iterator[list[Follower]]:
+def gathered(layout: Layout, settings: Settings) -> Iterator[list[RemoteNode]]:
     """Have the other machines connect, in the order of the layout."""
     others = layout.nodes[1:]
     if not others:
@@ -39,19 +45,19 @@ def gathered(layout: Layout, settings: Settings) -> Iterator[list[Follower]]:
         return
     host = layout.nodes[0].host.rpartition("@")[2]
     shells: list[subprocess.Popen[bytes]] = []
-    followers: list[Follower] = []
+    remotes: list[RemoteNode] = []
     try:
         where = address_of(host) if is_address(host) else ""
         with socket.create_server((where, 0 if layout.by_ssh else PORT)) as listener:
             port = listener.getsockname()[1]
             if layout.by_ssh:
-                for place, node in enumerate(others, 1):
+                for index, node in enumerate(others, 1):
                     job = {
-                        "host": host, "port": port, "node": place, "workers": node.workers,
+                        "host": host, "port": port, "node": index, "workers": node.workers,
                         "settings": settings.to_json(),
                     }  # fmt: skip
-                    shells.append(_start_follower(node.host, json.dumps(job)))
-            found: dict[int, Follower] = {}
+                    shells.append(_start_node(node.host, json.dumps(job)))
+            found: dict[int, RemoteNode] = {}
             until = time.monotonic() + _GATHER
             while len(found) < len(others):
                 listener.settimeout(1)
@@ -61,16 +67,16 @@ def gathered(layout: Layout, settings: Settings) -> Iterator[list[Follower]]:
                     hello = line.read(10)
                     number = hello.get("node") if hello else None
                     if isinstance(number, int) and 0 < number <= len(others):
-                        found[number] = Follower(line, others[number - 1].host)
+                        found[number] = RemoteNode(line, others[number - 1].host)
                 missing = [n.host for i, n in enumerate(others, 1) if i not in found]
                 gone = [shell for shell in shells if shell.poll() not in (None, 0)]
                 if missing and (gone or time.monotonic() > until):
                     raise LocationNetError(f"{missing[0]}: could not be started or reached")
-            followers = [found[place] for place in sorted(found)]
-        yield followers
+            remotes = [found[index] for index in sorted(found)]
+        yield remotes
     finally:
-        for follower in followers:
-            follower.dismiss()
+        for remote in remotes:
+            remote.dismiss()
         for shell in shells:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 shell.wait(10)
@@ -78,19 +84,19 @@ def gathered(layout: Layout, settings: Settings) -> Iterator[list[Follower]]:
             shell.wait()
 
 
-def follow(host: str, port: int, node: int, settings: Settings, workers: int) -> None:
+def run_node(host: str, port: int, node: int, settings: Settings, workers: int) -> None:
     """Start and end processes here as the leading machine says, until it has no more to say."""
     line = _connect(host, port)
     line.send({"node": node})
-    crew: Crew | None = None
-    told = wished = False
+    local: LocalWorkers | None = None
+    reported = requested = False
     # SageMaker asks every machine to stop; the leading one decides what follows.
     with Interrupts() as interrupts:
         try:
             while True:
-                if interrupts.received is not None and not wished:
-                    line.send({"wish": "stop"})
-                    wished = True
+                if interrupts.received is not None and not requested:
+                    line.send({"request": "stop"})
+                    requested = True
                 message = line.read(_POLL)
                 if line.closed:
                     raise LocationNetError(f"{host}: the leading machine is gone")
@@ -98,42 +104,44 @@ def follow(host: str, port: int, node: int, settings: Settings, workers: int) ->
                 if message and order == "start":
                     address = Address(**message["address"])
                     logs = settings.out / f"logs-{node}"
-                    crew = Crew(address, workers, leads=False, job=message["job"], logs=logs)
-                    told = False
+                    local = LocalWorkers(
+                        address, workers, leads=False, job=message["job"], logs=logs
+                    )
+                    reported = False
                 elif order == "leave":
                     return
-                elif crew is not None and order in ("stop", "kill", "finish"):
-                    {"stop": crew.stop, "kill": crew.kill, "finish": crew.finish}[order]()
+                elif local is not None and order in ("stop", "kill", "finish"):
+                    {"stop": local.stop, "kill": local.kill, "finish": local.finish}[order]()
                     if order != "stop":
-                        crew = None
+                        local = None
                         line.send({"did": order})
-                if crew is not None and not told and (ending := crew.poll()) is not None:
+                if local is not None and not reported and (ending := local.poll()) is not None:
                     line.send({"ending": asdict(ending)})
-                    told = True
+                    reported = True
         finally:
-            if crew is not None:
-                crew.kill()
+            if local is not None:
+                local.kill()
 
 
-def follow_job() -> None:
-    """Be a machine that another one leads: what it must do stands in the first argument."""
+def run_node_job() -> None:
+    """Be a machine that another one leads; its job is the first argument, as JSON."""
     end_with_parent()
     job = json.loads(sys.argv[1])
     settings = Settings.from_json(job["settings"], out=Path(job["settings"]["out"]))
     try:
-        follow(job["host"], job["port"], job["node"], settings, job["workers"])
+        run_node(job["host"], job["port"], job["node"], settings, job["workers"])
     except LocationNetError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)
 
 
-class Follower:
+class RemoteNode:
     """Another machine, seen from the leading one."""
 
     def __init__(self, line: _Line, host: str) -> None:
         self._line, self._host = line, host
         self._busy = False
-        self.wishes_stop = False
+        self.stop_requested = False
 
     @property
     def lost(self) -> bool:
@@ -144,7 +152,7 @@ class Follower:
         """Have it start its processes."""
         # It reaches the leading machine by the address that it has dialled, whatever its name is.
         own = replace(address, host=self._line.connection.getsockname()[0])
-        self.wishes_stop = False
+        self.stop_requested = False
         self._line.send({"do": "start", "address": asdict(own), "job": job})
         self._busy = True
 
@@ -154,8 +162,8 @@ class Follower:
         if self._line.closed:
             self._busy = False
             return Ending("died", f"{self._host}: the connection broke")
-        if message and message.get("wish") == "stop":
-            self.wishes_stop = True
+        if message and message.get("request") == "stop":
+            self.stop_requested = True
         if message and "ending" in message:
             ending = message["ending"]
             text = ending["message"]
@@ -177,7 +185,7 @@ class Follower:
         self._end("finish")
 
     def dismiss(self) -> None:
-        """Tell it that there is no more to do."""
+        """Notify it that there is no more to do."""
         self._line.send({"do": "leave"})
         self._line.close()
 
@@ -193,8 +201,8 @@ class Follower:
                 return
 
 
-def _start_follower(host: str, job: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _FOLLOW, job]
+def _start_node(host: str, job: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _RUN_NODE, job]
     if not is_here(host):
         remote = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.join(command)}"
         command = ["ssh", "-o", "BatchMode=yes", host, remote]
@@ -243,7 +251,7 @@ class _Line:
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            self.closed = True  # whoever talks like this is none of ours
+            self.closed = True  # whoever talks like this is not one of ours
             return None
         return message
 

@@ -325,7 +325,7 @@ def test_logs_follow_a_machine_until_it_is_gone(
     _said(_run("train", recipe, "--package", package))
     read = _read(recipe)
     (machine,) = machines.machines(read)
-    said = f"{machine.id} is running and has not begun to train; its console:"
+    said = f"{machine.id} is running and has not started to train; its console:"
     assert said in _said(_run("logs", recipe))
     target = machines.launch_job(read, machine.launch).log(0)
     s3 = client("s3", REGION)

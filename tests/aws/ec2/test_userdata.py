@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ import pytest
 
 from locationnet.aws.common import client
 from locationnet.aws.ec2 import launch
-from locationnet.aws.ec2.userdata import user_data
 from locationnet.aws.job import Job
 from locationnet.aws.recipe import EC2Recipe
 from locationnet.aws.sync import listing, push
@@ -27,6 +25,7 @@ from locationnet.aws.transfer import Location
 from locationnet.errors import InputError
 from locationnet.pack.format import Pack
 from tests.aws.servers import BUCKET, IMAGE, REGION
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[3]
 UV = Path(sys.executable).parent / "uv"
@@ -78,7 +77,7 @@ def test_the_user_data_of_a_launch_installs_trains_and_shuts_down(
     try:
         _wait_for_checkpoint(s3, planned.job, process)
         process.send_signal(signal.SIGTERM)
-        words = process.communicate(timeout=60)[0]
+        words = process.communicate(timeout=PATIENCE)[0]
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM, words
@@ -91,7 +90,7 @@ def test_the_user_data_of_a_launch_installs_trains_and_shuts_down(
     )
     assert installed.stdout.startswith("locationnet ")
     log = s3.get_object(**planned.job.log(0).arguments)["Body"].read().decode()
-    assert "go on with the same `locationnet ec2 train`" in log
+    assert "resume with the same `locationnet ec2 train`" in log
     # What cloud-init starts at each boot leaves this boot alone, and ends every later one.
     again = tmp_path / "per-boot" / "locationnet"
     subprocess.run([again], check=True)
@@ -109,9 +108,9 @@ def test_a_machine_whose_package_is_missing_shuts_down_at_once(aws: str, tmp_pat
         "town", "20260101T000000-abc", REGION, f"s3://{BUCKET}/out", "s3://xyz/t", "s3://xyz/v"
     )
     script = tmp_path / "user-data"
-    script.write_text(user_data(job))
+    script.write_text(launch.user_data(job))
     process, shutdowns = _boot(script, tmp_path, aws)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert shutdowns.read_text().splitlines() == ["-h +1453", "-h now"]
 
@@ -148,26 +147,23 @@ def _boot(script: Path, folder: Path, aws: str) -> tuple[subprocess.Popen[str], 
 
 
 def _wait_for_checkpoint(s3: Any, job: Job, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 300
-    while time.monotonic() < until and process.poll() is None:
+    def there() -> bool:
         names = [name for name in listing(s3, job.run) if name.endswith("complete.json")]
-        if any(not name.startswith("state-0000-0000000") for name in names):
-            return
-        time.sleep(0.2)
-    process.terminate()
-    pytest.fail(f"no checkpoint came to S3:\n{process.communicate()[0]}")
+        return any(not name.startswith("state-0000-0000000") for name in names)
+
+    wait_until(there, process)
 
 
 def test_user_data_that_is_too_long_is_refused() -> None:
     options = {f"option-{number}": "x" * 100 for number in range(200)}
     job = Job("a", "b", REGION, "s3://xyz", "s3://xyz/t", "s3://xyz/v", options=options)
     with pytest.raises(InputError, match="do not fit into the user data"):
-        user_data(job)
+        launch.user_data(job)
 
 
 def test_a_place_with_quotation_marks_stays_data(tmp_path: Path) -> None:
     job = Job("a", "b", REGION, "s3://xyz/a\"b'c$(touch x)", "s3://xyz/t", "s3://xyz/v")
-    text = user_data(job)
+    text = launch.user_data(job)
     script = tmp_path / "user-data"
     script.write_text(text)
     assert subprocess.run(["bash", "-n", script]).returncode == 0

@@ -27,6 +27,7 @@ from locationnet.errors import LocationNetError
 from locationnet.pack.format import Pack
 from locationnet.train.log import read
 from tests.aws.servers import BUCKET, IMAGE, REGION, Answer, Asked, Proxy, metadata_service
+from tests.waiting import PATIENCE, wait_until
 
 OPTIONS = {
     "init": "small-0000.params", "image-size": "32", "batch-size": "16", "epochs": "9000",
@@ -72,28 +73,27 @@ def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def _wait_for_state(job: Job) -> None:
+def _wait_for_state(job: Job, process: subprocess.Popen[str]) -> None:
     """Wait until S3 holds a checkpoint from within the run."""
     s3 = client("s3", REGION)
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
+
+    def there() -> bool:
         names = [n for n in listing(s3, job.run) if n.endswith("complete.json")]
-        if any(not name.startswith("state-0000-0000000") for name in names):
-            return
-        time.sleep(0.1)
-    pytest.fail("no checkpoint came to S3")
+        return any(not name.startswith("state-0000-0000000") for name in names)
+
+    wait_until(there, process)
 
 
-def test_a_spot_notice_stops_the_run_and_the_next_machine_goes_on(
+def test_a_spot_notice_stops_the_run_and_the_next_machine_resumes_it(
     job: Job, started: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "machine"
     with metadata_service(local_ipv4="127.0.0.1") as metadata:
         endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url}
         first = started(job, folder, **endpoint)
-        _wait_for_state(job)
+        _wait_for_state(job, first)
         metadata.take_back()
-        said = first.communicate(timeout=60)[1]
+        said = first.communicate(timeout=PATIENCE)[1]
     assert first.returncode == 128 + signal.SIGTERM, said
     assert "EC2 takes this spot machine back: asking the run to stop" in said
     stopped_at = re.findall(r"stopped at (epoch \d+, batch \d+)", said)[0]
@@ -101,7 +101,7 @@ def test_a_spot_notice_stops_the_run_and_the_next_machine_goes_on(
     shutil.rmtree(folder)
     # With patience the run comes to its end; without, a stop would race with it.
     second = started(replace(job, options={**OPTIONS, "patience": "1"}), folder)
-    said = second.communicate(timeout=100)[1]
+    said = second.communicate(timeout=PATIENCE)[1]
     assert second.returncode == 0, said
     assert f"resuming at {stopped_at}" in said
     s3 = client("s3", REGION)
@@ -142,13 +142,13 @@ def test_two_machines_find_each_other_train_together_and_stop_when_asked(
     hosts = _launched(job)
     with metadata_service(local_ipv4=hosts[0]) as one, metadata_service(local_ipv4=hosts[1]) as two:
         machines = [
-            started(together, tmp_path / f"machine-{place}",
+            started(together, tmp_path / f"machine-{index}",
                     AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url)
-            for place, metadata in enumerate((one, two))
+            for index, metadata in enumerate((one, two))
         ]  # fmt: skip
-        _wait_for_state(together)
+        _wait_for_state(together, machines[0])
         client("s3", REGION).put_object(**together.stop_mark.arguments, Body=b"")
-        words = [machine.communicate(timeout=90)[1] for machine in machines]
+        words = [machine.communicate(timeout=PATIENCE)[1] for machine in machines]
     # Sorted as text, the first address leads.
     assert "machine 1 of 2: 127.0.0.12 of 127.0.0.12, 127.0.0.7" in words[0]
     assert "machine 2 of 2: 127.0.0.7 of" in words[1]
@@ -225,7 +225,7 @@ def test_a_machine_that_is_asked_to_end_fetches_no_further(
         assert worker.work(job, tmp_path, spent) == 128 + signal.SIGTERM
     assert not [asked for asked in proxy.asked if "/small/val/" in asked.path]
     log = client("s3", REGION).get_object(**job.log(0).arguments)["Body"].read().decode()
-    assert "before training began; go on with the same `locationnet ec2 train`" in log
+    assert "before training began; resume with the same `locationnet ec2 train`" in log
     assert not (tmp_path / "run").exists()
 
 
@@ -260,7 +260,7 @@ def test_a_copy_to_s3_that_fails_is_tried_again(
     proxy.rule = lambda asked: Answer(500) if asked.method == "PUT" and not done.exists() else None
     short = replace(job, checkpoint_minutes=0.005, options={**OPTIONS, "epochs": "9"})
     machine = started(short, tmp_path / "machine")
-    said = machine.communicate(timeout=100)[1]
+    said = machine.communicate(timeout=PATIENCE)[1]
     assert machine.returncode == 0, said
     assert "it is tried again later" in said
     assert "checkpoint-0009.params" in listing(client("s3", REGION), job.run)

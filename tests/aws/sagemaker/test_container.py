@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from locationnet.cli import app
 from locationnet.model.bundle import Bundle
 from locationnet.pack.format import Pack
 from locationnet.train import checkpoints
+from tests.waiting import PATIENCE, wait_until
 
 # As SageMaker writes them: all values are text.
 HYPERPARAMETERS = {
@@ -79,13 +79,9 @@ def test_a_job_is_stopped_resumed_and_leaves_a_bundle(
     """SIGTERM is how SageMaker takes a spot machine; it brings the checkpoints to the next one."""
     root = make_root(epochs="9000")
     first = started(root)
-    until = time.monotonic() + 60
-    while not (root / "checkpoints" / "checkpoint-0001.params").exists():
-        assert first.poll() is None, first.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until((root / "checkpoints" / "checkpoint-0001.params").exists, first)
     first.send_signal(signal.SIGTERM)
-    said = first.communicate(timeout=110)[1]
+    said = first.communicate(timeout=PATIENCE)[1]
     assert first.returncode == 128 + signal.SIGTERM, said
     stopped_at = re.findall(r"stopped at (epoch \d+, batch \d+)", said)[0]
     assert not list((root / "model").iterdir())
@@ -94,13 +90,14 @@ def test_a_job_is_stopped_resumed_and_leaves_a_bundle(
     options = {**HYPERPARAMETERS, "epochs": "9000", "patience": "1"}
     (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(options))
     second = started(root)
-    said = second.communicate(timeout=110)[1]
+    said = second.communicate(timeout=PATIENCE)[1]
     assert second.returncode == 0, said
     assert f"resuming at {stopped_at}" in said
     bundle = Bundle.open(root / "model")
     bundle.verify()
     assert bundle.manifest.name == "town-1"
-    assert checkpoints.read_facts(root / "checkpoints")["settings"]["augmentation"]["flip"] is False
+    settings = checkpoints.read_run_fields(root / "checkpoints")["settings"]
+    assert settings["augmentation"]["flip"] is False
 
 
 def test_hyperparameters_are_read_as_sagemaker_and_its_library_write_them(
@@ -111,9 +108,9 @@ def test_hyperparameters_are_read_as_sagemaker_and_its_library_write_them(
     added = {"_tuning_objective_metric": "top1", "sagemaker_program": '"x.py"', "seed": "null"}
     path.write_text(json.dumps({**json.loads(path.read_text()), **added, "epochs": 1}))
     process = started(root)
-    said = process.communicate(timeout=110)[1]
+    said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, said
-    settings = checkpoints.read_facts(root / "checkpoints")["settings"]
+    settings = checkpoints.read_run_fields(root / "checkpoints")["settings"]
     assert (settings["fp16"], settings["steps"], settings["rate"]) == (False, [0.5, 0.75], 0.05)
 
 
@@ -128,7 +125,7 @@ def test_a_wrong_hyperparameter_is_sagemakers_failure_reason(
 ) -> None:
     root = make_root(epoch="3")
     process = started(root)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     first = (root / "output" / "failure").read_text().splitlines()[0]
     assert first == "Error: No such option: --epoch (Possible options: --epochs)"

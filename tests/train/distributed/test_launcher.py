@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from locationnet.train.config import Settings
 from locationnet.train.distributed.hostfile import Layout, Node
 from locationnet.train.distributed.launcher import launch
 from locationnet.train.loop import train
+from tests.waiting import PATIENCE, wait_until
 
 Make = Callable[..., Settings]
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -33,16 +33,16 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from locationnet.train.compat import mx
-from locationnet.train.run import Run
 from locationnet.train.config import Settings
 from locationnet.train.loop import train
+from locationnet.train.parts import Parts
 
-close = Run.close
+close = Parts.close
 def leave_weights(self):
-    arguments, auxiliary = self.learner.weights()
-    mx.nd.save(f"{sys.argv[2]}-{self.group.rank}.params", {**arguments, **auxiliary})
+    arguments, auxiliary = self.module.weights()
+    mx.nd.save(f"{sys.argv[2]}-{self.collectives.rank}.params", {**arguments, **auxiliary})
     close(self)
-Run.close = leave_weights
+Parts.close = leave_weights
 values = json.loads(sys.argv[1])
 train(Settings.from_json(values, out=Path(values["out"])))
 """
@@ -59,7 +59,7 @@ layout = find_layout(Path(hosts) if hosts else None, Path(sagemaker or "/nowhere
 settings = Settings.from_json(values, out=Path(values["out"]))
 try:
     launcher.launch(layout, settings, resume=resume, restarts=restarts)
-except launcher.StoppedGroupError as error:
+except launcher.InterruptedRunError as error:
     print(error, flush=True)
     sys.exit(128 + error.signal)
 except Exception as error:
@@ -135,11 +135,10 @@ def _workers(launcher: int) -> list[int]:
 
 
 def _wait_for(text: str, log: Path, process: subprocess.Popen[str]) -> None:
-    while process.poll() is None and not (log.exists() and text in log.read_text()):
-        time.sleep(0.05)
+    wait_until(lambda: log.exists() and text in log.read_text(), process)
 
 
-def test_two_workers_of_a_cluster_reach_the_same_weights(
+def test_two_workers_reach_the_same_weights(
     make_settings: Make, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     """Started through DMLC_*, they learn exactly what one worker learns from both their photos."""
@@ -155,7 +154,7 @@ def test_two_workers_of_a_cluster_reach_the_same_weights(
     for role in ("scheduler", "server", "worker", "worker"):
         _start(started, *words, DMLC_ROLE=role, **variables)
     for process in started:
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, out
     first, second = (_weights(tmp_path / f"left-{rank}.params") for rank in (0, 1))
     assert first.keys() == second.keys()
@@ -175,7 +174,7 @@ def test_two_workers_of_a_cluster_reach_the_same_weights(
     )
 
 
-def test_a_group_whose_worker_was_killed_is_brought_back_and_finishes(
+def test_workers_of_which_one_was_killed_are_brought_back_and_finish(
     make_settings: Make, started: list[subprocess.Popen[str]]
 ) -> None:
     settings = make_settings(batch_size=4, epochs=6, every_batches=4, log_every=1)
@@ -183,7 +182,7 @@ def test_a_group_whose_worker_was_killed_is_brought_back_and_finishes(
     # In the middle of the second epoch.
     _wait_for('"epoch": 2, "batch": 5', settings.out / "log.jsonl", launcher)
     os.kill(_workers(launcher.pid)[1], signal.SIGKILL)
-    out, _ = launcher.communicate(timeout=120)
+    out, _ = launcher.communicate(timeout=PATIENCE)
     assert launcher.returncode == 0, out
     assert "was killed by signal 9; restart 1 of 1 from the last checkpoint" in out
     resumed = re.search(r"resuming at epoch (\d), batch (\d+)", out)
@@ -199,7 +198,7 @@ def test_a_group_whose_worker_was_killed_is_brought_back_and_finishes(
     assert updates == list(range(1, updates[-1] + 1))
 
 
-def test_a_dead_worker_ends_the_group_and_shows_its_last_lines(
+def test_a_dead_worker_ends_all_and_shows_its_last_lines(
     make_settings: Make, started: list[subprocess.Popen[str]]
 ) -> None:
     settings = make_settings(batch_size=4, epochs=2000, log_every=1)
@@ -210,13 +209,13 @@ def test_a_dead_worker_ends_the_group_and_shows_its_last_lines(
     os.kill(workers[0], signal.SIGKILL)
     out, _ = launcher.communicate(timeout=30)  # the limit that is promised
     assert launcher.returncode == 1
-    assert "killed by signal 9, and the group was ended" in out
+    assert "killed by signal 9, and all workers were ended" in out
     assert "locationnet train --resume" in out
     assert re.search(r"^  \| .+", out, re.MULTILINE)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
-def test_two_machines_stop_when_asked_and_go_on(
+def test_two_machines_stop_when_asked_and_are_resumed(
     make_settings: Make, started: list[subprocess.Popen[str]]
 ) -> None:
     settings = make_settings(batch_size=4, epochs=300, log_every=1)
@@ -224,19 +223,19 @@ def test_two_machines_stop_when_asked_and_go_on(
     launcher = _launch(started, settings, hosts)
     _wait_for('"epoch": 2', settings.out / "log.jsonl", launcher)
     launcher.send_signal(signal.SIGTERM)
-    out, _ = launcher.communicate(timeout=120)
+    out, _ = launcher.communicate(timeout=PATIENCE)
     assert launcher.returncode == 128 + signal.SIGTERM, out
     assert "locationnet train --resume" in out
     state = checkpoints.read(_newest(settings.out))
     assert state.progress.updates > 0
-    assert checkpoints.read_facts(settings.out)["workers"] == 2
+    assert checkpoints.read_run_fields(settings.out)["workers"] == 2
     # The one that speaks and writes is on the leading machine, whichever is rank 0.
     assert "epoch 1 done" in (settings.out / "logs" / "worker-0.log").read_text()
     assert "epoch 1 done" not in (settings.out / "logs-1" / "worker-0.log").read_text()
     launcher = _launch(started, settings, hosts, resume=True)
     _wait_for(f'"epoch": {state.progress.epoch + 2}', settings.out / "log.jsonl", launcher)
     launcher.send_signal(signal.SIGTERM)
-    out, _ = launcher.communicate(timeout=120)
+    out, _ = launcher.communicate(timeout=PATIENCE)
     assert launcher.returncode == 128 + signal.SIGTERM, out
     assert "resuming at epoch" in out
     assert checkpoints.read(_newest(settings.out)).progress.updates > state.progress.updates
@@ -251,12 +250,12 @@ def _newest(run: Path) -> Path:
 def test_hosts_can_be_named(make_settings: Make, started: list[subprocess.Popen[str]]) -> None:
     settings = make_settings(batch_size=8, epochs=1)
     launcher = _launch(started, settings, "localhost\n127.0.0.2\n")
-    out, _ = launcher.communicate(timeout=120)
+    out, _ = launcher.communicate(timeout=PATIENCE)
     assert launcher.returncode == 0, out
-    assert checkpoints.read_facts(settings.out)["workers"] == 2
+    assert checkpoints.read_run_fields(settings.out)["workers"] == 2
 
 
-def test_a_follower_that_is_asked_to_stop_has_the_group_write_a_checkpoint(
+def test_a_remote_node_that_is_asked_to_stop_has_all_write_a_checkpoint(
     make_settings: Make, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     settings = make_settings(batch_size=4, epochs=300, log_every=1)
@@ -264,13 +263,13 @@ def test_a_follower_that_is_asked_to_stop_has_the_group_write_a_checkpoint(
     launchers = _sagemaker(started, settings, tmp_path, port)
     _wait_for('"epoch": 2', settings.out / "log.jsonl", launchers[0])
     launchers[1].send_signal(signal.SIGTERM)
-    out, _ = launchers[0].communicate(timeout=120)
+    out, _ = launchers[0].communicate(timeout=PATIENCE)
     assert launchers[0].returncode == 128 + signal.SIGTERM, out
     assert checkpoints.read(_newest(settings.out)).progress.epoch >= 1
-    launchers[1].communicate(timeout=30)
+    launchers[1].communicate(timeout=PATIENCE)
 
 
-def test_a_worker_that_fails_in_any_way_does_not_hang_the_group(
+def test_a_worker_that_fails_in_any_way_does_not_hang_the_others(
     make_settings: Make, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     """Started through DMLC_*: one worker raises what nobody expected, and is gone at once."""
@@ -290,7 +289,7 @@ def test_a_worker_that_fails_in_any_way_does_not_hang_the_group(
     for role in ("scheduler", "server", "worker", "worker"):
         _start(started, *words, DMLC_ROLE=role, **variables)
     for worker in started[2:]:
-        out, _ = worker.communicate(timeout=60)
+        out, _ = worker.communicate(timeout=PATIENCE)
         assert worker.returncode == 1, out
         assert "ValueError: unforeseen" in out
 
@@ -313,10 +312,10 @@ def test_sagemakers_machines_find_each_other(
     settings = make_settings(batch_size=8, epochs=1)
     launchers = _sagemaker(started, settings, tmp_path, _free_port())
     for launcher in launchers:
-        out, _ = launcher.communicate(timeout=120)
+        out, _ = launcher.communicate(timeout=PATIENCE)
         assert launcher.returncode == 0, out
     assert (settings.out / "checkpoint-0001.params").is_file()
-    assert checkpoints.read_facts(settings.out)["workers"] == 2
+    assert checkpoints.read_run_fields(settings.out)["workers"] == 2
 
 
 def test_what_a_worker_refuses_is_said_once_and_not_tried_again(
