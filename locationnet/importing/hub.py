@@ -130,7 +130,7 @@ def fetch(
             sha256 = about.etag
         found = _kept(hub, repository, name, commit)
         if found is None:
-            found = _downloaded(hub, url, _place(repository, name, commit), size)
+            found = _downloaded(url, _place(repository, name, commit), size)
     return _checked(found, repository, commit, sha256)
 
 
@@ -160,7 +160,7 @@ def _checked(path: Path, repository: str, commit: str, sha256: str | None) -> So
     return Source(path, f"{repository}@{commit}", found)
 
 
-def _downloaded(hub: Any, url: str, path: Path, size: int) -> Path:
+def _downloaded(url: str, path: Path, size: int) -> Path:
     from huggingface_hub.file_download import http_get
 
     path.parent.mkdir(parents=True, exist_ok=True)

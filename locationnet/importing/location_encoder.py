@@ -1,8 +1,8 @@
 """GeoCLIP's location encoder: places on Earth to the space that photos are compared in.
 
 Knows the encoder's formula (Vivanco Cepeda et al., "GeoCLIP", NeurIPS 2023); not where its weights
-come from. It computes in float32, as its authors do: in the finest capsule rounding decides up to 0.04
-of a logit.
+come from. It computes in float32, as its authors do: in the finest capsule rounding decides up to
+0.04 of a logit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An ONNX file written one weight at a time, so that a network of gigabytes needs no second copy.
 
-Knows the file; not what network it is. Protocol Buffers define that messages one after another in
-a file are one message, their lists joined: so each weight is written as soon as it is known, as a
-model of nothing else, and the operators come last.
+Knows the file; not what network it is. To Protocol Buffers the order of a message's fields is all
+one: so each weight is written as soon as it is known and the operators after them, and how long the
+graph has become goes into the place that was kept for it at the start.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 from locationnet.errors import InputError, MissingExtraError
 
 _OPSET, _IR_VERSION = 17, 8
+# Numbers of fields, and how they are written: a length, then as many bytes.
+_GRAPH, _INITIALIZER = b"\x3a", b"\x2a"
+_LENGTH_BYTES = 5
+# What one message of Protocol Buffers may hold.
+_MAX_BYTES = (1 << 31) - 1
 
 
 class OnnxStream:
@@ -43,7 +48,13 @@ class OnnxStream:
         self._onnx = onnx
         self._half = half
         self._nodes: list[Any] = []
+        self._path = path
         self._file: BinaryIO = path.open("wb")
+        model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="locationnet")
+        model.opset_import.append(onnx.helper.make_opsetid("", _OPSET))
+        self._file.write(model.SerializeToString() + _GRAPH)
+        self._length_at = self._file.tell()
+        self._file.write(_length(0, _LENGTH_BYTES))
 
     def __enter__(self) -> OnnxStream:
         return self
@@ -107,15 +118,25 @@ class OnnxStream:
                 for name, width in outputs.items()
             ],
         )
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", _OPSET)],
-            ir_version=_IR_VERSION,
-            producer_name="locationnet",
-        )
-        self._file.write(model.SerializeToString())
+        self._file.write(graph.SerializeToString())
+        length = self._file.tell() - self._length_at - _LENGTH_BYTES
+        if length > _MAX_BYTES:
+            raise InputError(
+                f"{self._path}: would be larger than 2 GB; store it with --weights f16"
+            )
+        self._file.seek(self._length_at)
+        self._file.write(_length(length, _LENGTH_BYTES))
 
     def _write(self, name: str, values: NDArray[Any]) -> None:
-        model = self._onnx.ModelProto()
-        model.graph.initializer.append(self._onnx.numpy_helper.from_array(values, name))
-        self._file.write(model.SerializeToString())
+        weight = self._onnx.numpy_helper.from_array(values, name).SerializeToString()
+        self._file.write(_INITIALIZER + _length(len(weight)))
+        self._file.write(weight)
+
+
+def _length(number: int, at_least: int = 1) -> bytes:
+    """Write a number seven bits a byte, the lowest first; zeros may follow, to a fixed width."""
+    groups = []
+    while number or len(groups) < at_least:
+        groups.append(number & 127)
+        number >>= 7
+    return bytes([group | 128 for group in groups[:-1]] + groups[-1:])

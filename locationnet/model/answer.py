@@ -26,8 +26,7 @@ def answer(bundle: Bundle, prediction: Prediction, prior: Prediction) -> dict[st
     Returns
     -------
     dict
-        `Prediction.to_dict`, ``model``, for a demo ``demo`` and ``prior``, and ``calibrated``,
-        false, where the model's probabilities are not.
+        `Prediction.to_dict`, ``model`` and, for a demo, ``demo`` and ``prior``.
     """
     manifest = bundle.manifest
     facts = prediction.to_dict()
@@ -35,8 +34,6 @@ def answer(bundle: Bundle, prediction: Prediction, prior: Prediction) -> dict[st
         before = prior.to_dict()
         facts["demo"] = True
         facts["prior"] = {key: before[key] for key in ("predictions", "best", "radius_km")}
-    if not manifest.calibrated:
-        facts["calibrated"] = False
     facts["model"] = {
         "name": manifest.name,
         "version": manifest.version,

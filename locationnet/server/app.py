@@ -267,6 +267,7 @@ def _facts(locator: Locator) -> ModelFacts:
         name=manifest.name,
         version=manifest.version,
         demo=manifest.demo,
+        calibrated=manifest.calibrated,
         explains=bool(locator.bundle.concepts),
         precision=locator.precision,
         description=manifest.description,

@@ -1,4 +1,4 @@
-"""CLIP image towers in the files of Hugging Face, made of random numbers, and a second way to run them."""
+"""CLIP image towers of random numbers in Hugging Face's files, and a second way to run them."""
 
 from __future__ import annotations
 
