@@ -28,6 +28,9 @@ MEAN_2017 = (123.68, 116.779, 103.939)
 MEAN_CLIP = (255 * 0.48145466, 255 * 0.4578275, 255 * 0.40821073)
 STD_CLIP = (255 * 0.26862954, 255 * 0.26130258, 255 * 0.27577711)
 
+# A strip of a few pixels would grow to gigabytes: beyond so many squares it is not resized whole.
+_WHOLE = 4
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -151,8 +154,9 @@ def _square_2017(image: Image.Image, size: int) -> NDArray[np.float32]:
 def _square_clip(image: Image.Image, size: int) -> NDArray[np.float32]:
     """Return what resizing the upright photo whole and cropping it would.
 
-    The processor rounds the long side down to whole pixels, so that it is squeezed by up to one,
-    and the margins too; only what the kept square is made of is converted and resized here.
+    The processor rounds the long side down to whole pixels, so the photo is squeezed a little, and
+    so are the margins. Of a photo that is far longer than wide only what is kept is resized, and
+    Pillow's rounding of where that lies may move a pixel by a few of 255.
     """
     stored = orientation(image)
     load(image, 2 * size)
@@ -165,12 +169,21 @@ def _square_clip(image: Image.Image, size: int) -> NDArray[np.float32]:
     kept = (left / wide, top / high, (left + size) / wide, (top + size) / high)
     # Where it lies in the pixels as stored.
     kept = upright_box(kept, {6: 8, 8: 6}.get(stored, stored))
-    x_from, x_to, from_left, to_right = _with_surroundings(kept[0], kept[2], image.width, size)
-    y_from, y_to, from_top, to_bottom = _with_surroundings(kept[1], kept[3], image.height, size)
-    resized = averaged(image, (x_from, y_from, x_to, y_to), 1).resize(
-        (size, size), Image.Resampling.BICUBIC, box=(from_left, from_top, to_right, to_bottom)
-    )
-    return np.asarray(upright(resized, stored), np.float32)
+    if max(wide, high) <= _WHOLE * size:
+        if stored >= 5:
+            wide, high = high, wide
+        plain = image.mode == "RGB" and not image.has_transparency_data
+        whole = image if plain else averaged(image, (0, 0, *image.size), 1)
+        resized = whole.resize((wide, high), Image.Resampling.BICUBIC)
+        left, top = round(kept[0] * wide), round(kept[1] * high)
+        square = resized.crop((left, top, left + size, top + size))
+    else:
+        x_from, x_to, from_left, to_right = _with_surroundings(kept[0], kept[2], image.width, size)
+        y_from, y_to, from_top, to_bottom = _with_surroundings(kept[1], kept[3], image.height, size)
+        square = averaged(image, (x_from, y_from, x_to, y_to), 1).resize(
+            (size, size), Image.Resampling.BICUBIC, box=(from_left, from_top, to_right, to_bottom)
+        )
+    return np.asarray(upright(square, stored), np.float32)
 
 
 def _with_surroundings(

@@ -121,13 +121,17 @@ class _Unpickler(pickle.Unpickler):
             raise _RefusedError(f"the numbers of tensor {key} are not as many as it says")
         return np.frombuffer(self._archive.read(entry), dtype)
 
-    @staticmethod
-    def _parameter(tensor: Tensor, *_: Any) -> Tensor:
+    # Methods that are bound to this one reader: nobody can set an attribute of such.
+    def _parameter(self, tensor: Tensor, *_: Any) -> Tensor:
         return tensor
 
-    @staticmethod
     def _tensor(
-        storage: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+        self,
+        storage: Tensor,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        *_: Any,
     ) -> Tensor:
         numbers = (offset, *shape, *strides)
         if (
