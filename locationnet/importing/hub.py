@@ -112,10 +112,11 @@ def fetch(
     """
     try:
         import huggingface_hub as hub
+        from huggingface_hub import constants
     except ModuleNotFoundError as error:
         raise MissingExtraError("fetching from the Hugging Face hub", "geoclip") from error
     what = f"{repository}/{name}"
-    with _one_line_errors(what, hub):
+    with _one_line_errors(what):
         if revision is not None and _COMMIT.fullmatch(revision):
             found = _kept(hub, repository, name, revision)
             if found is not None:
@@ -124,7 +125,7 @@ def fetch(
         about = hub.get_hf_file_metadata(url, token=None, headers=_headers())
         commit, size = about.commit_hash, about.size
         if commit is None or _COMMIT.fullmatch(commit) is None or size is None:
-            raise RemoteFailedError(f"{what}: {hub.constants.ENDPOINT} does not answer as a hub")
+            raise RemoteFailedError(f"{what}: {constants.ENDPOINT} does not answer as a hub")
         # Large files are named by their checksum.
         if sha256 is None and _SHA256.fullmatch(about.etag or ""):
             sha256 = about.etag
@@ -191,22 +192,23 @@ def _headers() -> dict[str, str]:
 
 
 @contextmanager
-def _one_line_errors(what: str, hub: Any) -> Iterator[None]:
+def _one_line_errors(what: str) -> Iterator[None]:
     """Turn what the hub's library raises, often a page of advice, into one line."""
-    errors = hub.errors
+    from huggingface_hub import constants, errors, utils
+
     library = logging.getLogger("huggingface_hub")
-    level, quiet = library.level, hub.utils.are_progress_bars_disabled()
+    level, quiet = library.level, utils.are_progress_bars_disabled()
     library.setLevel(logging.ERROR)
     if not sys.stderr.isatty():
-        hub.utils.disable_progress_bars()
+        utils.disable_progress_bars()
     try:
         yield
     except errors.EntryNotFoundError as error:
-        raise InputError(f"{what}: no such file on {hub.constants.ENDPOINT}") from error
+        raise InputError(f"{what}: no such file on {constants.ENDPOINT}") from error
     except errors.RevisionNotFoundError as error:
-        raise InputError(f"{what}: no such revision on {hub.constants.ENDPOINT}") from error
+        raise InputError(f"{what}: no such revision on {constants.ENDPOINT}") from error
     except errors.RepositoryNotFoundError as error:  # or one that is not open to all
-        raise InputError(f"{what}: no such model on {hub.constants.ENDPOINT}") from error
+        raise InputError(f"{what}: no such model on {constants.ENDPOINT}") from error
     except errors.HFValidationError as error:
         raise InputError(f"{what}: not a name that the hub gives") from error
     except OSError as error:
@@ -216,19 +218,17 @@ def _one_line_errors(what: str, hub: Any) -> Iterator[None]:
             raise LocationNetError(
                 f"{error.filename}: cannot be written ({error.strerror})"
             ) from error
-        raise _unreachable(what, hub, error) from error
+        raise _unreachable(what, constants.ENDPOINT, error) from error
     except Exception as error:  # of the HTTP library, which is another one in each version
-        raise _unreachable(what, hub, error) from error
+        raise _unreachable(what, constants.ENDPOINT, error) from error
     finally:
         library.setLevel(level)
         if not quiet:
-            hub.utils.enable_progress_bars()
+            utils.enable_progress_bars()
 
 
-def _unreachable(what: str, hub: Any, error: Exception) -> LocationNetError:
+def _unreachable(what: str, endpoint: str, error: Exception) -> LocationNetError:
     if isinstance(error, LocationNetError):
         return error
     why = " ".join(str(error).split()) or type(error).__name__
-    return RemoteFailedError(
-        f"{what}: cannot be fetched from {hub.constants.ENDPOINT} ({why[:200]})"
-    )
+    return RemoteFailedError(f"{what}: cannot be fetched from {endpoint} ({why[:200]})")
