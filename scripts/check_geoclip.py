@@ -27,7 +27,8 @@ import torch
 from geoclip import GeoCLIP
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from locationnet.geo.partition import one_each
 from locationnet.model.locator import load_model
@@ -144,12 +145,19 @@ def _compare(model: Any, work: Path, photos: list[Path]) -> bool:
     grid, rows = one_each(lat, lng, 10)
     locator = load_model(work / "bundle")
     encoder = model.location_encoder
+    # What transformers 5 takes by default resizes with torchvision, a little differently; CLIP was
+    # trained, and GeoCLIP measured, with Pillow's.
+    model.image_encoder.image_processor = CLIPImageProcessorPil()
+    other, others = CLIPImageProcessor(), 0.0
     model.location_encoder = Remembered(encoder, gallery)
     same, swapped, absolute, relative, pixels = 0, 0, 0.0, 0.0, 0.0
     for photo in photos:
         with Image.open(photo) as image:
             prepared = model.image_encoder.preprocess_image(image.convert("RGB"))
-        pixels = max(pixels, float(np.abs(prepared[0].numpy() - locator.prepare(photo)).max()))
+            by_other = other(images=image.convert("RGB"), return_tensors="np")["pixel_values"]
+        own = locator.prepare(photo)
+        pixels = max(pixels, float(np.abs(prepared[0].numpy() - own).max()))
+        others = max(others, float(np.abs(by_other[0] - own).max()))
         with torch.no_grad():
             theirs = model(prepared, gallery).softmax(dim=-1)[0].double().numpy()[rows]
         theirs /= theirs.sum()
@@ -168,6 +176,7 @@ def _compare(model: Any, work: Path, photos: list[Path]) -> bool:
     print(f"photos                              {len(photos)}")
     print(f"places                              {len(grid):,} of {len(gallery):,} rows")
     print(f"pixels, largest difference          {pixels:.1e}")
+    print(f"with torchvision in its processor   {others:.1e}")
     print(f"the same first five, in order       {same}")
     print(f"the same but for near ties          {swapped}")
     print(f"probabilities, largest difference   {absolute:.1e}, at most {ABSOLUTE:g}")

@@ -132,8 +132,7 @@ def import_geoclip(
         parts = read_wheel(wheel)
     lat, lng, unusable = _gallery(parts, gallery)
     grid, places = one_each(lat, lng, level)
-    config, weights = _clip_files(clip, revision, parts.backbone)
-    tower = read_tower(config.path)
+    tower, config, weights = _clip(clip, revision, parts.backbone)
     encoded = parts.locations.encode(lat[places], lng[places], partial(progress, "encoding places"))
     with whole_folder(out) as folder, open_tensors(weights.path) as tensors:
         with OnnxStream(folder / "model.onnx", half=half) as graph:
@@ -174,25 +173,29 @@ def _gallery(
     return lat, lng, dict(files.bad)
 
 
-def _clip_files(
+def _clip(
     clip: str | None, revision: str | None, backbone: Backbone
-) -> tuple[Source, Source]:
-    """Return CLIP's ``config.json`` and ``model.safetensors``."""
-    repository = backbone.repository if clip is None else clip
+) -> tuple[Tower, Source, Source]:
+    """Return CLIP's image tower, its ``config.json`` and its ``model.safetensors``.
+
+    What is wrong with the first shows before the second, which is large, is fetched.
+    """
     if clip is not None and not is_hub_id(clip):
         folder = Path(clip).expanduser()
         if not folder.is_dir():
             raise InputError(f"{clip}: no such folder, and no name of a model on the hub")
-        return local_source(folder / CONFIG), local_source(folder / WEIGHTS)
+        tower = read_tower(folder / CONFIG)
+        return tower, local_source(folder / CONFIG), local_source(folder / WEIGHTS)
+    repository = backbone.repository if clip is None else clip
     if revision is None:
-        # What is known of a repository holds for it whoever names it.
-        known = backbone if repository == backbone.repository else CLIP
-        revision = known.revision if repository == known.repository else None
+        known = [one.revision for one in (backbone, CLIP) if one.repository == repository]
+        revision = known[0] if known else None
     pinned = CLIP_SHA256 if Backbone(repository, revision) == CLIP else {}
-    # The small one first: what is wrong with the name shows at once.
     config = fetch(repository, CONFIG, revision, pinned.get(CONFIG))
+    tower = read_tower(config.path)
+    # Both of one commit, whatever happens to the branch in between.
     commit = config.origin.rpartition("@")[2]
-    return config, fetch(repository, WEIGHTS, commit, pinned.get(WEIGHTS))
+    return tower, config, fetch(repository, WEIGHTS, commit, pinned.get(WEIGHTS))
 
 
 def _is_original(config: Source, weights: Source) -> bool:

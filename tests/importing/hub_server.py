@@ -21,6 +21,7 @@ class Hub:
     """
 
     port: int = 0
+    commit: str = COMMIT
     files: dict[str, bytes] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
     stop_after: int | None = None
@@ -68,7 +69,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not any(name.startswith(f"{repository}/") for name in hub.files):
             self._refuse("RepoNotFound")
             return
-        if found["revision"] not in ("main", COMMIT):
+        if found["revision"] not in ("main", hub.commit):
             self._refuse("RevisionNotFound")
             return
         content = hub.files.get(f"{repository}/{found['file']}")
@@ -79,7 +80,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and with_body else 0
         body = content[start:]
         self.send_response(206 if start else 200)
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", hub.commit)
         self.send_header("ETag", f'"{etag}"')
         self.send_header("Content-Length", str(len(body)))
         if start:
