@@ -69,6 +69,15 @@ def nothing_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
                     stream.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory of the tests' own: no bundle of the developer's is found, none changed."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCATIONNET_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of development photos and coordinates, which is never committed."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from locationnet.images import open_image
-from locationnet.preprocess import MEAN_2017, Preprocessing, recipe_2017, tensor
+from locationnet.preprocess import MEAN_2017, Preprocessing, recipe_2017, recipe_clip, tensor
 
 PLAIN = Preprocessing("pillow", 4, 4, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 Maker = Callable[..., bytes]
@@ -171,3 +172,76 @@ def test_only_the_first_frame_of_an_animation_is_read(make_photo: Maker) -> None
         image=frames[0], form="WEBP", save_all=True, append_images=frames[1:], lossless=True
     )
     assert (tensor(open_image(data), PLAIN) == 255).all()
+
+
+def _by_clips_processor(upright: Image.Image, size: int) -> NDArray[np.float64]:
+    """Resize the whole photo, then cut the middle out of it, as CLIP's own processor does."""
+    width, height = upright.size
+    short, long = min(width, height), max(width, height)
+    longer = int(size * long / short)
+    whole = upright.resize(
+        (size, longer) if width < height else (longer, size), Image.Resampling.BICUBIC
+    )
+    left, top = (whole.width - size) // 2, (whole.height - size) // 2
+    pixels = np.asarray(whole.crop((left, top, left + size, top + size)), np.float64) / 255
+    mean = np.array([0.48145466, 0.4578275, 0.40821073])
+    std = np.array([0.26862954, 0.26130258, 0.27577711])
+    return np.asarray(((pixels - mean) / std).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        (640, 480),
+        (333, 500),
+        (100, 90),
+        (1201, 1200),
+        (224, 224),
+        (225, 224),
+        (3000, 200),
+        (7, 900),
+    ],
+)
+def test_the_clip_recipe_is_what_clips_processor_computes(
+    size: tuple[int, int], make_photo: Maker
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (*size[::-1], 3), np.uint8)
+    image = Image.fromarray(noise)
+    expected = _by_clips_processor(image, 224)
+    found = tensor(open_image(make_photo(image=image, form="PNG")), recipe_clip())
+    assert found.shape == (3, 224, 224)
+    assert np.abs(found - expected).max() <= 2e-5
+
+
+def test_a_strip_of_a_few_pixels_takes_no_gigabytes(make_photo: Maker) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (3, 60_000, 3), np.uint8)
+    pixels = tensor(open_image(make_photo(image=Image.fromarray(noise), form="PNG")), recipe_clip())
+    assert pixels.shape == (3, 224, 224)
+    middle = Image.fromarray(noise[:, 29_900:30_100])
+    assert np.abs(pixels - _by_clips_processor(middle, 224)).max() <= 0.1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_clip_recipe_crops_the_upright_photo(orientation: int, make_photo: Maker) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    # A long side of an odd number of pixels too many: left and top are not right and bottom.
+    noise = np.random.default_rng(2).integers(0, 256, (224, 401, 3), np.uint8)
+    stored = open_image(make_photo(image=Image.fromarray(noise), form="PNG", exif=exif))
+    upright = ImageOps.exif_transpose(
+        Image.open(io.BytesIO(make_photo(image=Image.fromarray(noise), form="PNG", exif=exif)))
+    )
+    difference = tensor(stored, recipe_clip()) - _by_clips_processor(upright, 224)
+    assert np.abs(difference).max() <= 2e-5
+
+
+def test_the_clip_recipe_lays_transparency_on_white(make_photo: Maker) -> None:
+    clear = Image.new("RGBA", (300, 260), (10, 20, 30, 0))
+    pixels = tensor(open_image(make_photo(image=clear, form="PNG")), recipe_clip())
+    assert np.allclose(pixels, _by_clips_processor(Image.new("RGB", (300, 260), "white"), 224))
+
+
+def test_the_clip_recipe_decodes_a_large_jpeg_at_a_reduced_scale(make_photo: Maker) -> None:
+    image = open_image(make_photo(image=_gradient(250, 250).resize((2000, 2000))))
+    tensor(image, recipe_clip())
+    assert image.size == (500, 500)

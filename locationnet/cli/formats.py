@@ -35,6 +35,7 @@ _COLUMNS = (
     "photo", "rank", "probability", "lat", "lng", "cell", "level", "place",
     "abstained", "information_bits",
 )  # fmt: skip
+_UNCALIBRATED_COLUMNS = ("calibrated",)
 _PRIOR_COLUMNS = ("prior_place", "prior_probability")
 _PLACE_HEADS = ("place", "prob.", "lat, lng")
 _PRIOR_HEADS = ("prior (no photo)", "prob.")
@@ -70,6 +71,7 @@ class Writer:
         self._bundle = bundle
         self._prior = prior
         self._demo = bundle.manifest.demo
+        self._calibrated = bundle.manifest.calibrated
         if form == "table":
             self._console = people_console()
             return
@@ -77,7 +79,8 @@ class Writer:
         self._csv = csv_writer(self._file)
         self._waiting: list[dict[str, Any]] = []
         if form == "csv":
-            self._csv.writerow(_COLUMNS + (_PRIOR_COLUMNS if self._demo else ()))
+            uncalibrated = () if self._calibrated else _UNCALIBRATED_COLUMNS
+            self._csv.writerow(_COLUMNS + uncalibrated + (_PRIOR_COLUMNS if self._demo else ()))
 
     def write(self, answer: Answer) -> None:
         """Write one answer, or keep it for `close` where the format is a single document."""
@@ -119,18 +122,22 @@ class Writer:
                 photo, place.rank, place.probability, place.lat, place.lng, place.cell,
                 place.level, place.name, prediction.abstained, prediction.information_bits,
             ]  # fmt: skip
+            if not self._calibrated:
+                row.append(False)
             if self._demo:
                 row += [self._prior.places[index].name, self._prior.places[index].probability]
             rows.append(row)
         return rows
 
     def _features(self, answer: Answer) -> list[dict[str, Any]]:
-        demo = {"demo": True} if self._demo else {}
+        facts = {"demo": True} if self._demo else {}
+        if not self._calibrated:
+            facts["calibrated"] = False
         return [
             {
                 "type": "Feature",
                 "geometry": {"type": "Point", "coordinates": [place["lng"], place["lat"]]},
-                "properties": {"photo": valid_text(answer.photo), **place, **demo},
+                "properties": {"photo": valid_text(answer.photo), **place, **facts},
             }
             for place in answer.prediction.to_dict()["predictions"]
         ]
@@ -182,6 +189,11 @@ class Writer:
             f"50 % of the probability lies within {half:,.0f} km of it, 90 % within {most:,.0f} km",
             f"the photo moved the answer by {prediction.information_bits:.2f} bits",
         ]
+        if not prediction.calibrated:
+            lines.append(
+                "not calibrated: nobody has compared these probabilities with how often they are"
+                " right"
+            )
         if prediction.abstained:
             lines.append("abstained: the photo says too little about where it was taken")
         seen = [

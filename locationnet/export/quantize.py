@@ -30,7 +30,7 @@ MIN_AGREEMENT = 0.97
 MAX_LOSS = 0.005
 
 _LAST_LAYER = ["Gemm"]
-_ALL_LAYERS = ["Conv", "Gemm"]
+_ALL_LAYERS = ["Conv", "Gemm", "MatMul"]
 
 Answer = Callable[[Session], NDArray[np.float32]]
 
@@ -204,5 +204,7 @@ def _quantise(
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
+            # What attention multiplies are answers on both sides, and no weights.
+            extra_options={"MatMulConstBOnly": True},
         )
     onnx.checker.check_model(onnx.load(out))

@@ -122,6 +122,45 @@ def split(leaves: s2.Ids, *, max_photos: int, min_photos: int) -> tuple[s2.Ids, 
     return ids[order], np.asarray(all_counts[order], np.int64)
 
 
+def one_each(
+    lat: s2.FloatArray, lng: s2.FloatArray, coarsest: int
+) -> tuple[Grid, NDArray[np.int64]]:
+    """Give each distinct place a cell of its own: the largest that holds no other place.
+
+    Parameters
+    ----------
+    lat, lng
+        float64 ``(n,)``, degrees; places in one leaf, a centimetre wide, are one place.
+    coarsest
+        No cell is coarser than this level, however lonely its place.
+
+    Returns
+    -------
+    Grid, int64 (classes,)
+        The cells along the Hilbert curve, each with its place as centroid, and which place that
+        is: the first of equal ones.
+
+    Raises
+    ------
+    InputError
+        There are no places, or a coordinate is NaN, infinite or out of range.
+    ValueError
+        `coarsest` is not in 0–30.
+    """
+    if not 0 <= coarsest <= s2.MAX_LEVEL:
+        raise ValueError(f"an S2 level is a number from 0 to {s2.MAX_LEVEL}, not {coarsest}")
+    leaves, first = np.unique(s2.leaf_ids(lat, lng), return_index=True)
+    if not len(leaves):
+        raise InputError("there are no places")
+    ids, _ = split(leaves, max_photos=1, min_photos=1)
+    lonely = s2.levels(ids) < coarsest
+    ids[lonely] = s2.parent_ids(leaves[lonely], coarsest)
+    lat, lng = _rounded(lat[first], lng[first])
+    astray = _outside(ids, lat, lng)
+    lat[astray], lng[astray] = _rounded(*s2.centers(ids[astray]))
+    return Grid(ids, lat, lng), first.astype(np.int64)
+
+
 @dataclass
 class OracleBound:
     """The oracle upper bound: what a classifier that is always right would score over a grid.

@@ -28,8 +28,9 @@ from locationnet.classes import GRID, LABELS, ClassSet, LabelSet
 from locationnet.errors import BundleError, InputError
 from locationnet.files import file_sha256, write_text
 from locationnet.geo.grid import Grid
+from locationnet.home import models_folder
 from locationnet.model.checksums import is_sha256
-from locationnet.preprocess import Preprocessing, recipe_2017
+from locationnet.preprocess import Preprocessing, recipe_2017, recipe_clip
 
 MANIFEST = "manifest.json"
 REQUIRED = ("model.onnx", "prior.npy")
@@ -70,6 +71,13 @@ class Recipe2017(_Strict):
     size: int = Field(default=224, ge=16, le=2048)
 
 
+class ClipRecipe(_Strict):
+    """``preprocessing`` of a bundle whose network begins with CLIP's image tower."""
+
+    recipe: Literal["clip"]
+    size: int = Field(default=224, ge=16, le=2048)
+
+
 class Precision(_Strict):
     """One reduced precision of the network, and what it costs on photos it was not fitted to.
 
@@ -92,7 +100,8 @@ class Manifest(_Strict):
 
     ``files`` maps each file of the bundle to its sha256. ``training`` and ``accuracy`` are fields
     for people: what the network learned from and what was measured. ``precisions`` are those that
-    were measured beside float32, the preferred one first.
+    were measured beside float32, the preferred one first. ``calibrated`` is false where nobody has
+    compared the network's own probabilities with how often it is right, and every answer says so.
     """
 
     format: Literal[1]
@@ -101,7 +110,8 @@ class Manifest(_Strict):
     description: str
     license: str
     demo: bool = False
-    preprocessing: Annotated[PillowRecipe | Recipe2017, Field(discriminator="recipe")]
+    calibrated: bool = True
+    preprocessing: Annotated[PillowRecipe | Recipe2017 | ClipRecipe, Field(discriminator="recipe")]
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     abstain_below_bits: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     training: dict[str, Any] = {}
@@ -276,12 +286,24 @@ class Bundle:
         recipe = self.manifest.preprocessing
         if isinstance(recipe, Recipe2017):
             return recipe_2017(recipe.size)
+        if isinstance(recipe, ClipRecipe):
+            return recipe_clip(recipe.size)
         return Preprocessing("pillow", recipe.size, recipe.short_side, recipe.mean, recipe.std)
 
 
 def available_models() -> list[str]:
-    """Return the names of the bundles that ship with the package, sorted."""
-    return sorted(manifest.parent.name for manifest in PACKAGED.glob(f"*/{MANIFEST}"))
+    """Return the names of the bundles that ship with the package or were imported, sorted."""
+    return sorted(_named())
+
+
+def _named() -> dict[str, Path]:
+    """Return the bundles that have a name here; those of the package keep theirs."""
+    return {
+        manifest.parent.name: manifest.parent
+        for folder in (models_folder(), PACKAGED)
+        for manifest in folder.glob(f"*/{MANIFEST}")
+        if not manifest.parent.name.startswith(".")  # one that is being written
+    }
 
 
 def write_manifest(directory: Path, fields: dict[str, Any]) -> Manifest:
@@ -312,8 +334,9 @@ def write_manifest(directory: Path, fields: dict[str, Any]) -> Manifest:
 
 
 def _find(name_or_path: str | os.PathLike[str]) -> Path:
-    if isinstance(name_or_path, str) and name_or_path in available_models():
-        return PACKAGED / name_or_path
+    named = _named()
+    if isinstance(name_or_path, str) and name_or_path in named:
+        return named[name_or_path]
     path = Path(name_or_path)
     if (path / MANIFEST).is_file():
         return path
@@ -323,7 +346,7 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
         )
     if path.is_dir():
         raise BundleError(f"{path}: not a bundle (it has no {MANIFEST})")
-    names = ", ".join(available_models())
+    names = ", ".join(sorted(named))
     raise BundleError(f"{path}: no such bundle; give a bundle's directory or one of: {names}")
 
 

@@ -6,12 +6,13 @@ Knows where a bundle may be written and what its cells are called; not what its 
 from __future__ import annotations
 
 import csv
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from locationnet.errors import InputError, MissingExtraError
+from locationnet.errors import FullDiskError, InputError, MissingExtraError
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import MANIFEST
 
@@ -36,7 +37,13 @@ def check_target(out: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out` that takes its name, and its place, if the block succeeds."""
+    """Give a folder beside `out` that takes its name, and its place, if the block succeeds.
+
+    Raises
+    ------
+    FullDiskError
+        There is no room for it.
+    """
     out = out.absolute()
     beside = out.with_name(f".{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
@@ -47,6 +54,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
         if out.exists():
             out.rename(beside / "old")
         folder.rename(out)
+    except OSError as error:
+        # NumPy says of a disk that is full only how many bytes it wrote, without a number.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):
+            raise
+        why = error.strerror or str(error)
+        raise FullDiskError(f"{out}: cannot be written ({why})") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -213,6 +213,7 @@ class Locator:
                 top_k,
                 self._abstain_below_bits,
                 self._evidence(outputs, index),
+                calibrated=self.bundle.manifest.calibrated,
             )
             for index, row in enumerate(probabilities)
         ]

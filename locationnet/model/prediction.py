@@ -95,6 +95,8 @@ class Prediction:
         What moved the answer, strongest first; empty where the bundle cannot say.
     min_radius_km
         No radius is reported smaller than this (coarse mode); kilometres.
+    calibrated
+        False where nobody has compared such probabilities with how often they are right.
     """
 
     layer: CellLayer
@@ -104,6 +106,7 @@ class Prediction:
     abstain_below_bits: float = 0.0
     evidence: tuple[Evidence, ...] = ()
     min_radius_km: float = 0.0
+    calibrated: bool = True
 
     @property
     def grid(self) -> Grid:
@@ -218,6 +221,7 @@ class Prediction:
             self.top_k,
             self.abstain_below_bits,
             min_radius_km=max(km, self.min_radius_km),
+            calibrated=self.calibrated,
         )
 
     def within(self, region: Region, certainty: float = 1.0) -> Prediction:
@@ -247,7 +251,10 @@ class Prediction:
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as plain JSON values, in the form that ``POST /locate`` gives it."""
+        """Return the answer as plain JSON values, in the form that ``POST /locate`` gives it.
+
+        ``calibrated`` is among them only where it is false.
+        """
         half, most = self._told_radii_km
         return {
             "predictions": [
@@ -270,6 +277,7 @@ class Prediction:
                 {"label": item.label, "probability": item.probability, "bits": item.bits}
                 for item in self.evidence
             ],
+            **({} if self.calibrated else {"calibrated": False}),
         }
 
     def _radii_km(self, *shares: float) -> list[float]:

@@ -267,6 +267,7 @@ def _model_fields(locator: Locator) -> ModelFields:
         name=manifest.name,
         version=manifest.version,
         demo=manifest.demo,
+        calibrated=manifest.calibrated,
         explains=bool(locator.bundle.concepts),
         precision=locator.precision,
         description=manifest.description,

@@ -111,6 +111,11 @@ class Answer(Guess):
     evidence: list[Evidence] | None = Field(
         None, description="Only with explain; empty where the model cannot say."
     )
+    calibrated: Literal[False] | None = Field(
+        None,
+        description="Only where nobody has compared the model's probabilities with how often they "
+        "are right.",
+    )
     demo: Literal[True] | None = Field(None, description="Only where the model is a demo.")
     prior: Guess | None = Field(
         None, description="Only beside a demo's answer: what it says without any photo."
@@ -153,6 +158,9 @@ class ModelFields(BaseModel):
     name: str = Field(examples=["demo"])
     version: str = Field(examples=["1.0.0"])
     demo: bool
+    calibrated: bool = Field(
+        description="Whether the model's probabilities were compared with how often they are right."
+    )
     explains: bool = Field(description="Whether answers can name what was seen.")
     precision: str = Field(examples=["f32"])
     description: str

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from locationnet.errors import InputError
 from locationnet.geo import s2, sphere
 from locationnet.geo.grid import Grid
-from locationnet.geo.partition import OracleBound, Partition, Read, partition, split
+from locationnet.geo.partition import OracleBound, Partition, Read, one_each, partition, split
 
 FloatArray = NDArray[np.float64]
 Photos = list[tuple[float, float]]
@@ -348,3 +348,70 @@ def test_the_oracle_upper_bound_counts_what_lies_within_each_distance() -> None:
 def test_the_oracle_upper_bound_of_no_photos_is_zero() -> None:
     ids = s2.parent_ids(s2.leaf_ids([0.5], [0.5]), 3)
     assert set(OracleBound(Grid(ids, *s2.centers(ids))).shares().values()) == {0.0}
+
+
+def a_few_places(spread: st.SearchStrategy[float]) -> st.SearchStrategy[Photos]:
+    """Places around one point, many of them twice."""
+    near = st.tuples(spread, spread)
+    return st.tuples(
+        st.tuples(st.floats(-90, 90), st.floats(-180, 180)), st.lists(near, min_size=1, max_size=30)
+    ).map(
+        lambda drawn: [
+            (
+                min(90.0, max(-90.0, drawn[0][0] + lat)),
+                min(180.0, max(-180.0, drawn[0][1] + lng)),
+            )
+            for lat, lng in drawn[1]
+        ]
+    )
+
+
+@given(
+    st.one_of(
+        st.lists(st.tuples(st.floats(-90, 90), st.floats(-180, 180)), min_size=1, max_size=30),
+        a_few_places(st.sampled_from([0.0, 1e-9, 1e-7, 1e-4, 0.1, 20.0])),
+        a_few_places(st.floats(-1e-6, 1e-6)),
+    ),
+    st.integers(0, 30),
+)
+def test_each_distinct_place_gets_a_cell_of_its_own(places: Photos, coarsest: int) -> None:
+    lat, lng = np.array(places, np.float64).T.copy()
+    leaves = s2.leaf_ids(lat, lng)
+    grid, rows = one_each(lat, lng, coarsest)
+    assert len(grid) == len(set(leaves.tolist()))
+    # Each place is in the cell that names it, and equal places name the first of them.
+    assert np.array_equal(grid.assign(lat[rows], lng[rows]), np.arange(len(grid)))
+    first = {int(leaf): row for row, leaf in reversed(list(enumerate(leaves)))}
+    assert sorted(rows.tolist()) == sorted(first.values())
+    # The largest cell that holds no other place, up to the bound.
+    assert (grid.levels >= coarsest).all()
+    for index in np.flatnonzero(grid.levels > coarsest).tolist():
+        parent = s2.parent_ids(grid.ids[index : index + 1], int(grid.levels[index]) - 1)
+        inside = (leaves >= s2.range_min(parent)) & (leaves <= s2.range_max(parent))
+        assert len(np.unique(leaves[inside])) > 1
+    # It is the place itself that a class answers with.
+    assert np.abs(grid.lat - lat[rows]).max() < 1e-7
+    away = sphere.great_circle_km(grid.lat, grid.lng, lat[rows], lng[rows])
+    assert np.max(away) < 1e-4
+
+
+@given(a_few_places(st.sampled_from([0.0, 1e-8, 1e-7])))
+def test_cells_of_a_centimetre_can_be_written_and_read(places: Photos) -> None:
+    lat, lng = np.array(places, np.float64).T.copy()
+    grid, _ = one_each(lat, lng, 30)
+    text = "".join(
+        f"{token}\t{lat:.12g}\t{lng:.12g}\n"
+        for token, lat, lng in zip(grid.tokens, grid.lat.tolist(), grid.lng.tolist(), strict=True)
+    )
+    again = Grid._parse(text, Path("grids.txt"))
+    assert np.array_equal(again.ids, grid.ids)
+
+
+def test_no_places_make_no_grid() -> None:
+    nothing = np.empty(0)
+    with pytest.raises(InputError, match="there are no places"):
+        one_each(nothing, nothing, 10)
+    with pytest.raises(ValueError, match="an S2 level is a number from 0 to 30, not 31"):
+        one_each(np.zeros(1), np.zeros(1), 31)
+    with pytest.raises(InputError, match="point 0"):
+        one_each(np.array([np.nan]), np.zeros(1), 10)

@@ -195,3 +195,37 @@ def test_a_manifest_is_written_whole_or_not_at_all(bundle: Path) -> None:
         write_manifest(bundle, {"format": 1})
     assert (bundle / "manifest.json").read_bytes() == before
     assert not list(bundle.glob(".manifest*"))
+
+
+def test_a_bundle_in_the_data_directory_has_a_name(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCATIONNET_HOME", str(tmp_path))
+    assert available_models() == ["demo"]
+    shutil.copytree(tiny_bundle, tmp_path / "models" / "mine")
+    shutil.copytree(tiny_bundle, tmp_path / "models" / ".half-written")
+    (tmp_path / "models" / "no-bundle").mkdir()
+    assert available_models() == ["demo", "mine"]
+    assert load_model("mine").bundle.path == tmp_path / "models" / "mine"
+    with pytest.raises(BundleError, match="give a bundle's directory or one of: demo, mine"):
+        load_model("other")
+
+
+def test_no_bundle_takes_the_name_of_one_that_ships(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCATIONNET_HOME", str(tmp_path))
+    shutil.copytree(tiny_bundle, tmp_path / "models" / "demo")
+    assert Bundle.open("demo").manifest.name == "demo"
+
+
+def test_every_answer_of_a_model_that_is_not_calibrated_says_so(
+    make_bundle: Callable[..., Path],
+) -> None:
+    photo = np.full((40, 40, 3), 200, np.uint8)
+    for facts, said in (({}, None), ({"calibrated": False}, False)):
+        locator = load_model(make_bundle(**facts))
+        answer = locator.locate(photo)
+        for one in (answer, answer.coarse(500)):
+            assert one.to_dict().get("calibrated") is said
+        assert "calibrated" not in locator.prior().to_dict()

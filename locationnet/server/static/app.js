@@ -161,7 +161,8 @@
     photoCard.classList.add("small");
     const prior = answer.prior;
     result.replaceChildren(...[
-      prior && AnswerView.demoNotice(prior), AnswerView.abstention(answer),
+      prior && AnswerView.demoNotice(prior), AnswerView.calibrationNotice(answer),
+      AnswerView.abstention(answer),
       AnswerView.bestGuess(answer), guess.section(answer),
       AnswerView.placeList(places(), choose, countChoice()), information(answer),
       AnswerView.evidence(answer), prior && AnswerView.priorSection(prior, setPrior),

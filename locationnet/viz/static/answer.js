@@ -151,6 +151,13 @@ const AnswerView = (() => {
       `${placeName(first)} first (${percent(first.probability)}).`);
   }
 
+  function calibrationNotice({ calibrated }) {
+    return calibrated === false ? node("p", { class: "notice", id: "uncalibrated" },
+      node("b", {}, "Not calibrated. "),
+      "Nobody has compared these probabilities with how often they are right: they order the ",
+      "places, and say little about how sure to be.") : null;
+  }
+
   // `toggle` is called with whether the prior shall be on the map.
   function priorSection(prior, toggle) {
     const button = node("button", { type: "button", id: "prior-toggle", class: "button",
@@ -178,5 +185,6 @@ const AnswerView = (() => {
   }
 
   return { node, number, kilometres, coordinates, percent, placeName, say, copy, placeList,
-    markChosen, bestGuess, information, abstention, evidence, demoNotice, priorSection, markPrior };
+    markChosen, bestGuess, information, abstention, evidence, demoNotice, calibrationNotice,
+    priorSection, markPrior };
 })();

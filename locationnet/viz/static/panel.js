@@ -62,7 +62,8 @@
     const { answer, shown, truth } = item();
     const prior = page.prior && page.prior.answer;
     panel.replaceChildren(...[
-      selector(), prior && AnswerView.demoNotice(prior), AnswerView.abstention(answer),
+      selector(), prior && AnswerView.demoNotice(prior), AnswerView.calibrationNotice(answer),
+      AnswerView.abstention(answer),
       AnswerView.bestGuess(answer, truth), AnswerView.placeList(answer.predictions, choose),
       AnswerView.information(answer, shown), AnswerView.evidence(answer),
       prior && AnswerView.priorSection(prior, setPrior),
