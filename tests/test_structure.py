@@ -22,7 +22,7 @@ FLOORS = [
     ["metadata", "pack", "model"],
     ["download", "train", "viz"],
     ["export", "evaluation", "server"],
-    ["aws", "importing"],
+    ["aws", "calibrate", "importing"],
     ["cli"],
 ]
 # What lies at the root and may know a folder.

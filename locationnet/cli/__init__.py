@@ -13,6 +13,7 @@ import typer
 
 from locationnet import __version__
 from locationnet.cli import (
+    calibrate,
     classify,
     download,
     ec2,
@@ -69,6 +70,7 @@ _SETTINGS_AS_OPTIONS: Any = {
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
 }
 
+app.command("calibrate")(calibrate.calibrate)
 app.command("classify")(classify.classify)
 app.command("download")(download.download)
 app.add_typer(ec2.app, name="ec2")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.progress import progress_bar
-from locationnet.cli.terminal import say
+from locationnet.cli.terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

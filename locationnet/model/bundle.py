@@ -95,6 +95,47 @@ class Precision(_Strict):
     metric_change: dict[str, float]
 
 
+class Rate(_Strict):
+    """How often something was right, and its 95 % interval."""
+
+    value: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class HintRate(_Strict):
+    """How often the strongest hint was right among photos with so many bits of information.
+
+    From ``from_bits`` to below ``to_bits`` (None: any number above). ``country`` and
+    ``within_750_km`` are None without photos.
+    """
+
+    from_bits: float = Field(ge=0)
+    to_bits: float | None
+    photos: int = Field(ge=0)
+    country: Rate | None
+    within_750_km: Rate | None
+
+
+class Calibration(_Strict):
+    """What `locationnet calibrate` measured, on which photos, and what it replaced.
+
+    Errors are expected calibration errors (15 bins) of the most probable cell, ``geoscore`` the
+    mean of the best points, ``prior_geoscore`` that of the prior's. ``replaced`` holds the fields
+    of the manifest as they were.
+    """
+
+    photos_of: str
+    photos: int = Field(ge=1)
+    clustered_by: str
+    error_before: float
+    error_after: float
+    geoscore: float
+    prior_geoscore: float
+    hints: tuple[HintRate, ...]
+    replaced: dict[str, Any]
+
+
 class Manifest(_Strict):
     """The contents of ``manifest.json``.
 
@@ -117,6 +158,7 @@ class Manifest(_Strict):
     training: dict[str, Any] = {}
     accuracy: dict[str, Any] = {}
     precisions: dict[Literal["bf16", "int8"], Precision] = {}
+    calibration: Calibration | None = None
     files: dict[_Name, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
 
 

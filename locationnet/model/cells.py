@@ -137,8 +137,16 @@ class CellLayer:
     @cached_property
     def countries(self) -> tuple[list[str], NDArray[np.intp]]:
         """The countries in the alphabet's order, and the number of each cell's among them."""
-        values, codes = np.unique(np.asarray(self.names.country, str), return_inverse=True)
-        return [str(value) for value in values], codes
+        return _numbered(self.names.country)
+
+    @cached_property
+    def cities(self) -> tuple[list[str], NDArray[np.intp]]:
+        """The same of cities, with their region and country; countries where no city has a name."""
+        if not any(self.names.city):
+            return self.countries
+        return _numbered(
+            [self.names.name(index) if city else "" for index, city in enumerate(self.names.city)]
+        )
 
     @cached_property
     def _expected_score(self) -> ExpectedScore:
@@ -187,6 +195,12 @@ def _descendant(ids: NDArray[np.uint64], index: int) -> NDArray[np.uint64]:
     first = ids - lowest + step
     child = first + np.uint64(2 * index) * step
     return np.where(step > 0, child, ids)
+
+
+def _numbered(labels: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:
+    """Return the distinct labels, sorted, and the number of each among them."""
+    values, codes = np.unique(np.asarray(labels, str), return_inverse=True)
+    return [str(value) for value in values], codes
 
 
 def _majority(

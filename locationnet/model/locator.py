@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -103,6 +105,14 @@ class Locator:
     def grid(self) -> Grid:
         """The bundle's cells."""
         return self.bundle.grid
+
+    def at_temperature(self, temperature: float) -> Locator:
+        """Return a locator that shares everything but the temperature of its probabilities."""
+        other = copy(self)
+        manifest = self.bundle.manifest.model_copy(update={"temperature": temperature})
+        other.bundle = replace(self.bundle, manifest=manifest)
+        other._network = self._network.at_temperature(temperature)
+        return other
 
     def prior(self, top_k: int = 5) -> Prediction:
         """Return the answer before any photo is seen: the places where photos are taken."""

@@ -6,6 +6,7 @@ Knows preprocessing, precision and calibration; not what the classes mean.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Literal
 
 import numpy as np
@@ -49,6 +50,7 @@ class Network:
         self._bundle = bundle
         self.precision, self._session = _open_session(bundle, precision, threads)
         self._preprocessing = bundle.preprocessing
+        self._temperature = bundle.manifest.temperature
         self._check(outputs)
 
     @property
@@ -76,8 +78,14 @@ class Network:
         """Return the probabilities among some outputs, calibrated, float64 ``(n, classes)``."""
         # softmax(logits / T) is the softmax's own output to the power 1/T, normalised again.
         raw = outputs["probabilities"].astype(np.float64)
-        powered = raw ** (1 / self._bundle.manifest.temperature)
+        powered = raw ** (1 / self._temperature)
         return np.asarray(powered / powered.sum(axis=1, keepdims=True))
+
+    def at_temperature(self, temperature: float) -> Network:
+        """Return a network that shares everything but the temperature."""
+        other = copy(self)
+        other._temperature = temperature
+        return other
 
     def _check(self, wanted: Sequence[str]) -> None:
         path = self._bundle.path / "model.onnx"

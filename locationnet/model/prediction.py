@@ -128,11 +128,15 @@ class Prediction:
     @cached_property
     def best(self) -> Place:
         """The single best guess: the centroid with the highest expected GeoScore."""
-        index = self.layer.best_class(self.probabilities)
-        own = self.probabilities[index]
+        return self.place(self.layer.best_class(self.probabilities))
+
+    def place(self, class_index: int) -> Place:
+        """Return one cell of the answer."""
+        own = self.probabilities[class_index]
         ahead = int((self.probabilities > own).sum())
-        ahead += int((self.probabilities[:index] == own).sum())
-        return self._place(ahead + 1, index, s2.tokens(self.grid.ids[index : index + 1])[0])
+        ahead += int((self.probabilities[:class_index] == own).sum())
+        token = s2.tokens(self.grid.ids[class_index : class_index + 1])[0]
+        return self._place(ahead + 1, class_index, token)
 
     @cached_property
     def information_bits(self) -> float:

@@ -1,0 +1,99 @@
+"""A bundle with what was measured in its manifest: in place, or a copy beside the user's others.
+
+Knows manifests and folders; not what was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from locationnet.calibrate.fit import Fit
+from locationnet.errors import BundleError
+from locationnet.files import write_text
+from locationnet.home import models_folder
+from locationnet.model.bundle import MANIFEST, PACKAGED, Bundle, Manifest
+from locationnet.model.bundle_folder import check_target, whole_folder
+
+_FITTED = ("temperature", "abstain_below_bits", "calibrated", "calibration")
+
+
+def default_target(bundle: Bundle) -> Path:
+    """Return where a calibrated bundle is written: in place, or under a name where it may not be.
+
+    A bundle of the package keeps its own name, so a copy of it is called ``NAME-calibrated``.
+    """
+    is_packaged = bundle.path.parent == PACKAGED
+    if not is_packaged and os.access(bundle.path / MANIFEST, os.W_OK):
+        return bundle.path
+    name = bundle.manifest.name
+    return models_folder() / (f"{name}-calibrated" if is_packaged else name)
+
+
+def write_calibrated(bundle: Bundle, fit: Fit, target: Path) -> None:
+    """Write a bundle's manifest with what was measured.
+
+    Parameters
+    ----------
+    bundle
+        What was measured.
+    fit
+        What came of it.
+    target
+        The bundle's own folder, or another, which gets all files.
+
+    Raises
+    ------
+    InputError
+        The folder holds something else.
+    FullDiskError
+        There is no room for a copy.
+    """
+    manifest = bundle.manifest
+    before = manifest.model_dump(mode="json", include=set(_FITTED))
+    calibrated = manifest.model_copy(
+        update={
+            "temperature": fit.temperature,
+            "abstain_below_bits": fit.abstain_below_bits,
+            "calibrated": True,
+            "calibration": fit.calibration.model_copy(update={"replaced": before}),
+        }
+    )
+    if target == bundle.path:
+        _write(target, calibrated)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_target(target, overwrite=True)
+    with whole_folder(target) as folder:
+        for name in manifest.files:
+            _link_or_copy(bundle.path / name, folder / name)
+        _write(folder, calibrated)
+
+
+def undo(bundle: Bundle) -> None:
+    """Give a bundle back what its calibration replaced.
+
+    Raises
+    ------
+    BundleError
+        It was not calibrated.
+    """
+    if bundle.manifest.calibration is None:
+        raise BundleError(f"{bundle.path}: was not calibrated, so there is nothing to undo")
+    fields = bundle.manifest.model_dump(mode="json") | bundle.manifest.calibration.replaced
+    _write(bundle.path, Manifest.model_validate(fields))
+
+
+def _write(folder: Path, manifest: Manifest) -> None:
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    write_text(folder / MANIFEST, text + "\n")
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Let a copy share the disk's room with the original where it can."""
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, target)
