@@ -194,8 +194,9 @@ def _headers() -> dict[str, str]:
 @contextmanager
 def _one_line_errors(what: str) -> Iterator[None]:
     """Turn what the hub's library raises, often a page of advice, into one line."""
-    from huggingface_hub import constants, errors
-    from huggingface_hub.utils import tqdm as bars
+    from huggingface_hub import constants, errors, utils
+
+    bars: Any = utils  # which says of little in it that it may be imported
 
     library = logging.getLogger("huggingface_hub")
     level, quiet = library.level, bars.are_progress_bars_disabled()
