@@ -137,28 +137,30 @@ def import_locationnet_2017(
             raise InputError(
                 f"{grid or GRID_URL}: {len(cells):,} cells, and the network has {CLASSES:,} classes"
             )
+        # Before the network, which takes longer: they need an optional part.
+        write_places(folder / "places.csv", cells)
         network = _open(file)
         matched = match(network.layers)
         write_onnx(folder / "model.onnx", matched.parameters)
         fit = _fit(network, matched, folder / "model.onnx")
         files = [*map(_source_file, network.files), grid_source]
         np.save(folder / "prior.npy", np.full(CLASSES, 1 / CLASSES, np.float32))
-        write_places(folder / "places.csv", cells)
         manifest = write_manifest(folder, _facts(files, matched, fit))
         Bundle.open(folder).verify()
     return Imported(manifest, files, matched, fit)
 
 
 def _open(file: Path) -> _Network:
-    if file.suffix == ".onnx":
+    form = file.suffix.lower()
+    if form == ".onnx":
         from locationnet.importing.onnx_layers import onnx_layers
 
         layers = onnx_layers(file)
         run = partial(onnx_answers, file, layers.image, layers.answer)
         return _Network([file], layers, "ONNX Runtime", run)
-    if file.suffix == ".params":
+    if form == ".params":
         symbol, params = _symbol_of(file), file
-    elif file.suffix == ".json":
+    elif form == ".json":
         symbol, params = file, _params_of(file)
     else:
         raise InputError(f"{file}: expected X.params, an MXNet symbol X.json, or X.onnx")
@@ -236,11 +238,13 @@ def _write_grid(path: Path, given: Path | None, *, force: bool) -> tuple[Grid, S
 def _fit(network: _Network, matched: Matched, model: Path) -> Fit | None:
     """Compare the bundle with the file, run as it is; None where MXNet is not installed."""
     images = shipped_photos(recipe_2017())
+    ours = onnx_answers(model, "images", "probabilities", images)
+    if not np.isfinite(ours).all():
+        raise InputError(f"{network.files[0]}: its network answers NaN")
     try:
         theirs = network.run(matched.as_the_file_wants(images))
     except MissingExtraError:
         return None
-    ours = onnx_answers(model, "images", "probabilities", images)
     return compare(network.runtime, theirs if matched.ends_in_softmax else softmax(theirs), ours)
 
 

@@ -21,7 +21,7 @@ from locationnet.importing.resnet_2017 import CLASSES, FEATURES, IMAGE_SIZE, STA
 from locationnet.preprocess import MEAN_2017
 
 # A file's first norm that makes nothing of such a colour subtracts the mean itself.
-_NEAR_THE_MEAN = 20.0
+_NEAR_THE_MEAN = 50.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,11 @@ def match(layers: Layers, classes: int = CLASSES) -> Matched:
         if counts[kind] != number:
             found = f"{counts[kind]} {kind}{'s' * (counts[kind] != 1)}"
             raise layers.misfit(f"the network has {found}, expected {number} (a ResNet-101)")
-    return _Walk(layers).through(classes)
+    walk = _Walk(layers)
+    try:
+        return walk.through(classes)
+    except ValueError as error:  # NumPy's, where arrays that belong together differ in length
+        raise layers.misfit(f"{walk.behind}: {error}") from error
 
 
 class _Walk:
@@ -93,7 +97,7 @@ class _Walk:
             for source in layer.sources:
                 self._users[source].append(layer)
         self._value, self._size = layers.image, IMAGE_SIZE
-        self._behind = "the image"
+        self.behind = "the image"
         self._taken = 0
         self._convolutions: dict[str, Array] = {}
         self._norms: dict[str, Norm] = {}
@@ -101,7 +105,7 @@ class _Walk:
     def through(self, classes: int) -> Matched:
         norms = self._take_norms()
         subtracts_mean, factor, norm = _colours([layer.norm for layer in norms])
-        self._norms["bn_data"] = self._whole(norm or Norm.affine(), "bn_data", 3)
+        self._norms["bn_data"] = self._whole(norm or Norm.affine(), "bn_data", 3, norms)
         bias = self._convolve("conv0", (64, 3, 7, 7), stride=2)
         self._activate("bn0", 64, bias)
         pooling = self._take("max pooling")
@@ -161,16 +165,18 @@ class _Walk:
             norm = Norm.affine(shift=0.0 if bias is None else bias)
         elif bias is not None:
             norm = norm.of_shifted(bias)
-        self._norms[name] = self._whole(norm, name, channels)
+        self._norms[name] = self._whole(norm, name, channels, layers)
         self._take("relu")
 
-    def _whole(self, norm: Norm, name: str, channels: int) -> Norm:
+    def _whole(self, norm: Norm, name: str, channels: int, layers: Sequence[Layer]) -> Norm:
+        """Return a norm with one number for each channel."""
         parts = (norm.gamma, norm.beta, norm.mean, norm.variance)
         for part in parts:
             if part.shape not in ((1,), (channels,)):
+                called = ", ".join(layer.name for layer in layers)
                 raise self._layers.misfit(
-                    f"the norm {self._behind} has {part.size} channels, expected {channels}"
-                    f" (ours: {name})"
+                    f"norm {len(self._norms) + 1} has {part.size} channels, expected {channels}"
+                    f" ({called}; ours: {name})"
                 )
         return Norm(*(np.broadcast_to(part, channels) for part in parts))
 
@@ -190,21 +196,22 @@ class _Walk:
         wanted = Window((shape[-1],) * 2, (stride,) * 2, (border,) * 2, (border,) * 2)
         self._look(layer, f"{called} ({layer.name})", wanted)
         self._convolutions[name] = layer.weight
-        self._behind = f"behind {called} ({layer.name})"
+        self.behind = f"behind {called} ({layer.name})"
         if before_sum and layer.bias.any():
             raise self._layers.misfit(f"{called} has a bias, expected none ({layer.name})")
         return None if layer.bias.shape == (1,) else layer.bias
 
     def _look(self, layer: Layer, called: str, wanted: Window) -> None:
         """Check where a layer looks; borders that no window reaches make no difference."""
-        found, size = layer.window, self._size
-        if (
-            (found.kernel, found.stride, found.before)
-            != (wanted.kernel, wanted.stride, wanted.before)
-            or found.result(size) != wanted.result(size)
-        ):  # fmt: skip
-            raise self._layers.misfit(f"{called} is {_seen(found)}, expected {_seen(wanted)}")
-        [self._size] = set(wanted.result(size))
+        found, expected = (
+            (window.kernel, window.stride, window.before, window.result(self._size))
+            for window in (layer.window, wanted)
+        )
+        if found != expected:
+            raise self._layers.misfit(
+                f"{called} is {_seen(layer.window)}, expected {_seen(wanted)}"
+            )
+        [self._size] = set(wanted.result(self._size))
 
     def _last_layer(self, classes: int) -> tuple[Array, Array]:
         layer = self._take("last layer")
@@ -237,7 +244,7 @@ class _Walk:
             raise self._unexpected(kind)
         [layer] = fitting
         self._value = layer.result
-        self._behind = f"behind {layer.name} ({layer.kind})"
+        self.behind = f"behind {layer.name} ({layer.kind})"
         self._taken += 1
         return layer
 
@@ -247,7 +254,7 @@ class _Walk:
     def _unexpected(self, kind: Kind) -> InputError:
         users = self._users[self._value]
         found = " and ".join(f"{user.kind} {user.name}" for user in users) or "nothing"
-        return self._layers.misfit(f"{self._behind} comes {found}, expected one {kind}")
+        return self._layers.misfit(f"{self.behind} comes {found}, expected one {kind}")
 
 
 def _colours(norms: Sequence[Norm]) -> tuple[bool, float, Norm | None]:

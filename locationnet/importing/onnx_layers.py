@@ -43,8 +43,14 @@ def onnx_layers(path: Path) -> Layers:
     end = min(ends, key=lambda name: _rank(graph, name))
     needed = graph.needs(end)
     layers = Layers(path, graph.input_name)
+    sizes = set[str]()  # values that depend on the size of images alone
     for node in graph.model.graph.node:  # in the order of computing
-        if needed & set(node.output) and any(map(layers.knows, node.input)):
+        if not needed & set(node.output):
+            continue
+        is_image = any(map(layers.knows, node.input))
+        if node.op_type == "Shape" or (sizes & set(node.input) and not is_image):
+            sizes |= set(node.output)
+        elif is_image:
             try:
                 _translate(graph, layers, node)
             except (ValueError, KeyError, IndexError, TypeError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from locationnet.errors import InputError
-from locationnet.importing.layers import EPSILON, Array, Layers, Norm, Window
+from locationnet.importing.layers import EPSILON, Array, Kind, Layers, Norm, Window
 
 _SAME = {
     *("blockgrad", "cast", "amp_cast", "dropout", "expand_dims", "flatten", "identity", "_copy"),
@@ -140,19 +140,9 @@ class _Reader:
             self._add(node, operator, inputs, operands[1:])
 
     def _compute(self, node: dict[str, Any], operator: str, operands: list[Any]) -> Array:
-        if operator in (
-            "reshape",
-            "flatten",
-            "expand_dims",
-            "squeeze",
-            "identity",
-            "_copy",
-            "cast",
-        ):
-            shape = _numbers(node["attrs"], "shape")
-            return (
-                np.reshape(operands[0], shape) if operator == "reshape" and shape else operands[0]
-            )
+        if operator in _SAME:
+            shape = _numbers(node["attrs"], "shape") if operator == "reshape" else []
+            return np.reshape(operands[0], shape) if shape else operands[0]
         if operator not in _COMPUTED:
             raise self._unknown(node)
         return np.asarray(_COMPUTED[operator](*operands))
@@ -173,13 +163,15 @@ class _Reader:
             add("norm", name, [source], result, norm=self._norm(node, constants))
         elif operator == "relu" or (operator == "activation" and given.get("act_type") == "relu"):
             add("relu", name, [source], result)
-        elif operator == "pooling" and _is_on(given, "global_pool") and given["pool_type"] == "avg":
-            add("mean", name, [source], result)
-        elif operator == "pooling" and given.get("pool_type", "max") in ("max", "avg"):
-            kind: Any = "mean" if given.get("pool_type") == "avg" else "max pooling"
-            if _is_on(given, "global_pool") or given.get("pooling_convention") == "same":
+        elif operator == "pooling" and given.get("pooling_convention") != "same":
+            kind = _text(given, "pool_type", "max")
+            if _is_on(given, "global_pool") and kind == "avg":
+                add("mean", name, [source], result)
+            elif _is_on(given, "global_pool") or kind not in ("max", "avg"):
                 raise self._unknown(node)
-            add(kind, name, [source], result, window=_window(given))
+            else:
+                called: Kind = "mean" if kind == "avg" else "max pooling"
+                add(called, name, [source], result, window=_window(given))
         elif operator == "mean" and sorted(_numbers(given, "axis")) in ([2, 3], [-2, -1]):
             add("mean", name, [source], result)
         elif operator == "fullyconnected":
