@@ -196,11 +196,13 @@ def _one_line_errors(what: str) -> Iterator[None]:
     """Turn what the hub's library raises, often a page of advice, into one line."""
     from huggingface_hub import constants, errors, utils
 
+    bars: Any = utils  # which says of little in it that it may be imported
+
     library = logging.getLogger("huggingface_hub")
-    level, quiet = library.level, utils.are_progress_bars_disabled()
+    level, quiet = library.level, bars.are_progress_bars_disabled()
     library.setLevel(logging.ERROR)
     if not sys.stderr.isatty():
-        utils.disable_progress_bars()
+        bars.disable_progress_bars()
     try:
         yield
     except errors.EntryNotFoundError as error:
@@ -224,7 +226,7 @@ def _one_line_errors(what: str) -> Iterator[None]:
     finally:
         library.setLevel(level)
         if not quiet:
-            utils.enable_progress_bars()
+            bars.enable_progress_bars()
 
 
 def _unreachable(what: str, endpoint: str, error: Exception) -> LocationNetError:

@@ -135,7 +135,7 @@ class OnnxStream:
 
 def _length(number: int, at_least: int = 1) -> bytes:
     """Write a number seven bits a byte, the lowest first; zeros may follow, to a fixed width."""
-    groups = []
+    groups: list[int] = []
     while number or len(groups) < at_least:
         groups.append(number & 127)
         number >>= 7

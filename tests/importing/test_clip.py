@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from locationnet.errors import InputError
+from locationnet.export.quantize import _ALL_LAYERS, _quantise
 from locationnet.importing.clip import add_tower, read_tower
 from locationnet.importing.onnx_stream import OnnxStream
 from locationnet.importing.tensor_file import open_tensors
@@ -39,9 +40,9 @@ def written(clip: Path, path: Path, *, half: bool) -> Path:
     return path
 
 
-def answer(session: Session, images: Floats) -> NDArray[np.generic]:
+def answer(session: Session, images: Floats) -> Floats:
     (seen,) = session.run(images).values()
-    return seen
+    return np.asarray(seen, np.float32)
 
 
 @pytest.fixture
@@ -195,3 +196,29 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     missing = tmp_path / "model.safetensors"
     with pytest.raises(InputError, match="no such file"), open_tensors(missing):
         pass
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_int8_takes_the_products_with_weights_alone(
+    half: bool, small_clip: Path, tmp_path: Path, images: Floats
+) -> None:
+    model, out = written(small_clip, tmp_path / "tower.onnx", half=half), tmp_path / "int8.onnx"
+    _quantise(model, out, _ALL_LAYERS, iter([images, images[::-1]]))
+    stored = {tensor.name: tensor for tensor in onnx.load(out).graph.initializer}
+    eighth = [
+        name
+        for name, tensor in stored.items()
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
+    ]
+    # Six in each of two layers, the patches and the projection; not what attention multiplies.
+    assert len(eighth) == 6 * 2 + 2
+    assert out.stat().st_size < 0.5 * tower_bytes()
+    expected = run_tower(tower_weights(), images)
+    found = answer(OnnxSession(out), images)
+    cosines = (found * expected).sum(axis=1)
+    cosines /= np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    assert cosines.min() > 0.98
+
+
+def tower_bytes() -> int:
+    return sum(tensor.nbytes for name, tensor in tower_weights().items() if "vis" in name)

@@ -23,6 +23,7 @@ from locationnet.errors import FullDiskError, InputError, LocationNetError, Remo
 from locationnet.importing import geoclip_files
 from locationnet.importing.geoclip import import_geoclip
 from locationnet.importing.geoclip_files import WHEEL, read_release, read_wheel
+from locationnet.importing.hub import file_sha256
 from locationnet.importing.pth import read_pth
 from locationnet.model.bundle import Bundle, available_models
 from locationnet.model.locator import load_model
@@ -359,7 +360,7 @@ def zipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for file in metadata.files("geoclip") or []:
             if "__pycache__" not in file.parts and file.name not in ("INSTALLER", "REQUESTED"):
                 wheel.write(file.locate(), str(file))
-    monkeypatch.setattr(geoclip_files, "WHEEL_SHA256", geoclip_files.file_sha256(path))
+    monkeypatch.setattr(geoclip_files, "WHEEL_SHA256", file_sha256(path))
     return path
 
 
@@ -418,6 +419,6 @@ def test_neither_torch_nor_geoclip_is_ever_imported(
         "import_geoclip(Path(sys.argv[1]), clip=sys.argv[2], gallery=Path(sys.argv[3]))\n"
         "print(sorted({'torch', 'geoclip', 'transformers', 'mxnet'} & set(sys.modules)))"
     )
-    words = [sys.executable, "-c", code, tmp_path / "bundle", small_clip, cities]
+    words = [sys.executable, "-c", code, *map(str, (tmp_path / "bundle", small_clip, cities))]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
