@@ -13,6 +13,8 @@ from locationnet.cli.terminal import say
 if TYPE_CHECKING:
     from locationnet.importing.locationnet_2017 import Imported
 
+_NAME = "locationnet-2017"
+
 
 def locationnet_2017(
     file: Annotated[
@@ -27,8 +29,14 @@ def locationnet_2017(
         typer.Option(metavar="FILE", help="grids.txt of 2017; else fetched from its repository."),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The bundle's directory to write.")
-    ] = Path("locationnet-2017"),
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="The bundle's directory; without it, the bundle is found by its name.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Take a grid that is not the original.")
     ] = False,
@@ -43,12 +51,17 @@ def locationnet_2017(
     Whatever names and form an export gave to its layers, they are matched by their place in the
     network, and the bundle's answers are compared with those of the file.
     """
+    from locationnet.home import models_folder
     from locationnet.importing.locationnet_2017 import import_locationnet_2017
 
-    done = import_locationnet_2017(file, out, grid=grid, force=force, overwrite=overwrite)
+    target = out
+    if target is None:
+        models_folder().mkdir(parents=True, exist_ok=True)
+        target = models_folder() / _NAME
+    done = import_locationnet_2017(file, target, grid=grid, force=force, overwrite=overwrite)
     for line in _summary(done):
         say(line)
-    say(f"wrote {out}")
+    say(f"wrote {target}" if out else f"installed as {_NAME}: {target}")
 
 
 def _summary(done: Imported) -> Iterator[str]:
