@@ -166,6 +166,7 @@ def test_a_bundle_without_a_folder_is_installed_under_its_name(
     ("words", "why"),
     [
         (["--name", "../x"], "not a name of a bundle"),
+        (["--name", "a b", "-o", "x"], "not a name of a bundle"),
         (["--name", "demo"], "what a bundle of the package is called"),
         (["--release", ".", "--wheel", "x.whl"], "give one of them"),
         (["--wheel", "nowhere.whl"], "nowhere.whl: cannot be read (No such file"),
