@@ -20,7 +20,9 @@ def models(
         bool, typer.Option("--verify", help="Check every file, and run the network once.")
     ] = False,
 ) -> None:
-    """List the bundles that ship with the package, or show or verify some.
+    """List the bundles that have a name here, or show or verify some.
+
+    They ship with the package or were imported into the user's data directory.
 
     Example: locationnet models demo --verify
     """

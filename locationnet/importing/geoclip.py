@@ -121,6 +121,8 @@ def import_geoclip(
     LocationNetError
         Something cannot be fetched, is not what it should be, or cannot be written.
     """
+    if not _NAMES.fullmatch(name):
+        raise InputError(f"{name}: not a name of a bundle: letters, digits, and . _ - after one")
     out = out or _installed(name)
     check_target(out, overwrite=overwrite)
     if release is not None and wheel is not None:
@@ -152,8 +154,6 @@ def import_geoclip(
 
 
 def _installed(name: str) -> Path:
-    if not _NAMES.fullmatch(name):
-        raise InputError(f"{name}: not a name of a bundle: letters, digits, and . _ - after one")
     if (PACKAGED / name).exists():
         raise InputError(f"{name}: is what a bundle of the package is called; give another --name")
     folder = models_folder()

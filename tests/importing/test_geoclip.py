@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -164,6 +166,7 @@ def test_a_bundle_without_a_folder_is_installed_under_its_name(
     ("words", "why"),
     [
         (["--name", "../x"], "not a name of a bundle"),
+        (["--name", "a b", "-o", "x"], "not a name of a bundle"),
         (["--name", "demo"], "what a bundle of the package is called"),
         (["--release", ".", "--wheel", "x.whl"], "give one of them"),
         (["--wheel", "nowhere.whl"], "nowhere.whl: cannot be read (No such file"),
@@ -422,3 +425,33 @@ def test_neither_torch_nor_geoclip_is_ever_imported(
     words = [sys.executable, "-c", code, *map(str, (tmp_path / "bundle", small_clip, cities))]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_command_itself_asks_the_hub_that_it_is_told(
+    hub: Hub, small_clip: Path, cities: Path, tmp_path: Path
+) -> None:
+    for path in small_clip.iterdir():
+        hub.files[f"some/clip/{path.name}"] = path.read_bytes()
+
+    def command(endpoint: str) -> subprocess.CompletedProcess[str]:
+        words = ["import", "geoclip", "--clip", "some/clip", "--gallery", str(cities)]
+        return subprocess.run(
+            [sys.executable, "-c", "from locationnet.cli import main; main()", *words],
+            env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        failed = command(nobody)
+    assert failed.returncode == 1
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(f"error: some/clip/config.json: cannot be fetched from {nobody} (")
+    done = command(hub.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no bar where nobody watches
+    assert "installed as geoclip" in done.stdout
+    assert available_models() == ["demo", "geoclip"]
