@@ -32,7 +32,7 @@ def models(
 
         for name in names or available_models():
             load = load_classifier if Bundle.open(name).has_labels else load_model
-            manifest = load(name).bundle.manifest
+            manifest = load(name, verify=True).bundle.manifest
             say(f"{name}: {manifest.name} {manifest.version} is whole")
     elif names:
         for name in names:
