@@ -39,7 +39,10 @@ BIN = Path(sys.executable).parent
 # The one convention: a block that does not run here begins with this line.
 NEEDS = re.compile(r"# needs .+")
 # What may be missing here. Anything else has to be there, or to be made by the page.
-MISSING = ("network", "AWS account", "Docker", "several machines", "IM2GPS3k", "FlickrLogos-32")
+MISSING = (
+    "network", "AWS account", "Docker", "several machines", "IM2GPS3k", "FlickrLogos-32",
+    "CLIP's two files", "the weights of 2017", "photos of yours",
+)  # fmt: skip
 # A page may go on in the folder and the shell of another one.
 GOES_ON = re.compile(r"goes on where the \[[^]]+\]\(([^)]+)\) ends")
 
