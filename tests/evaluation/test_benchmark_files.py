@@ -109,7 +109,7 @@ def test_a_photo_may_lie_in_the_folder_that_its_archive_made(tmp_path: Path) -> 
 
 def test_a_hash_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mediaeval2016_test").write_text("1\tu\t7.5\t50.25\tx\t../../secret\n")
-    with pytest.raises(InputError, match="no photo's name"):
+    with pytest.raises(InputError, match="not a valid name of a photo"):
         load_benchmark("placing2016", tmp_path)
 
 

@@ -162,7 +162,7 @@ def model_data(recipe: SageMakerRecipe) -> str:
         )
     with clear_errors(done[0]):
         fields = client("sagemaker", recipe.region).describe_training_job(TrainingJobName=done[0])
-    return str(fields["ModelArtifields"]["S3ModelArtifields"])
+    return str(fields["ModelArtifacts"]["S3ModelArtifacts"])
 
 
 def tags(recipe: SageMakerRecipe) -> list[dict[str, str]]:
