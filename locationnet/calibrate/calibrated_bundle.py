@@ -12,12 +12,14 @@ from pathlib import Path
 
 from locationnet.calibrate.fit import Fit
 from locationnet.errors import BundleError
-from locationnet.files import write_text
+from locationnet.files import file_sha256, write_text, written_whole
 from locationnet.home import models_folder
 from locationnet.model.bundle import MANIFEST, PACKAGED, Bundle, Manifest
 from locationnet.model.bundle_folder import check_target, whole_folder
 
-_FITTED = ("temperature", "abstain_below_bits", "calibrated", "calibration")
+_FITTED = (
+    "temperature", "abstain_below_bits", "calibrated", "calibration", "precisions", "files",
+)  # fmt: skip
 
 
 def default_target(bundle: Bundle) -> Path:
@@ -32,7 +34,7 @@ def default_target(bundle: Bundle) -> Path:
     return models_folder() / (f"{name}-calibrated" if is_packaged else name)
 
 
-def write_calibrated(bundle: Bundle, fit: Fit, target: Path) -> None:
+def write_calibrated(bundle: Bundle, fit: Fit, target: Path, made: Path) -> None:
     """Write a bundle's manifest with what was measured.
 
     Parameters
@@ -43,6 +45,8 @@ def write_calibrated(bundle: Bundle, fit: Fit, target: Path) -> None:
         What came of it.
     target
         The bundle's own folder, or another, which gets all files.
+    made
+        Where the networks lie that were made for it.
 
     Raises
     ------
@@ -52,16 +56,30 @@ def write_calibrated(bundle: Bundle, fit: Fit, target: Path) -> None:
         There is no room for a copy.
     """
     manifest = bundle.manifest
-    before = manifest.model_dump(mode="json", include=set(_FITTED))
-    calibrated = manifest.model_copy(
-        update={
-            "temperature": fit.temperature,
-            "abstain_below_bits": fit.abstain_below_bits,
-            "calibrated": True,
-            "calibration": fit.calibration.model_copy(update={"replaced": before}),
+    networks = sorted(made.iterdir())
+    # Measured anew, it still knows what it was before the first time.
+    replaced = manifest.calibration and manifest.calibration.replaced
+    fields = {
+        **manifest.model_dump(mode="json"),
+        "temperature": fit.temperature,
+        "abstain_below_bits": fit.abstain_below_bits,
+        "calibrated": True,
+        "calibration": {
+            **fit.calibration.model_dump(mode="json"),
+            "replaced": replaced or manifest.model_dump(mode="json", include=set(_FITTED)),
+        },
+    }
+    if fit.precisions:
+        fields["precisions"] = {
+            **fields["precisions"],
+            **{name: one.model_dump(mode="json") for name, one in fit.precisions.items()},
         }
-    )
+        fields["files"] |= {path.name: file_sha256(path) for path in networks}
+    calibrated = Manifest.model_validate(fields)
     if target == bundle.path:
+        for path in networks:
+            with written_whole(target / path.name) as part:
+                shutil.copyfile(path, part)
         _write(target, calibrated)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +87,9 @@ def write_calibrated(bundle: Bundle, fit: Fit, target: Path) -> None:
     with whole_folder(target) as folder:
         for name in manifest.files:
             _link_or_copy(bundle.path / name, folder / name)
+        for path in networks:
+            (folder / path.name).unlink(missing_ok=True)
+            shutil.copyfile(path, folder / path.name)
         _write(folder, calibrated)
 
 
@@ -83,7 +104,10 @@ def undo(bundle: Bundle) -> None:
     if bundle.manifest.calibration is None:
         raise BundleError(f"{bundle.path}: was not calibrated, so there is nothing to undo")
     fields = bundle.manifest.model_dump(mode="json") | bundle.manifest.calibration.replaced
-    _write(bundle.path, Manifest.model_validate(fields))
+    before = Manifest.model_validate(fields)
+    _write(bundle.path, before)
+    for name in bundle.manifest.files.keys() - before.files.keys():
+        (bundle.path / name).unlink(missing_ok=True)
 
 
 def _write(folder: Path, manifest: Manifest) -> None:

@@ -6,7 +6,7 @@ Knows locators and benchmarks; not where a bundle's manifest lies.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,16 +15,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from locationnet.calibrate.reduced import Reduced, measure_reduced
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.bootstrap import Bootstrap
 from locationnet.evaluation.countries import town_names
 from locationnet.export.temperature import Truth, calibration_error, fit_temperature
 from locationnet.geo import sphere
-from locationnet.model.bundle import Calibration, HintRate, Rate
+from locationnet.model.bundle import Calibration, HintRate, Precision, Rate
 from locationnet.model.hints import strongest_hint
 from locationnet.model.locator import Locator
 from locationnet.model.prediction import Prediction
+from locationnet.processors import processors
 from locationnet.progress import Progress
 
 # Hints are counted by how much information their photo gave.
@@ -49,12 +51,15 @@ class Fit:
         How it was found.
     unread
         Photos that could not be read.
+    precisions
+        Reduced ones that were measured; empty where none was asked for.
     """
 
     temperature: float
     abstain_below_bits: float
     calibration: Calibration
     unread: int
+    precisions: dict[Reduced, Precision]
 
 
 class _Answers(NamedTuple):
@@ -68,6 +73,8 @@ def fit(
     locator: Locator,
     benchmark: Benchmark,
     *,
+    reduced: Sequence[Reduced] = (),
+    folder: Path | None = None,
     threads: int | None = None,
     advance: Progress | None = None,
 ) -> Fit:
@@ -83,6 +90,8 @@ def fit(
         The model.
     benchmark
         Photos and their truth.
+    reduced, folder
+        Reduced precisions to measure too, and where an int8 network is written.
     threads
         Photos worked on at a time; as many as there are processors by default.
     advance
@@ -91,9 +100,9 @@ def fit(
     Raises
     ------
     InputError
-        No photo can be read.
+        No photo can be read, or too few for a reduced precision, or this machine cannot run it.
     MissingExtraError
-        scipy or reverse_geocode is not installed.
+        scipy, reverse_geocode or what quantises is not installed.
     """
     with _answered(locator.at_temperature(1.0), benchmark, threads, advance) as answers:
         photos = benchmark.chosen(answers.photos)
@@ -104,6 +113,12 @@ def fit(
         errors = [
             calibration_error(answers.probabilities, truth, one) for one in (before, temperature)
         ]
+        precisions: dict[Reduced, Precision] = {}
+        if reduced and folder is not None:
+            precisions = measure_reduced(
+                locator.bundle, photos.paths, answers.probabilities, truth, reduced, folder,
+                threads=threads or processors(),
+            )  # fmt: skip
     bootstrap = Bootstrap.of(photos.uploaders, len(photos))
     bits, score, prior, country, near = (np.array(values) for values in zip(*located, strict=True))
     return Fit(
@@ -121,6 +136,7 @@ def fit(
             replaced={},
         ),
         len(benchmark) - len(photos),
+        precisions,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.options import Threads
+from locationnet.cli.options import Reducing, Threads
 from locationnet.cli.terminal import progress_bar, say
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def calibrate(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a calibrated copy here.")
     ] = None,
+    precision: Reducing = None,
     undo: Annotated[
         bool, typer.Option("--undo", help="Give the bundle back what it said before.")
     ] = False,
@@ -58,8 +60,8 @@ def calibrate(
     opened = Bundle.open(bundle)
     _ = opened.grid  # one of labels has no places to measure
     if undo:
-        if benchmark is not None or out is not None:
-            raise typer.BadParameter("--undo takes neither --benchmark nor --out")
+        if benchmark is not None or out is not None or precision:
+            raise typer.BadParameter("--undo takes no other option")
         give_back(opened)
         say(f"{opened.path}: as before it was calibrated")
         return
@@ -73,15 +75,17 @@ def calibrate(
     target = default_target(opened) if out is None else out
     photos = load_benchmark(benchmark, images, cluster_column=cluster)
     locator = load_model(bundle)
-    with progress_bar() as bar:
+    with tempfile.TemporaryDirectory() as made, progress_bar() as bar:
         task = bar.add_task("photos", total=len(photos))
         found = fit(
             locator,
             photos,
+            reduced=[one.value for one in precision or []],
+            folder=Path(made),
             threads=threads,
             advance=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    write_calibrated(opened, found, target)
+        write_calibrated(opened, found, target, Path(made))
     _report(found, opened.manifest.temperature)
     same_name = target.parent == opened.path.parent
     say(f"wrote {target}" + ("" if same_name else f"; use it with --model {target.name}"))
@@ -100,6 +104,11 @@ def _report(found: Fit, temperature_before: float) -> None:
         f"GeoScore: {measured.geoscore:,.0f}, of the prior {measured.prior_geoscore:,.0f};"
         f" answers below {found.abstain_below_bits:.3g} bits abstain"
     )
+    for reduced, offer in found.precisions.items():
+        say(
+            f"{reduced}: {'allowed' if offer.allowed else 'not allowed'}, names the same cell for"
+            f" {offer.top1_agreement:.1%} of {offer.photos:,} photos"
+        )
     say("the strongest hint is right:")
     for rate in measured.hints:
         upper = "and more" if rate.to_bits is None else f"to {rate.to_bits}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from locationnet.cli.options import Reducing
 from locationnet.cli.terminal import say
 from locationnet.processors import processors
 
@@ -23,13 +24,6 @@ class Recipe(StrEnum):
 
     pillow = "pillow"
     original = "2017"
-
-
-class Reduced(StrEnum):
-    """Precisions that a bundle can offer beside float32."""
-
-    bf16 = "bf16"
-    int8 = "int8"
 
 
 def export(
@@ -70,10 +64,7 @@ def export(
         Path | None,
         typer.Option(metavar="PACK", help="Held-out photos to calibrate on and to measure."),
     ] = None,
-    precision: Annotated[
-        list[Reduced] | None,
-        typer.Option(help="Also measure a reduced precision; repeat for several."),
-    ] = None,
+    precision: Reducing = None,
     calibration: Annotated[
         Path | None,
         typer.Option(metavar="PACK", help="Photos for int8; some of --validation by default."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,19 @@ import typer
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Photos worked on at a time.", show_default="all processors"),
+]
+
+
+class Reduced(StrEnum):
+    """Precisions that a bundle can offer beside float32."""
+
+    bf16 = "bf16"
+    int8 = "int8"
+
+
+Reducing = Annotated[
+    list[Reduced] | None,
+    typer.Option(help="Also measure a reduced precision; repeat for several."),
 ]
 
 # typer has no name of its own for what all wrong usage is.

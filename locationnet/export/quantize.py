@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,18 @@ _LAST_LAYER = ["Gemm"]
 _ALL_LAYERS = ["Conv", "Gemm", "MatMul"]
 
 Answer = Callable[[Session], NDArray[np.float32]]
+
+
+class Photos(Protocol):
+    """Photos as the network's input."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def batches(self, how: Preprocessing) -> Iterator[NDArray[np.float32]]:
+        """Yield float32 ``(some, 3, size, size)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,7 @@ def int8(
     model: Path,
     out: Path,
     baseline: Baseline,
-    calibration: Sample,
+    calibration: Photos,
     how: Preprocessing,
     *,
     threads: int = 1,

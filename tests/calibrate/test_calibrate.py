@@ -15,13 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from locationnet.calibrate import reduced
 from locationnet.calibrate.calibrated_bundle import default_target
 from locationnet.calibrate.fit import threshold
 from locationnet.cli import app
+from locationnet.export import quantize
 from locationnet.geo import s2
 from locationnet.model.bundle import Bundle
 from locationnet.model.hints import strongest_hint
 from locationnet.model.locator import Locator, load_model
+from locationnet.model.sessions import can_run
 
 PHOTOS = 240
 TRUE_TEMPERATURE = 2.5
@@ -84,6 +87,40 @@ def test_the_temperature_that_the_truth_was_drawn_with_is_found(
     assert again.temperature == pytest.approx(manifest.temperature, rel=1e-3)
 
 
+@pytest.mark.skipif(not can_run("onnxruntime", "int8"), reason="takes a CPU with VNNI or AMX")
+def test_a_reduced_precision_is_offered_once_it_is_measured(
+    make_bundle: Callable[..., Path], table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle()
+    before = sorted(path.name for path in bundle.iterdir())
+    result = _run(bundle, "--benchmark", table, "--precision", "int8")
+    assert result.exit_code == 1
+    assert f"{PHOTOS} photos can be read; measuring int8 takes at least 600" in str(
+        result.exception
+    )
+    assert sorted(path.name for path in bundle.iterdir()) == before
+
+    monkeypatch.setattr(reduced, "_FOR_ACTIVATIONS", 100)
+    monkeypatch.setattr(quantize, "MIN_PHOTOS", 100)
+    for _ in range(2):  # anew, it is measured anew
+        result = _run(bundle, "--benchmark", table, "--precision", "int8")
+        assert result.exit_code == 0, result.exception
+    offer = load_model(bundle, verify=True).bundle.manifest.precisions["int8"]
+    assert (offer.photos, offer.calibration_photos) == (PHOTOS - 100, 100)
+    assert f"names the same cell for {offer.top1_agreement:.1%}" in result.output
+    wanted = load_model(bundle, precision="int8" if offer.allowed else "f32")
+    plain = load_model(bundle, precision="f32")
+    photos = sorted(table.parent.glob("*.png"))
+    same = [
+        one.mode.cell == other.mode.cell
+        for one, other in zip(wanted.locate_many(photos), plain.locate_many(photos), strict=True)
+    ]
+    assert np.mean(same) >= 0.9
+    assert _run(bundle, "--undo").exit_code == 0
+    assert sorted(path.name for path in bundle.iterdir()) == before
+    assert not load_model(bundle, verify=True).bundle.manifest.precisions
+
+
 def test_undo_gives_back_what_was_there(make_bundle: Callable[..., Path], table: Path) -> None:
     bundle = make_bundle(calibrated=False, temperature=1.5, abstain_below_bits=0.25)
     before = json.loads((bundle / "manifest.json").read_text())
@@ -135,7 +172,7 @@ def test_what_may_not_be_written_to_is_copied_to_the_data_directory(
     ("words", "code", "said"),
     [
         ([], 2, "--benchmark"),
-        (["--undo", "--benchmark", "x.csv"], 2, "neither"),
+        (["--undo", "--benchmark", "x.csv"], 2, "no other option"),
         (["--benchmark", "absent.csv"], 1, "absent.csv"),
     ],
 )
