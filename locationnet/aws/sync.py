@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from locationnet.aws.common import CONNECTIONS, AWSError, clear_errors
-from locationnet.aws.transfer import SHA256, Location, Sent, Upload, download, file_sha256, upload
+from locationnet.aws.transfer import SHA256, Location, Sent, Upload, download, upload
 from locationnet.errors import InputError, LocationNetError
-from locationnet.files import write_text
+from locationnet.files import file_sha256, write_text
 from locationnet.progress import Progress
 
 RECORD = ".locationnet-sync.json"

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from locationnet.aws.common import AWSError, clear_errors
 from locationnet.errors import InputError
+from locationnet.files import file_sha256
 from locationnet.progress import Advance
 
 # Larger files travel in parts of this size, or of a 10,000th where that is more: S3 has no more
@@ -89,12 +90,6 @@ class Sent:
     etag: str
     size: int
     mtime_ns: int
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def upload(

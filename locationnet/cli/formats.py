@@ -130,14 +130,14 @@ class Writer:
         return rows
 
     def _features(self, answer: Answer) -> list[dict[str, Any]]:
-        facts = {"demo": True} if self._demo else {}
+        fields = {"demo": True} if self._demo else {}
         if not self._calibrated:
-            facts["calibrated"] = False
+            fields["calibrated"] = False
         return [
             {
                 "type": "Feature",
                 "geometry": {"type": "Point", "coordinates": [place["lng"], place["lat"]]},
-                "properties": {"photo": valid_text(answer.photo), **place, **facts},
+                "properties": {"photo": valid_text(answer.photo), **place, **fields},
             }
             for place in answer.prediction.to_dict()["predictions"]
         ]

@@ -114,10 +114,10 @@ def geoclip(
 
 
 def _summary(done: Imported) -> Iterator[str]:
-    facts = done.manifest.training
-    yield f"places         {facts['places']:,} different ones in {done.rows:,} rows"
+    fields = done.manifest.training
+    yield f"places         {fields['places']:,} different ones in {done.rows:,} rows"
     for reason, count in sorted(done.unusable.items()):
         yield f"left out       {count:,} rows: {reason}"
-    for source in facts["imported_from"]:
+    for source in fields["imported_from"]:
         yield f"from           {source['file']}, {source['from']}, sha256 {source['sha256'][:12]}…"
     yield "probabilities  not calibrated: nobody has compared them with how often they are right"

@@ -21,7 +21,7 @@ from locationnet.download.shard_buffer import ShardBuffer, discard
 from locationnet.download.source import Reader, Source
 from locationnet.download.transfers import Pace, PaceProgress, fetch_all
 from locationnet.errors import ImageError, InputError, LocationNetError
-from locationnet.pack.build import file_sha256
+from locationnet.pack.build import table_sha256
 from locationnet.pack.format import Pack
 from locationnet.pack.rows import Columns, PhotoTable, Rows, read_rows
 from locationnet.pack.shards import (
@@ -149,7 +149,7 @@ def download_to_pack(
         )
     # Whatever is wrong with the source is said before anything is written.
     make = make or partial(make_here, reader=job.source.open())
-    state = prepare_folder(out, file_sha256(table), classes, shard_photos, rows.names)
+    state = prepare_folder(out, table_sha256(table), classes, shard_photos, rows.names)
     if (pack := whole_pack(out)) is not None:
         return pack
     space = space or Space(out)

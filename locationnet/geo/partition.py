@@ -156,8 +156,8 @@ def one_each(
     lonely = s2.levels(ids) < coarsest
     ids[lonely] = s2.parent_ids(leaves[lonely], coarsest)
     lat, lng = _rounded(lat[first], lng[first])
-    astray = _outside(ids, lat, lng)
-    lat[astray], lng[astray] = _rounded(*s2.centers(ids[astray]))
+    outside = _outside(ids, lat, lng)
+    lat[outside], lng[outside] = _rounded(*s2.centers(ids[outside]))
     return Grid(ids, lat, lng), first.astype(np.int64)
 
 

@@ -56,15 +56,15 @@ def read_tower(path: Path) -> Tower:
         It is missing, is none, or describes a tower that is not CLIP's.
     """
     try:
-        facts: Any = json.loads(path.read_text(encoding="utf-8"))
+        fields: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON") from error
-    kind = facts.get("model_type") if isinstance(facts, dict) else None
+    kind = fields.get("model_type") if isinstance(fields, dict) else None
     if kind not in ("clip", "clip_vision_model"):
         raise InputError(f"{path}: model_type is {kind!r}, expected 'clip'")
-    inner = facts.get("vision_config") or {} if kind == "clip" else facts
+    inner = fields.get("vision_config") or {} if kind == "clip" else fields
     try:
         return Tower.model_validate(inner)
     except ValidationError as error:

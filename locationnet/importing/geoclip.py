@@ -37,6 +37,7 @@ from locationnet.importing.tensor_file import TensorFile, open_tensors
 from locationnet.model.bundle import PACKAGED, Bundle, Manifest, write_manifest
 from locationnet.model.bundle_folder import check_target, whole_folder, write_places
 from locationnet.model.locator import Locator
+from locationnet.progress import StageProgress
 from locationnet.tables.coordinates import CoordinateFiles
 
 NAME, LEVEL = "geoclip", 10
@@ -50,8 +51,6 @@ _PUBLISHED = {
 }
 
 FloatArray = NDArray[np.float32]
-Stages = Callable[[str, int, int], object]
-"""Called with the stage of the work, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def import_geoclip(
     level: int = LEVEL,
     half: bool = True,
     overwrite: bool = False,
-    progress: Stages = lambda *_: None,
+    progress: StageProgress = lambda *_: None,
 ) -> Imported:
     """Make a bundle of GeoCLIP.
 
@@ -143,10 +142,10 @@ def import_geoclip(
         np.save(folder / "prior.npy", np.full(len(grid), 1 / len(grid), np.float32))
         write_places(folder / "places.csv", grid)
         own = parts.sources if gallery is None else [*parts.sources, local_source(gallery)]
-        facts = _facts(name, tower, [*own, config, weights], grid, len(lat), half=half)
+        fields = _fields(name, tower, [*own, config, weights], grid, len(lat), half=half)
         if release is None and gallery is None and _is_original(config, weights):
-            facts["accuracy"]["published_by_others"] = _PUBLISHED
-        manifest = write_manifest(folder, facts)
+            fields["accuracy"]["published_by_others"] = _PUBLISHED
+        manifest = write_manifest(folder, fields)
         progress("trying it", 0, 1)
         _try(folder)
         progress("trying it", 1, 1)
@@ -245,7 +244,7 @@ def _try(folder: Path) -> None:
         raise BundleError(f"{folder / 'model.onnx'}: answers NaN: the weights are not a model's")
 
 
-def _facts(
+def _fields(
     name: str, tower: Tower, sources: list[Source], grid: Grid, rows: int, *, half: bool
 ) -> dict[str, Any]:
     """Return the manifest's fields."""
@@ -261,7 +260,7 @@ def _facts(
         "calibrated": False,
         "preprocessing": {"recipe": "clip", "size": tower.image_size},
         "training": {
-            "imported_from": [source.facts for source in sources],
+            "imported_from": [source.fields for source in sources],
             "weights": "float16" if half else "float32",
             "gallery_rows": rows,
             "places": len(grid),

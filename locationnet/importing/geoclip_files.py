@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import InputError, LocationNetError, RemoteFailedError
+from locationnet.files import file_sha256
 from locationnet.home import downloads_folder
 from locationnet.importing.clip import CONFIG, WEIGHTS
-from locationnet.importing.hub import Source, fetch, file_sha256, is_hub_id, local_source
+from locationnet.importing.hub import Source, fetch, is_hub_id, local_source
 from locationnet.importing.location_encoder import FEATURES, LocationEncoder
 from locationnet.importing.pth import read_pth
 from locationnet.importing.tensor_file import checked, open_tensors
@@ -253,8 +254,8 @@ def read_release(release: str, revision: str | None = None) -> Parts:
         return local_source(folder / name)
 
     config = get(CONFIG)
-    facts = _release_facts(config.path)
-    weights, gallery = get(WEIGHTS), get(facts["gallery_file"])
+    fields = _release_fields(config.path)
+    weights, gallery = get(WEIGHTS), get(fields["gallery_file"])
     what = str(weights.path)
     with open_tensors(weights.path) as file:
         if "logit_scale" not in file.names:
@@ -269,7 +270,7 @@ def read_release(release: str, revision: str | None = None) -> Parts:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
-    backbone = Backbone(facts["backbone"]["repo_id"], facts["backbone"]["revision"])
+    backbone = Backbone(fields["backbone"]["repo_id"], fields["backbone"]["revision"])
     return Parts(
         LocationEncoder(places, what),
         _head(tensors, head, what),
@@ -280,22 +281,22 @@ def read_release(release: str, revision: str | None = None) -> Parts:
     )
 
 
-def _release_facts(path: Path) -> dict[str, Any]:
+def _release_fields(path: Path) -> dict[str, Any]:
     try:
-        facts: Any = json.loads(path.read_text(encoding="utf-8"))
+        fields: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON") from error
-    if not isinstance(facts, dict) or facts.get("model_type") != RELEASE_TYPE:
+    if not isinstance(fields, dict) or fields.get("model_type") != RELEASE_TYPE:
         raise InputError(f"{path}: model_type is not {RELEASE_TYPE!r}: no GeoCLIP release")
-    version = facts.get("format_version")
+    version = fields.get("format_version")
     if type(version) is not int or version != RELEASE_FORMAT:
         raise InputError(f"{path}: format_version is {version!r}, expected {RELEASE_FORMAT}")
-    gallery = facts.get("gallery_file")
+    gallery = fields.get("gallery_file")
     if not isinstance(gallery, str) or Path(gallery).name != gallery or "\\" in gallery:
         raise InputError(f"{path}: gallery_file must name a file of the release")
-    backbone = facts.get("backbone")
+    backbone = fields.get("backbone")
     if not isinstance(backbone, dict) or not all(
         isinstance(backbone.get(key), str) for key in ("repo_id", "revision")
     ):
         raise InputError(f"{path}: backbone must say repo_id and revision")
-    return facts
+    return fields

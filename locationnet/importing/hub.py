@@ -7,7 +7,6 @@ taken from there; what is fetched here stays in the user's data directory, named
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import re
 import sys
@@ -24,6 +23,7 @@ from locationnet.errors import (
     MissingExtraError,
     RemoteFailedError,
 )
+from locationnet.files import file_sha256
 from locationnet.home import downloads_folder
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -51,7 +51,7 @@ class Source:
     sha256: str
 
     @property
-    def facts(self) -> dict[str, str]:
+    def fields(self) -> dict[str, str]:
         """What a manifest notes of it."""
         return {"file": self.path.name, "from": self.origin, "sha256": self.sha256}
 
@@ -73,12 +73,6 @@ def local_source(path: Path) -> Source:
 def is_hub_id(text: str) -> bool:
     """Tell whether a text can name a repository of the hub, and is no folder here."""
     return _REPOSITORY.fullmatch(text) is not None and not Path(text).exists()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the checksum of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(

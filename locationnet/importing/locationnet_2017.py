@@ -145,7 +145,7 @@ def import_locationnet_2017(
         fit = _fit(network, matched, folder / "model.onnx")
         files = [*map(_source_file, network.files), grid_source]
         np.save(folder / "prior.npy", np.full(CLASSES, 1 / CLASSES, np.float32))
-        manifest = write_manifest(folder, _facts(files, matched, fit))
+        manifest = write_manifest(folder, _fields(files, matched, fit))
         Bundle.open(folder).verify()
     return Imported(manifest, files, matched, fit)
 
@@ -261,7 +261,7 @@ def _source(name: str, content: BinaryIO) -> SourceFile:
     return SourceFile(name, md5.hexdigest(), sha256.hexdigest(), md5.hexdigest() in ORIGINALS)
 
 
-def _facts(files: list[SourceFile], matched: Matched, fit: Fit | None) -> dict[str, Any]:
+def _fields(files: list[SourceFile], matched: Matched, fit: Fit | None) -> dict[str, Any]:
     """Return the manifest's fields."""
     original = all(file.original for file in files)
     how = "the original files" if original else "files that are not all byte for byte the original"

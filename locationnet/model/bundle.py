@@ -361,7 +361,7 @@ def write_manifest(directory: Path, fields: dict[str, Any]) -> Manifest:
     Raises
     ------
     BundleError
-        A fact is missing or invalid.
+        A field is missing or invalid.
     """
     files = {
         path.name: file_sha256(path)

@@ -6,7 +6,6 @@ what is in one.
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from locationnet.classes import ClassSet
 from locationnet.errors import ImageError, ImageTooLargeError, InputError, LocationNetError
+from locationnet.files import file_sha256
 from locationnet.images import open_image
 from locationnet.pack.format import Pack
 from locationnet.pack.rows import Columns, Rows, read_rows
@@ -75,7 +75,7 @@ def pack_photos(
         packed.
     """
     rows = read_rows(table, classes, columns or Columns())
-    state = prepare_folder(out, file_sha256(table), classes, shard_photos, rows.names, images)
+    state = prepare_folder(out, table_sha256(table), classes, shard_photos, rows.names, images)
     if (pack := whole_pack(out)) is not None:
         return pack
     starts = range(0, len(rows), shard_photos)
@@ -127,7 +127,7 @@ def _photos(rows: Rows, images: Path) -> Iterator[Packed | str]:
             yield str(error)
 
 
-def file_sha256(path: Path) -> str:
+def table_sha256(path: Path) -> str:
     """Return the checksum of a file.
 
     Raises
@@ -136,7 +136,6 @@ def file_sha256(path: Path) -> str:
         It cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -22,10 +22,10 @@ from typer.testing import CliRunner, Result
 
 from locationnet.cli import app
 from locationnet.errors import FullDiskError, InputError, LocationNetError, RemoteFailedError
+from locationnet.files import file_sha256
 from locationnet.importing import geoclip_files
 from locationnet.importing.geoclip import import_geoclip
 from locationnet.importing.geoclip_files import WHEEL, read_release, read_wheel
-from locationnet.importing.hub import file_sha256
 from locationnet.importing.pth import read_pth
 from locationnet.model.bundle import Bundle, available_models
 from locationnet.model.locator import load_model

@@ -37,7 +37,7 @@ def test_a_file_is_fetched_once_and_its_revision_is_known(holding: Hub, tmp_path
     source = fetch("some/model", "model.safetensors")
     assert source.path.read_bytes() == CONTENT
     assert source.path.is_relative_to(tmp_path / "home" / "downloads")
-    assert source.facts == {
+    assert source.fields == {
         "file": "model.safetensors",
         "from": f"some/model@{COMMIT}",
         "sha256": hashlib.sha256(CONTENT).hexdigest(),
