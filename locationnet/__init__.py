@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from locationnet.model.prediction import Evidence as Evidence
     from locationnet.model.prediction import Place as Place
     from locationnet.model.prediction import Prediction as Prediction
+    from locationnet.model.region import Region as Region
 
 _HOMES = {
     "Bundle": "locationnet.model.bundle",
@@ -40,6 +41,7 @@ _HOMES = {
     "Locator": "locationnet.model.locator",
     "Place": "locationnet.model.prediction",
     "Prediction": "locationnet.model.prediction",
+    "Region": "locationnet.model.region",
     "available_models": "locationnet.model.bundle",
     "load_classifier": "locationnet.model.classifier",
     "load_model": "locationnet.model.locator",
@@ -55,6 +57,7 @@ __all__ = [
     "Locator",
     "Place",
     "Prediction",
+    "Region",
     "available_models",
     "load_classifier",
     "load_model",

@@ -26,6 +26,7 @@ def test_all_is_the_sorted_public_api() -> None:
         "Locator",
         "Place",
         "Prediction",
+        "Region",
         "available_models",
         "load_classifier",
         "load_model",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from locationnet.cli.formats import Answer, Format, Writer
-from locationnet.cli.options import Threads
+from locationnet.cli.options import Bbox, Countries, Near, Threads, region_of
 from locationnet.cli.outputs import require_folder
 from locationnet.cli.photos import answered, expand
 from locationnet.cli.terminal import say
+from locationnet.errors import InputError
 from locationnet.names import printable
+
+if TYPE_CHECKING:
+    from locationnet.model.prediction import Prediction
 
 
 def locate(
@@ -34,6 +38,9 @@ def locate(
             metavar="KM", min=1, max=6000, help="Answer with cells nowhere narrower than this."
         ),
     ] = None,
+    countries: Countries = None,
+    near: Near = None,
+    bbox: Bbox = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write a map that opens in any browser, offline."),
@@ -49,18 +56,25 @@ def locate(
     from locationnet.model.locator import load_model
 
     require_folder(html)
+    region = region_of(countries, near, bbox)
     sources = expand(photos)
     locator = load_model(model)
-    prior = locator.prior(top_k)
-    if coarse is not None:
-        prior = prior.coarse(coarse)
+
+    def shown(prediction: Prediction) -> Prediction:
+        if region:
+            prediction = prediction.within(region)
+        return prediction if coarse is None else prediction.coarse(coarse)
+
+    try:
+        prior = shown(locator.prior(top_k))
+    except ValueError as error:
+        raise InputError(str(error)) from error
     writer = Writer(form, locator.bundle, prior)
     kept: list[Answer] = []
     located = 0
     stream = partial(locator.stream, top_k=top_k, threads=threads, on_error="return")
     for source, prediction in answered(sources, stream, "locating"):
-        shown = prediction if coarse is None else prediction.coarse(coarse)
-        answer = Answer(source.name, shown)
+        answer = Answer(source.name, shown(prediction))
         writer.write(answer)
         located += 1
         if html is not None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from locationnet.model.region import Region
 
 Threads = Annotated[
     int | None,
@@ -27,8 +30,56 @@ Reducing = Annotated[
     typer.Option(help="Also measure a reduced precision; repeat for several."),
 ]
 
+Countries = Annotated[
+    str | None,
+    typer.Option(metavar="CODES", help="The photos are from one of these: IT or IT,FR,CH."),
+]
+Near = Annotated[
+    str | None,
+    typer.Option(metavar="LAT,LNG,KM", help="They are from this circle."),
+]
+Bbox = Annotated[
+    str | None,
+    typer.Option(metavar="W,S,E,N", help="They are from this box, in degrees."),
+]
+
 # typer has no name of its own for what all wrong usage is.
 _UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+def region_of(countries: str | None, near: str | None, bbox: str | None) -> Region:
+    """Return the region that the options name; what is not given sets no bound.
+
+    Raises
+    ------
+    typer.BadParameter
+        An option's value is not valid.
+    """
+    from locationnet.model.region import Region
+
+    codes = tuple(code.strip() for code in countries.split(",")) if countries else ()
+    for option, values in (
+        ("--countries", {"countries": codes}),
+        ("--near", {"circle": _numbers("--near", near, 3)}),
+        ("--bbox", {"box": _numbers("--bbox", bbox, 4)}),
+    ):
+        try:
+            Region(**values)
+        except ValueError as error:
+            raise typer.BadParameter(f"{option}: {error}") from error
+    return Region(codes, _numbers("--bbox", bbox, 4), _numbers("--near", near, 3))
+
+
+def _numbers(option: str, text: str | None, count: int) -> Any:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise typer.BadParameter(f"{option} {text}: expected {count} numbers with commas between")
+    return numbers
 
 
 def check_train_options(recipe: Path, options: Mapping[str, str]) -> None:

@@ -42,7 +42,7 @@ class _Search(NamedTuple):
     strides: list[int]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Grid:
     """Disjoint S2 cells with a centroid each.
 
@@ -105,6 +105,10 @@ class Grid:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        levels = f", S2 levels {self.levels.min()} to {self.levels.max()}" if len(self) else ""
+        return f"Grid({len(self):,} cells{levels})"
 
     @cached_property
     def tokens(self) -> list[str]:

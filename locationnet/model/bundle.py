@@ -162,7 +162,7 @@ class Manifest(_Strict):
     files: dict[_Name, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CellNames:
     """Offline place names of a grid's cells, in class order; ``""`` where there is none.
 
@@ -179,7 +179,7 @@ class CellNames:
         return ", ".join(dict.fromkeys(part for part in parts if part))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A bundle on disk; its files are read on first use.
 
@@ -193,6 +193,9 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.manifest.name} {self.manifest.version}, {self.path})"
 
     @classmethod
     def open(cls, name_or_path: str | os.PathLike[str] = DEFAULT) -> Bundle:

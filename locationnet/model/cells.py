@@ -33,7 +33,7 @@ _NOTHING = 1e-6
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CellLayer:
     """The cells that a distribution is over.
 
@@ -49,6 +49,9 @@ class CellLayer:
     names: CellNames
     # By level and not by width: there are endless widths, and strangers choose them.
     _coarser: dict[int, tuple[CellLayer, NDArray[np.int64]]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"CellLayer({self.grid})"
 
     def best_class(self, probabilities: FloatArray) -> int:
         """Return the cell whose centroid has the highest expected GeoScore.

@@ -22,6 +22,7 @@ from locationnet.model.cells import CellLayer
 from locationnet.model.network import Network, Outputs, Wanted
 from locationnet.model.photo_stream import AnyPhoto, OnError, answer_photos, check_count
 from locationnet.model.prediction import Evidence, Prediction
+from locationnet.model.region import Region
 
 _EVIDENCE = ("evidence_class", "evidence_probability", "evidence_bits")
 
@@ -101,6 +102,10 @@ class Locator:
         own = bundle.manifest.abstain_below_bits
         self._abstain_below_bits = own if abstain_below_bits is None else abstain_below_bits
 
+    def __repr__(self) -> str:
+        manifest = self.bundle.manifest
+        return f"Locator({manifest.name} {manifest.version}, {self.precision}, {self.grid})"
+
     @property
     def grid(self) -> Grid:
         """The bundle's cells."""
@@ -120,7 +125,9 @@ class Locator:
         prior = self.bundle.prior
         return Prediction(self._layer, prior, prior, top_k, self._abstain_below_bits)
 
-    def locate(self, photo: Photo, *, top_k: int = 5) -> Prediction:
+    def locate(
+        self, photo: Photo, *, top_k: int = 5, within: Region | str | None = None
+    ) -> Prediction:
         """Say where one photo was probably taken.
 
         Parameters
@@ -130,6 +137,8 @@ class Locator:
             ``(height, width, 3)``.
         top_k
             How many places the prediction lists; at least 1.
+        within
+            Where the photo is known to come from; see `Prediction.within`.
 
         Raises
         ------
@@ -137,8 +146,11 @@ class Locator:
             The photo cannot be read.
         OSError
             The file cannot be opened.
+        ValueError
+            No cell lies in the region, or it is not valid.
         """
-        return self.predict(self.prepare(photo)[None], top_k=top_k)[0]
+        found = self.predict(self.prepare(photo)[None], top_k=top_k)[0]
+        return found if within is None else found.within(within)
 
     def locate_many(
         self, photos: Iterable[Photo], *, top_k: int = 5, batch_size: int = 8

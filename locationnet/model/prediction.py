@@ -75,7 +75,7 @@ class Evidence:
     bits: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """Where a photo was probably taken.
 
@@ -107,6 +107,13 @@ class Prediction:
     evidence: tuple[Evidence, ...] = ()
     min_radius_km: float = 0.0
     calibrated: bool = True
+
+    def __repr__(self) -> str:
+        first = self.mode
+        lift = first.probability / self.prior[first.class_index]
+        bits = f"{self.information_bits:.2f} bits" + (", abstained" if self.abstained else "")
+        name = first.name or f"cell {first.cell}"
+        return f"Prediction({name} {100 * first.probability:.2g} % ×{lift:.2g} · {bits})"
 
     @property
     def grid(self) -> Grid:
@@ -228,13 +235,13 @@ class Prediction:
             calibrated=self.calibrated,
         )
 
-    def within(self, region: Region, certainty: float = 1.0) -> Prediction:
+    def within(self, region: Region | str, certainty: float = 1.0) -> Prediction:
         """Return the same answer given that the photo is known to come from a region.
 
         Parameters
         ----------
         region
-            The part of the world.
+            The part of the world, or a country's ISO code, or several with commas between them.
         certainty
             The confidence in that, above 0 and up to 1: the probability that the region gets in
             all; the rest stays with the world around it (Jeffrey's rule).
@@ -242,8 +249,11 @@ class Prediction:
         Raises
         ------
         ValueError
-            No cell of the grid lies in the region, or `certainty` is out of range.
+            No cell of the grid lies in the region, `certainty` is out of range, or a code is not
+            valid.
         """
+        if isinstance(region, str):
+            region = Region(tuple(code.strip() for code in region.split(",")))
         if not 0 < certainty <= 1:
             raise ValueError(f"the certainty is above 0 and at most 1, not {certainty}")
         shares = region.shares(self.layer)

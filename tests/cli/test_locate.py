@@ -122,6 +122,44 @@ def test_geojson_has_a_point_for_each_place(run: Run, photos: Path) -> None:
     assert first["properties"]["rank"] == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "city"),
+    [
+        (["--countries", "US"], "San Francisco"),
+        (["--countries", "ke, no"], "Oslo"),
+        (["--bbox", "-123,37.79,-122,38"], "Oakland"),
+        (["--near", "-1.3,36.8,300"], "Nairobi"),
+        (["--countries", "US", "--near", "37.8,-122.27,5"], "Oakland"),
+    ],
+)
+def test_who_knows_roughly_where_says_so(
+    run: Run, photos: Path, words: list[str], city: str
+) -> None:
+    answer = run(photos / "bright.jpg", "--format", "json", *words)
+    assert answer.exit_code == 0, answer.output
+    [found] = json.loads(answer.stdout)
+    assert found["predictions"][0]["place"].startswith(city)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--countries", "ITA"], 2, "--countries: a country is a code of two letters"),
+        (["--near", "1,2"], 2, "--near 1,2: expected 3 numbers"),
+        (["--near", "1,2,x"], 2, "expected 3 numbers"),
+        (["--near", "95,2,3"], 2, "--near: a latitude"),
+        (["--bbox", "1,9,2,3"], 2, "--bbox: a box is west, south, east, north"),
+        (["--countries", "FR"], 1, "no cell of the model lies in that region"),
+    ],
+)
+def test_a_region_that_is_not_valid_is_one_line(
+    run: Run, photos: Path, words: list[str], code: int, said: str
+) -> None:
+    answer = run(photos / "bright.jpg", *words)
+    assert answer.exit_code == code
+    assert said in " ".join((answer.output + str(answer.exception)).replace("│", " ").split())
+
+
 def test_coarse_answers_are_coarse(run: Run, photos: Path) -> None:
     answer = run(photos / "deeper/red.webp", "--format", "json", "--coarse", 200)
     (entry,) = json.loads(answer.stdout)

@@ -15,7 +15,9 @@ from locationnet.geo import s2, sphere
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import CellNames
 from locationnet.model.cells import CellLayer
+from locationnet.model.locator import Locator
 from locationnet.model.prediction import Evidence, Prediction, top_classes
+from locationnet.model.region import Region
 
 # Two cells in Paris, one each in London, Madrid, Tokyo and Fiji, in id order.
 POINTS = np.array(
@@ -267,3 +269,24 @@ def _coarse_layer(level: int) -> CellLayer:
 
 def _unit(layer: CellLayer) -> NDArray[np.float64]:
     return np.asarray(sphere.unit_vectors(*s2.centers(layer.grid.ids)))
+
+
+def test_what_is_printed_is_short(demo_locator: Locator, rocket: Path) -> None:
+    prediction = demo_locator.locate(rocket)
+    assert repr(prediction) == "Prediction(Titusville, Florida, US 1.5 % ×44 · 0.12 bits)"
+    assert repr(demo_locator.prior()).endswith("×1 · 0.00 bits, abstained)")
+    for one in (demo_locator, demo_locator.grid, demo_locator.bundle, prediction.layer):
+        assert len(repr(one)) < 200
+        assert type(one).__name__ in repr(one)
+
+
+def test_a_country_is_a_region(demo_locator: Locator, rocket: Path) -> None:
+    prediction = demo_locator.locate(rocket)
+    italy = prediction.within("it")
+    assert {code for code, held in italy.by_country() if held} == {"IT"}
+    again = demo_locator.locate(rocket, within=Region(("IT",)))
+    assert again.probabilities == pytest.approx(italy.probabilities)
+    both = demo_locator.locate(rocket, within="IT, US").by_country()
+    assert {code for code, held in both if held} == {"IT", "US"}
+    with pytest.raises(ValueError, match="two letters"):
+        prediction.within("Italy")
