@@ -28,9 +28,9 @@ from locationnet.geo import s2, sphere
 from locationnet.geo.grid import Grid
 from locationnet.geo.view import visible_cells
 from locationnet.model.answer import answer
-from locationnet.model.bundle import write_manifest
 from locationnet.model.heatmap import heatmap
 from locationnet.model.locator import Locator, load_model
+from locationnet.model.manifest import write_manifest
 from locationnet.model.prediction import Prediction
 from locationnet.server.engine import measure_speed
 

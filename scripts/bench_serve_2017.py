@@ -18,7 +18,7 @@ from skimage import transform
 from locationnet.export.write_bundle import export_bundle
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
-from locationnet.model.bundle import write_manifest
+from locationnet.model.manifest import write_manifest
 from locationnet.train.backbones import resnet
 from locationnet.train.compat import mx
 

@@ -40,7 +40,8 @@ from onnx import TensorProto, helper
 
 from locationnet.geo.partition import partition
 from locationnet.images import open_image
-from locationnet.model.bundle import Bundle, write_manifest
+from locationnet.model.bundle import Bundle
+from locationnet.model.manifest import write_manifest
 from locationnet.model.sessions import OnnxSession
 from locationnet.preprocess import Preprocessing, tensor
 

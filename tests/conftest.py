@@ -23,8 +23,8 @@ from PIL import Image
 
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
-from locationnet.model.bundle import write_manifest
 from locationnet.model.locator import Locator, load_model
+from locationnet.model.manifest import write_manifest
 
 # What hypothesis itself takes where CI is set, so that a newcomer's tests are those of CI: the same
 # examples in each run, and no time limit on any.

@@ -14,8 +14,9 @@ from locationnet.calibrate.fit import Fit
 from locationnet.errors import BundleError
 from locationnet.files import file_sha256, write_text, written_whole
 from locationnet.home import models_folder
-from locationnet.model.bundle import MANIFEST, PACKAGED, Bundle, Manifest
+from locationnet.model.bundle import PACKAGED, Bundle
 from locationnet.model.bundle_folder import check_target, whole_folder
+from locationnet.model.manifest import MANIFEST, Manifest
 
 _FITTED = (
     "temperature", "abstain_below_bits", "calibrated", "calibration", "precisions", "files",

@@ -22,9 +22,9 @@ from locationnet.evaluation.bootstrap import Bootstrap
 from locationnet.evaluation.countries import town_names
 from locationnet.export.temperature import Truth, calibration_error, fit_temperature
 from locationnet.geo import sphere
-from locationnet.model.bundle import Calibration, HintRate, Precision, Rate
 from locationnet.model.hints import strongest_hint
 from locationnet.model.locator import Locator
+from locationnet.model.manifest import Calibration, HintRate, Precision, Rate
 from locationnet.model.prediction import Prediction
 from locationnet.processors import processors
 from locationnet.progress import Progress

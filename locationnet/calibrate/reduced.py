@@ -18,7 +18,8 @@ from locationnet.errors import InputError
 from locationnet.export import quantize
 from locationnet.export.temperature import Truth
 from locationnet.images import open_image
-from locationnet.model.bundle import Bundle, Precision
+from locationnet.model.bundle import Bundle
+from locationnet.model.manifest import Precision
 from locationnet.model.sessions import Session
 from locationnet.preprocess import Preprocessing, tensor
 

@@ -14,7 +14,7 @@ from locationnet.cli.terminal import say
 from locationnet.processors import processors
 
 if TYPE_CHECKING:
-    from locationnet.model.bundle import Manifest
+    from locationnet.model.manifest import Manifest
     from locationnet.pack.format import Pack
     from locationnet.preprocess import Preprocessing
 

@@ -21,8 +21,9 @@ from locationnet.export import quantize
 from locationnet.export.temperature import calibration_error, fit_temperature, metrics
 from locationnet.export.validation_photos import SHIPPED, Sample, shipped_photos
 from locationnet.geo.grid import Grid
-from locationnet.model.bundle import Bundle, Manifest, write_manifest
+from locationnet.model.bundle import Bundle
 from locationnet.model.bundle_folder import check_target, whole_folder, write_places
+from locationnet.model.manifest import Manifest, write_manifest
 from locationnet.model.sessions import OnnxSession, Session
 from locationnet.preprocess import Preprocessing, recipe_2017
 from locationnet.train.convert import PROBABILITIES, SourceNetwork

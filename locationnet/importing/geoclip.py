@@ -34,9 +34,10 @@ from locationnet.importing.hub import Source, fetch, is_hub_id, local_source
 from locationnet.importing.location_encoder import FEATURES
 from locationnet.importing.onnx_stream import OnnxStream
 from locationnet.importing.tensor_file import TensorFile, open_tensors
-from locationnet.model.bundle import PACKAGED, Bundle, Manifest, write_manifest
+from locationnet.model.bundle import PACKAGED, Bundle
 from locationnet.model.bundle_folder import check_target, whole_folder, write_places
 from locationnet.model.locator import Locator
+from locationnet.model.manifest import Manifest, write_manifest
 from locationnet.progress import StageProgress
 from locationnet.tables.coordinates import CoordinateFiles
 

@@ -27,8 +27,9 @@ from locationnet.importing.ndarray_list import read_arrays
 from locationnet.importing.proof_of_fit import Fit, compare, onnx_answers, softmax
 from locationnet.importing.resnet_2017 import CLASSES, named_layers, write_onnx
 from locationnet.importing.symbol_layers import symbol_layers
-from locationnet.model.bundle import Bundle, Manifest, write_manifest
+from locationnet.model.bundle import Bundle
 from locationnet.model.bundle_folder import check_target, whole_folder, write_places
+from locationnet.model.manifest import Manifest, write_manifest
 from locationnet.net.fetch import FetchPolicy, fetch_sync
 from locationnet.preprocess import recipe_2017
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from locationnet.errors import FullDiskError, InputError, MissingExtraError
 from locationnet.geo.grid import Grid
-from locationnet.model.bundle import MANIFEST
+from locationnet.model.manifest import MANIFEST
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:

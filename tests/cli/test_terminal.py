@@ -284,7 +284,7 @@ def test_the_id_of_a_cell_without_a_name_stays_whole(
     (bundle / "places.csv").write_text("\n".join([places[0], *names]) + "\n", encoding="utf-8")
     fields = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     del fields["files"]
-    from locationnet.model.bundle import write_manifest
+    from locationnet.model.manifest import write_manifest
 
     write_manifest(bundle, fields)
     whole = json.loads(_run("locate", rocket, "--model", bundle, "--format", "json").stdout)

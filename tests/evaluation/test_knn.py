@@ -21,8 +21,8 @@ from locationnet.evaluation.evaluate import evaluate
 from locationnet.evaluation.knn import nearest
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
-from locationnet.model.bundle import write_manifest
 from locationnet.model.locator import Locator, load_model
+from locationnet.model.manifest import write_manifest
 from locationnet.pack.build import pack_photos
 
 # Colours and where photos of that colour are; reds lie near each other, one blue far from the rest.

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from locationnet.errors import BundleError
-from locationnet.model.bundle import Bundle, available_models, write_manifest
+from locationnet.model.bundle import Bundle, available_models
 from locationnet.model.locator import load_model
+from locationnet.model.manifest import write_manifest
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from locationnet.model.bundle import write_manifest
 from locationnet.model.locator import Locator, load_model
+from locationnet.model.manifest import write_manifest
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 LONG = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch " * 3
