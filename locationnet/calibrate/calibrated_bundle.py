@@ -5,18 +5,16 @@ Knows manifests and folders; not what was measured.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 from locationnet.calibrate.fit import Fit
 from locationnet.errors import BundleError
-from locationnet.files import file_sha256, write_text, written_whole
-from locationnet.home import models_folder
+from locationnet.files import file_sha256, written_whole
 from locationnet.model.bundle import PACKAGED, Bundle
-from locationnet.model.bundle_folder import check_target, whole_folder
-from locationnet.model.manifest import MANIFEST, Manifest
+from locationnet.model.bundle_folder import check_target, installed, whole_folder
+from locationnet.model.manifest import MANIFEST, Manifest, save_manifest
 
 _FITTED = (
     "temperature", "abstain_below_bits", "calibrated", "calibration", "precisions", "files",
@@ -32,7 +30,7 @@ def default_target(bundle: Bundle) -> Path:
     if not is_packaged and os.access(bundle.path / MANIFEST, os.W_OK):
         return bundle.path
     name = bundle.manifest.name
-    return models_folder() / (f"{name}-calibrated" if is_packaged else name)
+    return installed(f"{name}-calibrated" if is_packaged else name)
 
 
 def write_calibrated(bundle: Bundle, fit: Fit, target: Path, made: Path) -> None:
@@ -81,9 +79,8 @@ def write_calibrated(bundle: Bundle, fit: Fit, target: Path, made: Path) -> None
         for path in networks:
             with written_whole(target / path.name) as part:
                 shutil.copyfile(path, part)
-        _write(target, calibrated)
+        save_manifest(target, calibrated)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     check_target(target, overwrite=True)
     with whole_folder(target) as folder:
         for name in manifest.files:
@@ -91,7 +88,7 @@ def write_calibrated(bundle: Bundle, fit: Fit, target: Path, made: Path) -> None
         for path in networks:
             (folder / path.name).unlink(missing_ok=True)
             shutil.copyfile(path, folder / path.name)
-        _write(folder, calibrated)
+        save_manifest(folder, calibrated)
 
 
 def undo(bundle: Bundle) -> None:
@@ -106,14 +103,9 @@ def undo(bundle: Bundle) -> None:
         raise BundleError(f"{bundle.path}: was not calibrated, so there is nothing to undo")
     fields = bundle.manifest.model_dump(mode="json") | bundle.manifest.calibration.replaced
     before = Manifest.model_validate(fields)
-    _write(bundle.path, before)
+    save_manifest(bundle.path, before)
     for name in bundle.manifest.files.keys() - before.files.keys():
         (bundle.path / name).unlink(missing_ok=True)
-
-
-def _write(folder: Path, manifest: Manifest) -> None:
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    write_text(folder / MANIFEST, text + "\n")
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

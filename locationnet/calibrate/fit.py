@@ -19,9 +19,9 @@ from locationnet.calibrate.reduced import Reduced, measure_reduced
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.bootstrap import Bootstrap
-from locationnet.evaluation.countries import town_names
 from locationnet.export.temperature import Truth, calibration_error, fit_temperature
 from locationnet.geo import sphere
+from locationnet.geo.towns import nearest_towns
 from locationnet.model.hints import strongest_hint
 from locationnet.model.locator import Locator
 from locationnet.model.manifest import Calibration, HintRate, Precision, Rate
@@ -74,7 +74,7 @@ def fit(
     benchmark: Benchmark,
     *,
     reduced: Sequence[Reduced] = (),
-    folder: Path | None = None,
+    folder: Path = Path(),
     threads: int | None = None,
     advance: Progress | None = None,
 ) -> Fit:
@@ -114,7 +114,7 @@ def fit(
             calibration_error(answers.probabilities, truth, one) for one in (before, temperature)
         ]
         precisions: dict[Reduced, Precision] = {}
-        if reduced and folder is not None:
+        if reduced:
             precisions = measure_reduced(
                 locator.bundle, photos.paths, answers.probabilities, truth, reduced, folder,
                 threads=threads or processors(),
@@ -208,14 +208,12 @@ def _located(
 ) -> Iterator[tuple[float, float, float, bool, bool]]:
     """Yield what is measured of each photo, at a temperature.
 
-    Its bits, the GeoScores of its best point and of the prior's, whether
-    its strongest hint names the country, and is within 750 km.
+    Its bits, the GeoScores of its best point and of the prior's, whether its strongest hint names
+    the country, and whether that is within 750 km.
     """
     prior = locator.prior()
-    countries, _ = town_names(photos.lat, photos.lng)
-    for row, lat, lng, country in zip(
-        probabilities, photos.lat, photos.lng, countries, strict=True
-    ):
+    towns = nearest_towns(photos.lat, photos.lng)
+    for row, lat, lng, town in zip(probabilities, photos.lat, photos.lng, towns, strict=True):
         powered = row.astype(np.float64) ** (1 / temperature)
         answer = replace(prior, probabilities=powered / powered.sum())
         score, unseen = (
@@ -227,7 +225,7 @@ def _located(
         if hint is not None:
             own = answer.layer.names.country[hint.place.class_index]
             km = float(sphere.great_circle_km(lat, lng, hint.place.lat, hint.place.lng))
-            in_country, near = own == country, km <= HINT_KM
+            in_country, near = own == town.country, km <= HINT_KM
         yield answer.information_bits, score, unseen, in_country, near
 
 

@@ -10,7 +10,7 @@ import typer
 
 from locationnet.cli.options import Threads
 from locationnet.cli.outputs import refuse_replacing, require_new_folder
-from locationnet.cli.terminal import people_console, progress_bar, say
+from locationnet.cli.terminal import people_console, progress_bar, say, stages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,8 +105,6 @@ def evaluate(
         raise typer.BadParameter("Missing option '--benchmark' (or '--predictions').")
     model = model or "demo"
 
-    from rich.progress import TaskID
-
     from locationnet.evaluation.benchmark_files import load_benchmark
     from locationnet.evaluation.evaluate import evaluate as measure
     from locationnet.evaluation.remote_photos import RECORD
@@ -134,13 +132,6 @@ def evaluate(
             say(f"photos: {images}; {images / RECORD} says what came", error=True)
         photos = load_benchmark(benchmark, images, cluster_column=cluster)
         locator = load_model(model)
-        tasks: dict[str, TaskID] = {}
-
-        def advance(doing: str, done: int, total: int) -> None:
-            if doing not in tasks:
-                tasks[doing] = bar.add_task(doing, total=total)
-            bar.update(tasks[doing], completed=done)
-
         results, answers = measure(
             locator,
             photos,
@@ -149,7 +140,7 @@ def evaluate(
             training=train,
             neighbours=neighbours,
             threads=threads,
-            advance=advance,
+            advance=stages(bar),
         )
     _report(out, results, answers)
 

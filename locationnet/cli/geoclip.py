@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.terminal import progress_bar, say
+from locationnet.cli.terminal import progress_bar, say, stages
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from locationnet.importing.geoclip import Imported
 
 
@@ -88,13 +86,6 @@ def geoclip(
     from locationnet.importing.geoclip import import_geoclip
 
     with progress_bar() as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-
         done = import_geoclip(
             out,
             name=name,
@@ -106,7 +97,7 @@ def geoclip(
             level=level,
             half=weights is Stored.f16,
             overwrite=overwrite,
-            progress=progress,
+            progress=stages(bar),
         )
     for line in _summary(done):
         say(line)

@@ -13,8 +13,6 @@ from locationnet.cli.terminal import say
 if TYPE_CHECKING:
     from locationnet.importing.locationnet_2017 import Imported
 
-_NAME = "locationnet-2017"
-
 
 def locationnet_2017(
     file: Annotated[
@@ -51,17 +49,12 @@ def locationnet_2017(
     Whatever names and form an export gave to its layers, they are matched by their place in the
     network, and the bundle's answers are compared with those of the file.
     """
-    from locationnet.home import models_folder
-    from locationnet.importing.locationnet_2017 import import_locationnet_2017
+    from locationnet.importing.locationnet_2017 import NAME, import_locationnet_2017
 
-    target = out
-    if target is None:
-        models_folder().mkdir(parents=True, exist_ok=True)
-        target = models_folder() / _NAME
-    done = import_locationnet_2017(file, target, grid=grid, force=force, overwrite=overwrite)
+    done = import_locationnet_2017(file, out, grid=grid, force=force, overwrite=overwrite)
     for line in _summary(done):
         say(line)
-    say(f"wrote {target}" if out else f"installed as {_NAME}: {target}")
+    say(f"wrote {done.path}" if out else f"installed as {NAME}: {done.path}")
 
 
 def _summary(done: Imported) -> Iterator[str]:

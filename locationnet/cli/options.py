@@ -58,16 +58,10 @@ def region_of(countries: str | None, near: str | None, bbox: str | None) -> Regi
     from locationnet.model.region import Region
 
     codes = tuple(code.strip() for code in countries.split(",")) if countries else ()
-    for option, values in (
-        ("--countries", {"countries": codes}),
-        ("--near", {"circle": _numbers("--near", near, 3)}),
-        ("--bbox", {"box": _numbers("--bbox", bbox, 4)}),
-    ):
-        try:
-            Region(**values)
-        except ValueError as error:
-            raise typer.BadParameter(f"{option}: {error}") from error
-    return Region(codes, _numbers("--bbox", bbox, 4), _numbers("--near", near, 3))
+    try:
+        return Region(codes, _numbers("--bbox", bbox, 4), _numbers("--near", near, 3))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _numbers(option: str, text: str | None, count: int) -> Any:

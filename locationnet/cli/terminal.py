@@ -19,7 +19,9 @@ from locationnet.names import UNSEEN, printable, valid_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
+
+    from locationnet.progress import StageProgress
 
 # Control characters of ASCII are escaped in all JSON.
 _UNSEEN = re.compile(f"[{UNSEEN}]")
@@ -116,6 +118,18 @@ def showable(text: str, console: Console) -> str:
     """Return a cell of a table as wide as the terminal will show it: what it lacks as ``?``."""
     known = printable(text).encode(console.encoding, "replace")
     return known.decode(console.encoding)
+
+
+def stages(bar: Progress) -> StageProgress:
+    """Return what shows each stage of some work as a line of its own."""
+    tasks: dict[str, TaskID] = {}
+
+    def advance(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total)
+        bar.update(tasks[stage], completed=done)
+
+    return advance
 
 
 def progress_bar() -> Progress:

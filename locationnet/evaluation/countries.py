@@ -9,28 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from locationnet.errors import MissingExtraError
-from locationnet.evaluation.benchmarks import Floats
 from locationnet.evaluation.bootstrap import Bootstrap, Interval
+from locationnet.geo.towns import nearest_towns
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def town_names(lat: Floats, lng: Floats) -> tuple[list[str], list[str]]:
-    """Return the country codes and the regions of the towns nearest to points ``(n,)``, degrees.
-
-    Raises
-    ------
-    MissingExtraError
-        reverse_geocode is not installed.
-    """
-    try:
-        import reverse_geocode
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("naming countries", "data") from error
-    towns = reverse_geocode.search(list(zip(lat.tolist(), lng.tolist(), strict=True)))
-    return [town["country_code"] for town in towns], [town.get("state", "") for town in towns]
 
 
 def place_scores(table: pa.Table, bootstrap: Bootstrap) -> dict[str, Interval]:
@@ -56,7 +39,9 @@ def place_scores(table: pa.Table, bootstrap: Bootstrap) -> dict[str, Interval]:
     MissingExtraError
         reverse_geocode is not installed.
     """
-    countries, regions = map(np.array, town_names(table["lat"].to_numpy(), table["lng"].to_numpy()))
+    towns = nearest_towns(table["lat"].to_numpy(), table["lng"].to_numpy())
+    countries = np.array([town.country for town in towns])
+    regions = np.array([town.region for town in towns])
     named = np.array(table["mode_country"].to_pylist())
     country = (named == countries) & (named != "")
     own = np.array(table["mode_region"].to_pylist())

@@ -16,11 +16,11 @@ import numpy as np
 
 from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Benchmark, Floats, without_null_island
-from locationnet.evaluation.countries import town_names
 from locationnet.evaluation.model_predictions import TOP
 from locationnet.evaluation.photo_files import PhotoNames
 from locationnet.evaluation.prediction_files import PredictionsFile, read_predictions
 from locationnet.geo.sphere import antipode
+from locationnet.geo.towns import nearest_towns
 from locationnet.names import valid_text
 from locationnet.tables.read import Mask
 
@@ -109,7 +109,7 @@ def answers_table(benchmark: Benchmark, predictions: Predictions) -> pa.Table:
     import pyarrow as pa
 
     answered = predictions.answered.tolist()
-    countries, regions = town_names(predictions.lat, predictions.lng)
+    towns = nearest_towns(predictions.lat, predictions.lng)
     numbers = pa.list_(pa.float64())
     return pa.table(
         {
@@ -122,10 +122,10 @@ def answers_table(benchmark: Benchmark, predictions: Predictions) -> pa.Table:
             "mode_lat": predictions.lat,
             "mode_lng": predictions.lng,
             "mode_country": [
-                name if one else "" for name, one in zip(countries, answered, strict=True)
+                town.country if one else "" for town, one in zip(towns, answered, strict=True)
             ],
             "mode_region": [
-                name if one else "" for name, one in zip(regions, answered, strict=True)
+                town.region if one else "" for town, one in zip(towns, answered, strict=True)
             ],
             "best_lat": predictions.lat,
             "best_lng": predictions.lng,

@@ -133,6 +133,7 @@ def export_bundle(
                 "format": 1,
                 **asdict(label),
                 "preprocessing": _preprocessing_fields(how),
+                "calibrated": sample is not None,
                 "temperature": temperature,
                 "training": _training_fields(prefix, epoch, fields),
                 "accuracy": accuracy,

@@ -125,7 +125,7 @@ def split(leaves: s2.Ids, *, max_photos: int, min_photos: int) -> tuple[s2.Ids, 
 def one_each(
     lat: s2.FloatArray, lng: s2.FloatArray, coarsest: int
 ) -> tuple[Grid, NDArray[np.int64]]:
-    """Give each distinct place a cell of its own: the largest that holds no other place.
+    """Give each distinct place a cell of its own: the largest that contains no other place.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ def read_tower(path: Path) -> Tower:
     Raises
     ------
     InputError
-        It is missing, is none, or describes a tower that is not CLIP's.
+        It is missing, not the configuration of a model, or of a tower that is not CLIP's.
     """
     try:
         fields: Any = json.loads(path.read_text(encoding="utf-8"))

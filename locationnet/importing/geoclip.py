@@ -5,7 +5,6 @@ Knows how the parts make one network; how each is read is in the modules beside 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from locationnet.errors import BundleError, InputError
 from locationnet.geo.grid import Grid
 from locationnet.geo.partition import one_each
-from locationnet.home import models_folder
 from locationnet.importing.clip import CONFIG, WEIGHTS, Tower, add_tower, read_tower
 from locationnet.importing.geoclip_files import (
     CLIP,
@@ -30,19 +28,18 @@ from locationnet.importing.geoclip_files import (
     read_release,
     read_wheel,
 )
-from locationnet.importing.hub import Source, fetch, is_hub_id, local_source
+from locationnet.importing.hub import Source, fetch, get, local_source
 from locationnet.importing.location_encoder import FEATURES
 from locationnet.importing.onnx_stream import OnnxStream
 from locationnet.importing.tensor_file import TensorFile, open_tensors
-from locationnet.model.bundle import PACKAGED, Bundle
-from locationnet.model.bundle_folder import check_target, whole_folder, write_places
+from locationnet.model.bundle import Bundle
+from locationnet.model.bundle_folder import check_target, installed, whole_folder, write_places
 from locationnet.model.locator import Locator
-from locationnet.model.manifest import Manifest, write_manifest
+from locationnet.model.manifest import Manifest, check_name, write_manifest
 from locationnet.progress import StageProgress
 from locationnet.tables.coordinates import CoordinateFiles
 
 NAME, LEVEL = "geoclip", 10
-_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # By its authors: the share of photos within so many kilometres.
 _PUBLISHED = {
     "benchmark": "IM2GPS3k",
@@ -121,9 +118,8 @@ def import_geoclip(
     LocationNetError
         Something cannot be fetched, is not what it should be, or cannot be written.
     """
-    if not _NAMES.fullmatch(name):
-        raise InputError(f"{name}: not a name of a bundle: letters, digits, and . _ - after one")
-    out = out or _installed(name)
+    check_name(name)
+    out = out or installed(name)
     check_target(out, overwrite=overwrite)
     if release is not None and wheel is not None:
         raise InputError("a release takes the place of the wheel: give one of them")
@@ -144,6 +140,8 @@ def import_geoclip(
         write_places(folder / "places.csv", grid)
         own = parts.sources if gallery is None else [*parts.sources, local_source(gallery)]
         fields = _fields(name, tower, [*own, config, weights], grid, len(lat), half=half)
+        if release is not None:
+            fields["license"] = "unstated"
         if release is None and gallery is None and _is_original(config, weights):
             fields["accuracy"]["published_by_others"] = _PUBLISHED
         manifest = write_manifest(folder, fields)
@@ -151,14 +149,6 @@ def import_geoclip(
         _try(folder)
         progress("trying it", 1, 1)
     return Imported(out, manifest, len(lat), unusable)
-
-
-def _installed(name: str) -> Path:
-    if (PACKAGED / name).exists():
-        raise InputError(f"{name}: is what a bundle of the package is called; give another --name")
-    folder = models_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
 
 
 def _gallery(
@@ -180,22 +170,17 @@ def _clip(
 
     What is wrong with the first shows before the second, which is large, is fetched.
     """
-    if clip is not None and not is_hub_id(clip):
-        folder = Path(clip).expanduser()
-        if not folder.is_dir():
-            raise InputError(f"{clip}: no such folder, and no name of a model on the hub")
-        tower = read_tower(folder / CONFIG)
-        return tower, local_source(folder / CONFIG), local_source(folder / WEIGHTS)
-    repository = backbone.repository if clip is None else clip
+    where = clip or backbone.repository
     if revision is None:
-        known = [one.revision for one in (backbone, CLIP) if one.repository == repository]
+        known = [one.revision for one in (backbone, CLIP) if one.repository == where]
         revision = known[0] if known else None
-    pinned = CLIP_SHA256 if Backbone(repository, revision) == CLIP else {}
-    config = fetch(repository, CONFIG, revision, pinned.get(CONFIG))
+    pinned = CLIP_SHA256 if Backbone(where, revision) == CLIP else {}
+    find = fetch if clip is None else get  # what nobody named is no folder that happens to be here
+    config = find(where, CONFIG, revision, pinned.get(CONFIG))
     tower = read_tower(config.path)
     # Both of one commit, whatever happens to the branch in between.
-    commit = config.origin.rpartition("@")[2]
-    return tower, config, fetch(repository, WEIGHTS, commit, pinned.get(WEIGHTS))
+    commit = config.commit or revision
+    return tower, config, find(where, WEIGHTS, commit, pinned.get(WEIGHTS))
 
 
 def _is_original(config: Source, weights: Source) -> bool:
@@ -255,7 +240,7 @@ def _fields(
         "version": VERSION,
         "description": (
             f"GeoCLIP (V. Vivanco Cepeda and others, NeurIPS 2023) on CLIP's image tower, over"
-            f" {len(grid):,} places; its probabilities are not calibrated."
+            f" {len(grid):,} places."
         ),
         "license": "MIT",
         "calibrated": False,

@@ -26,7 +26,7 @@ from locationnet.errors import InputError, LocationNetError, RemoteFailedError
 from locationnet.files import file_sha256
 from locationnet.home import downloads_folder
 from locationnet.importing.clip import CONFIG, WEIGHTS
-from locationnet.importing.hub import Source, fetch, is_hub_id, local_source
+from locationnet.importing.hub import Source, get, local_source
 from locationnet.importing.location_encoder import FEATURES, LocationEncoder
 from locationnet.importing.pth import read_pth
 from locationnet.importing.tensor_file import checked, open_tensors
@@ -240,22 +240,14 @@ def read_release(release: str, revision: str | None = None) -> Parts:
     Raises
     ------
     InputError
-        It is none, or not whole.
+        It is not a release, or not whole.
     LocationNetError
         It cannot be fetched.
     """
-    folder = Path(release).expanduser()
-
-    def get(name: str) -> Source:
-        if is_hub_id(release):
-            return fetch(release, name, revision)
-        if not folder.is_dir():
-            raise InputError(f"{release}: no such folder, and no name of a model on the hub")
-        return local_source(folder / name)
-
-    config = get(CONFIG)
+    config = get(release, CONFIG, revision)
     fields = _release_fields(config.path)
-    weights, gallery = get(WEIGHTS), get(fields["gallery_file"])
+    weights = get(release, WEIGHTS, revision)
+    gallery = get(release, fields["gallery_file"], revision)
     what = str(weights.path)
     with open_tensors(weights.path) as file:
         if "logit_scale" not in file.names:

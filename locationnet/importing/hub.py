@@ -44,11 +44,14 @@ class Source:
         file's own name, since folders are nobody else's business.
     sha256
         Its checksum.
+    commit
+        Of the repository; ``""`` for what is from elsewhere.
     """
 
     path: Path
     origin: str
     sha256: str
+    commit: str = ""
 
     @property
     def fields(self) -> dict[str, str]:
@@ -62,7 +65,7 @@ def local_source(path: Path) -> Source:
     Raises
     ------
     InputError
-        There is none.
+        It cannot be read.
     """
     try:
         return Source(path, "a local file", file_sha256(path))
@@ -70,9 +73,20 @@ def local_source(path: Path) -> Source:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def is_hub_id(text: str) -> bool:
-    """Tell whether a text can name a repository of the hub, and is no folder here."""
-    return _REPOSITORY.fullmatch(text) is not None and not Path(text).exists()
+def get(where: str, name: str, revision: str | None = None, sha256: str | None = None) -> Source:
+    """Return one file of a folder, or of a repository of the hub; see `fetch`.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, and no repository can be called so; or the file is not there.
+    """
+    folder = Path(where).expanduser()
+    if where and folder.is_dir():
+        return local_source(folder / name)
+    if _REPOSITORY.fullmatch(where) is None or folder.exists():
+        raise InputError(f"{where}: no such folder, and no name of a model on the hub")
+    return fetch(where, name, revision, sha256)
 
 
 def fetch(
@@ -96,7 +110,7 @@ def fetch(
     MissingExtraError
         huggingface-hub is not installed.
     RemoteFailedError
-        It cannot be fetched: what has arrived is kept, and the next call goes on with it.
+        It cannot be fetched: what has arrived is kept, and the next call resumes.
     FullDiskError
         There is no room for it.
     InputError
@@ -152,7 +166,7 @@ def _checked(path: Path, repository: str, commit: str, sha256: str | None) -> So
             f"{path}: not {repository}'s {path.name} (its sha256 is {found[:12]}…, expected"
             f" {sha256[:12]}…)"
         )
-    return Source(path, f"{repository}@{commit}", found)
+    return Source(path, f"{repository}@{commit}", found, commit)
 
 
 def _downloaded(url: str, path: Path, size: int) -> Path:

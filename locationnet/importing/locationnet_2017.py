@@ -28,7 +28,7 @@ from locationnet.importing.proof_of_fit import Fit, compare, onnx_answers, softm
 from locationnet.importing.resnet_2017 import CLASSES, named_layers, write_onnx
 from locationnet.importing.symbol_layers import symbol_layers
 from locationnet.model.bundle import Bundle
-from locationnet.model.bundle_folder import check_target, whole_folder, write_places
+from locationnet.model.bundle_folder import check_target, installed, whole_folder, write_places
 from locationnet.model.manifest import Manifest, write_manifest
 from locationnet.net.fetch import FetchPolicy, fetch_sync
 from locationnet.preprocess import recipe_2017
@@ -43,6 +43,8 @@ ORIGINALS = {
 }
 GRID_URL = "https://raw.githubusercontent.com/multimedia-berkeley/tutorials/master/grids.txt"
 _GRID_POLICY = FetchPolicy(timeout_s=60, max_bytes=4 * 2**20)
+
+_FORMS = (".onnx", ".params", ".json")
 
 Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -73,8 +75,8 @@ class Imported:
 
     Parameters
     ----------
-    manifest
-        The bundle's.
+    path, manifest
+        The bundle.
     files
         What it was made of, the grid last.
     matched
@@ -83,6 +85,7 @@ class Imported:
         None where nothing is installed that runs the file as it is.
     """
 
+    path: Path
     manifest: Manifest
     files: list[SourceFile]
     matched: Matched
@@ -101,7 +104,7 @@ class _Network:
 
 def import_locationnet_2017(
     file: Path,
-    out: Path,
+    out: Path | None = None,
     *,
     grid: Path | None = None,
     force: bool = False,
@@ -115,7 +118,8 @@ def import_locationnet_2017(
         ``X-NNNN.params`` or ``X.params``, with or without its symbol beside it; a symbol
         ``X.json`` or ``X-symbol.json`` with its parameters beside it; or an ONNX file.
     out
-        Directory to write; it appears when everything in it is right.
+        Directory to write; it appears when everything in it is right. By default the bundle is
+        installed under its name.
     grid
         ``grids.txt`` of 2017; fetched from its authors' repository by default.
     force
@@ -129,9 +133,12 @@ def import_locationnet_2017(
         Something is missing, is not the network or the grid of 2017, or the bundle's answers
         differ from the file's.
     """
+    out = out or installed(NAME)
     check_target(out, overwrite=overwrite)
     if not file.is_file():
         raise InputError(f"{file}: no such file")
+    if file.suffix.lower() not in _FORMS:  # before anything is fetched for it
+        raise InputError(f"{file}: expected X.params, an MXNet symbol X.json, or X.onnx")
     with whole_folder(out) as folder:
         cells, grid_source = _write_grid(folder / "grids.txt", grid, force=force)
         if len(cells) != CLASSES:
@@ -148,7 +155,7 @@ def import_locationnet_2017(
         np.save(folder / "prior.npy", np.full(CLASSES, 1 / CLASSES, np.float32))
         manifest = write_manifest(folder, _fields(files, matched, fit))
         Bundle.open(folder).verify()
-    return Imported(manifest, files, matched, fit)
+    return Imported(out, manifest, files, matched, fit)
 
 
 def _open(file: Path) -> _Network:
@@ -161,10 +168,8 @@ def _open(file: Path) -> _Network:
         return _Network([file], layers, "ONNX Runtime", run)
     if form == ".params":
         symbol, params = _symbol_of(file), file
-    elif form == ".json":
-        symbol, params = file, _params_of(file)
     else:
-        raise InputError(f"{file}: expected X.params, an MXNet symbol X.json, or X.onnx")
+        symbol, params = file, _params_of(file)
     arrays = read_arrays(params)
     if symbol is None:
         return _Network([params], named_layers(params, arrays), "MXNet", partial(_run, params))
@@ -284,6 +289,7 @@ def _fields(files: list[SourceFile], matched: Matched, fit: Fit | None) -> dict[
             f" photos of YFCC100M), imported from {how}."
         ),
         "license": "CC-BY-SA-3.0",
+        "calibrated": False,
         "preprocessing": {"recipe": "2017", "size": recipe_2017().size},
         "training": {
             "imported_from": [asdict(file) for file in files],

@@ -140,7 +140,7 @@ class _Unpickler(pickle.Unpickler):
             or len(shape) != len(strides)
             or len(shape) > _MAX_DIMENSIONS
         ):
-            raise _RefusedError("a tensor's shape is none")
+            raise _RefusedError("a tensor's shape is not valid")
         count = math.prod(shape)
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if count and (last >= len(storage) or count > len(storage)):

@@ -15,13 +15,12 @@ import numpy as np
 
 from locationnet.errors import MissingExtraError
 from locationnet.importing.layers import EPSILON, Array, Kind, Layers, Norm, Window
+from locationnet.train.onnx_file import IMAGES, write_onnx_file
 
 CLASSES = 15_527
 IMAGE_SIZE = 224
 FEATURES = 2048
 STAGES = ((3, 64), (4, 128), (23, 256), (3, 512))  # units, width
-# Those that a runtime of today and mxnet's exporter both know.
-OPSET, IR_VERSION = 13, 8
 _NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_var")
 
 
@@ -111,16 +110,15 @@ def write_onnx(path: Path, parameters: Parameters) -> None:
         onnx is not installed.
     """
     try:
-        import onnx
+        from onnx import helper
     except ModuleNotFoundError as error:
         raise MissingExtraError("importing networks", "train") from error
-    from onnx import helper, numpy_helper
 
     learned: dict[str, Array] = {}
     nodes = []
 
     def add(operator: str, step: _Step, *inputs: str, **attributes: Any) -> None:
-        sources = ["images" if source == "data" else source for source in step.sources]
+        sources = [IMAGES if source == "data" else source for source in step.sources]
         sources += inputs
         nodes.append(helper.make_node(operator, sources, [step.name], step.name, **attributes))
 
@@ -151,32 +149,13 @@ def write_onnx(path: Path, parameters: Parameters) -> None:
             plain = {"relu": "Relu", "sum": "Add", "mean": "GlobalAveragePool"}
             add(plain.get(step.kind, "Softmax"), step)
 
-    def declared(name: str, shape: list[str | int]) -> Any:
-        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-
-    classes = len(parameters.bias)
-    graph = helper.make_graph(
+    write_onnx_file(
+        path,
         nodes,
-        "locationnet-2017",
-        [declared("images", ["N", 3, IMAGE_SIZE, IMAGE_SIZE])]
-        + [declared(name, list(array.shape)) for name, array in learned.items()],
-        [declared("probabilities", ["N", classes]), declared("embedding", ["N", FEATURES])],
+        learned,
+        size=IMAGE_SIZE,
+        widths={"probabilities": len(parameters.bias), "embedding": FEATURES},
     )
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="locationnet",
-    )
-    # Before the parameters are in it: a check copies everything.
-    onnx.checker.check_model(model, full_check=True)
-    # They are no inputs, or no runtime could fold a BatchNorm into the convolution before it.
-    del model.graph.input[1:]
-    model.graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name)
-        for name, array in learned.items()
-    )
-    onnx.save(model, path)
 
 
 def _steps() -> Iterator[_Step]:

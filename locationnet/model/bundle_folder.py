@@ -12,9 +12,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from locationnet.errors import FullDiskError, InputError, MissingExtraError
+from locationnet.errors import FullDiskError, InputError
 from locationnet.geo.grid import Grid
-from locationnet.model.manifest import MANIFEST
+from locationnet.geo.towns import nearest_towns
+from locationnet.home import models_folder
+from locationnet.model.bundle import PACKAGED
+from locationnet.model.manifest import MANIFEST, check_name
+
+
+def installed(name: str) -> Path:
+    """Return the folder in which a bundle is found by its name, in the user's data directory.
+
+    Raises
+    ------
+    InputError
+        The name is not valid, or a bundle of the package has it.
+    """
+    check_name(name)
+    if (PACKAGED / name).exists():
+        raise InputError(f"{name}: is what a bundle of the package is called; choose another name")
+    models_folder().mkdir(parents=True, exist_ok=True)
+    return models_folder() / name
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:
@@ -65,20 +83,16 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 def write_places(path: Path, grid: Grid) -> None:
-    """Name each cell after the town nearest to its centre (GeoNames through reverse_geocode).
+    """Name each cell after the town nearest to its centroid.
 
     Raises
     ------
     MissingExtraError
         reverse_geocode is not installed.
     """
-    try:
-        import reverse_geocode
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("naming cells", "data") from error
-    towns = reverse_geocode.search(list(zip(grid.lat.tolist(), grid.lng.tolist(), strict=True)))
+    towns = nearest_towns(grid.lat, grid.lng)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["class", "city", "region", "country"])
         for index, town in enumerate(towns):
-            writer.writerow([index, town["city"], town.get("state", ""), town["country_code"]])
+            writer.writerow([index, *town])

@@ -28,7 +28,7 @@ _ROUNDING = 1e-12
 # Of angles between points, radians.
 _DOUBT = 1e-7
 # Of an even share: all cells below it together hold less than a millionth.
-_NOTHING = 1e-6
+NEXT_TO_NOTHING = 1e-6
 
 FloatArray = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ class CellLayer:
             answer is as wide as its cell.
         """
         # Cells with next to nothing would only cost time.
-        held = np.flatnonzero(probabilities * len(probabilities) > _NOTHING)
+        held = np.flatnonzero(probabilities * len(probabilities) > NEXT_TO_NOTHING)
         weights, middle = probabilities[held], self._vectors[center]
         # Counted into rings first, so that only the points of one ring need sorting; a cell that
         # lies within one ring is counted as a whole.
@@ -193,7 +193,7 @@ def totals(groups: NDArray[np.integer[Any]], weights: FloatArray, count: int) ->
 
 def _descendant(ids: NDArray[np.uint64], index: int) -> NDArray[np.uint64]:
     """Return the `index`-th of the 16 cells two levels down, or the leaf that stands for it."""
-    lowest = ids & (~ids + np.uint64(1))
+    lowest = s2.lowest_bits(ids)
     step = lowest >> np.uint64(2 * _SPREAD_LEVELS)
     first = ids - lowest + step
     child = first + np.uint64(2 * index) * step

@@ -45,18 +45,18 @@ class Region:
         object.__setattr__(self, "countries", tuple(code.upper() for code in self.countries))
         if self.box is not None:
             west, south, east, north = self.box
-            _check(south, 90, "latitude")
-            _check(north, 90, "latitude")
-            _check(west, 180, "longitude")
-            _check(east, 180, "longitude")
+            _check(south, 90, "box: a latitude")
+            _check(north, 90, "box: a latitude")
+            _check(west, 180, "box: a longitude")
+            _check(east, 180, "box: a longitude")
             if south > north:
                 raise ValueError(
                     "a box is west, south, east, north: its south lies above its north"
                 )
         if self.circle is not None:
             lat, lng, km = self.circle
-            _check(lat, 90, "latitude")
-            _check(lng, 180, "longitude")
+            _check(lat, 90, "circle: a latitude")
+            _check(lng, 180, "circle: a longitude")
             if not 0 < km <= np.pi * sphere.EARTH_RADIUS_KM:
                 raise ValueError("the radius of a circle is above 0 and at most 20015 km")
 
@@ -98,4 +98,4 @@ def _with_middle(
 
 def _check(value: float, bound: float, what: str) -> None:
     if not -bound <= value <= bound:
-        raise ValueError(f"a {what} is a number from -{bound} to {bound}")
+        raise ValueError(f"{what} is a number from -{bound} to {bound}")

@@ -14,12 +14,11 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from locationnet.model.cells import NEXT_TO_NOTHING
 from locationnet.model.prediction import Prediction
 
 # What a prediction holds beside its distribution: places, evidence, the objects themselves.
 _BESIDE = 4096
-# Of an even share: all cells below it together hold less than a millionth.
-_NOTHING = 1e-6
 _NONE = np.zeros(0)
 
 
@@ -34,7 +33,7 @@ class _Kept(NamedTuple):
     def of(cls, prediction: Prediction) -> _Kept:
         whole = prediction.probabilities
         bare = replace(prediction, probabilities=_NONE)
-        classes = np.flatnonzero(whole * len(whole) > _NOTHING).astype(np.int32)
+        classes = np.flatnonzero(whole * len(whole) > NEXT_TO_NOTHING).astype(np.int32)
         if 2 * len(classes) < len(whole):
             return cls(bare, classes, whole[classes].astype(np.float32))
         return cls(bare, None, whole.astype(np.float32))

@@ -18,12 +18,11 @@ from locationnet.errors import LocationNetError
 from locationnet.train.backbones import DATA, infer_shapes, operators
 from locationnet.train.compat import last_words, mx
 from locationnet.train.last_layer import last_layer
-from locationnet.train.onnx_export import OPSET, to_graph
+from locationnet.train.onnx_export import to_graph
+from locationnet.train.onnx_file import IMAGES, write_onnx_file
 from locationnet.train.symbols import in_float32, original_name, with_distinct_names
 from locationnet.train.weights import Weights
 
-IR_VERSION = 8
-IMAGES = "images"
 PROBABILITIES = "probabilities"
 EMBEDDING = "embedding"
 
@@ -210,41 +209,19 @@ def _write(
     size: int,
     widths: dict[str, int],
 ) -> None:
-    import onnx
-    from onnx import helper, numpy_helper
-
     nodes = _needed(graph)
     for node in nodes:
         node.input[:] = [IMAGES if name == DATA else name for name in node.input]
     named = {name for node in nodes for name in node.input}
-
-    def declared(name: str, shape: list[str | int]) -> Any:
-        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-
-    images = declared(IMAGES, ["N", 3, size, size])
-    learned = [entry for entry in graph.input if entry.name in named & set(parameters)]
-    polished = helper.make_graph(
+    learned = (entry.name for entry in graph.input if entry.name in named & set(parameters))
+    write_onnx_file(
+        path,
         nodes,
-        "locationnet",
-        [images, *learned],
-        [declared(name, ["N", width]) for name, width in widths.items()],
-        [tensor for tensor in graph.initializer if tensor.name in named],
+        {name: parameters[name].asnumpy() for name in learned},
+        size=size,
+        widths=widths,
+        constants=[tensor for tensor in graph.initializer if tensor.name in named],
     )
-    model = helper.make_model(
-        polished,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="locationnet",
-    )
-    # Before the parameters are in it: a check copies everything.
-    onnx.checker.check_model(model, full_check=True)
-    # They are no inputs: a runtime must then expect other values at each call and cannot fold
-    # BatchNorm into the convolutions.
-    del model.graph.input[1:]
-    model.graph.initializer.extend(
-        numpy_helper.from_array(parameters[entry.name].asnumpy(), entry.name) for entry in learned
-    )
-    onnx.save(model, path)
 
 
 def _needed(graph: Any) -> list[Any]:

@@ -15,11 +15,11 @@ from typing import Any
 from locationnet.errors import LocationNetError
 from locationnet.train.backbones import infer_shapes
 from locationnet.train.compat import mx, onnx_exporter
+from locationnet.train.onnx_file import OPSET
 from locationnet.train.onnx_operators import TRANSLATIONS, Made, Shape, Translation
 from locationnet.train.symbols import original_name
 
 # The newest that mxnet's exporter knows.
-OPSET = 13
 # Operators of old files and of several GPUs that compute what another one does.
 _SAME_AS = {
     "BatchNorm_v1": "BatchNorm",

