@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.geo import s2, sphere
+from locationnet.geo.country_names import continent
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import CellNames
 from locationnet.model.expected_score import ExpectedScore
@@ -144,12 +145,26 @@ class CellLayer:
 
     @cached_property
     def cities(self) -> tuple[list[str], NDArray[np.intp]]:
-        """The same of cities, with their region and country; countries where no city has a name."""
-        if not any(self.names.city):
-            return self.countries
+        """The same of cities, with their region and country; ``""`` where no city has a name."""
         return _numbered(
             [self.names.name(index) if city else "" for index, city in enumerate(self.names.city)]
         )
+
+    @cached_property
+    def regions(self) -> tuple[list[str], NDArray[np.intp]]:
+        """The same of regions, with their country."""
+        regions = zip(self.names.region, self.names.country, strict=True)
+        return _numbered(
+            [
+                f"{region}, {country}" if region and country else region
+                for region, country in regions
+            ]
+        )
+
+    @cached_property
+    def continents(self) -> tuple[list[str], NDArray[np.intp]]:
+        """The same of continents."""
+        return _numbered([continent(country) for country in self.names.country])
 
     @cached_property
     def _expected_score(self) -> ExpectedScore:

@@ -231,16 +231,23 @@ def test_the_dictionary_is_json_in_the_documented_form() -> None:
     )
     answer = json.loads(json.dumps(prediction.to_dict()))
     assert list(answer) == [
+        "summary",
         "predictions",
+        "mode_radius_km",
+        "cities",
+        "countries",
+        "hint",
         "best",
         "radius_km",
         "abstained",
         "information_bits",
+        "explanation",
         "evidence",
     ]
     assert list(answer["predictions"][0]) == [
         "rank",
         "probability",
+        "lift",
         "lat",
         "lng",
         "cell",
