@@ -27,8 +27,6 @@ FloatArray = NDArray[np.float64]
 MAX_COARSE_KM = 6000
 # Evidence below what two decimals can show moved nothing.
 TELLING_BITS = 0.005
-# There are no more.
-MAX_COUNTRIES = 300
 
 
 @dataclass(frozen=True)
@@ -232,6 +230,11 @@ class Prediction:
         return self.roll_up("city").first(self.top_k)
 
     @cached_property
+    def countries(self) -> tuple[Group, ...]:
+        """The `top_k` most probable countries; `by_country` has all."""
+        return self.roll_up("country").first(self.top_k)
+
+    @cached_property
     def hint(self) -> Group | None:
         """The strongest hint: the city, or in coarse answers the country, raised most.
 
@@ -382,7 +385,7 @@ class Prediction:
                     "probability": country.probability,
                     "lift": country.lift,
                 }
-                for country in self.roll_up("country").first(MAX_COUNTRIES)
+                for country in self.countries
             ],
             "hint": self._told_hint(),
             "best": {"lat": self.best.lat, "lng": self.best.lng, "place": self.best.name},

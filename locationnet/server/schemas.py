@@ -150,7 +150,7 @@ class Answer(Guess):
     cities: list[City] = Field(
         description="The most probable ones, as many as top_k; none in coarse answers."
     )
-    countries: list[Country] = Field(description="All, most probable first.")
+    countries: list[Country] = Field(description="The most probable ones, as many as top_k.")
     hint: Hint | None = Field(None, description="Not where the photo made no city more probable.")
     abstained: bool = Field(description="The photo says too little for the answer to be used.")
     information_bits: float = Field(
