@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.model import summary
-from locationnet.model.cells import CellLayer, totals
+from locationnet.model.cells import CellLayer, top_classes, totals
 from locationnet.model.manifest import HintRate
 from locationnet.model.region import Region
 from locationnet.model.rollups import Group, GroupLevel, RollUp
@@ -216,13 +216,13 @@ class Prediction:
 
     def roll_up(self, level: GroupLevel) -> RollUp:
         """Return the answer summed up by city, region, country or continent."""
-        labels, codes = {
+        labels = {
             "city": self.layer.cities,
             "region": self.layer.regions,
             "country": self.layer.countries,
             "continent": self.layer.continents,
         }[level]
-        return RollUp(level, labels, codes, self.probabilities, self.prior)
+        return RollUp(level, labels, self.probabilities, self.prior)
 
     @cached_property
     def cities(self) -> tuple[Group, ...]:
@@ -277,7 +277,7 @@ class Prediction:
         Cells whose country is unknown count under ``""``.
         """
         groups = self.roll_up("country")
-        return [(groups.labels[index], float(groups.held[index])) for index in groups.ranked()]
+        return [(groups.labels.values[code], float(groups.held[code])) for code in groups.ranked()]
 
     def by_level(self, level: int) -> list[tuple[str, float]]:
         """Return S2 tokens of a level with their probability, most probable first.
@@ -437,16 +437,6 @@ class Prediction:
             level=int(grid.levels[index]),
             name=self.layer.names.name(index),
         )
-
-
-def top_classes(probabilities: FloatArray, k: int) -> NDArray[np.int64]:
-    """Return the classes of the `k` highest probabilities, highest first, ties in class order."""
-    k = min(k, len(probabilities))
-    # Everything that ties with the k-th must take part, or the partition would pick among them.
-    threshold = np.partition(probabilities, -k)[-k]
-    candidates = np.flatnonzero(probabilities >= threshold)
-    order = np.argsort(-probabilities[candidates], kind="stable")[:k]
-    return np.asarray(candidates[order], np.int64)
 
 
 def _conditioned(

@@ -5,7 +5,6 @@ Knows labels of cells and two distributions over them; nothing of photos or netw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.geo.country_names import country_name
-from locationnet.model.cells import totals
+from locationnet.model.cells import Labels, top_classes, totals
 
 FloatArray = NDArray[np.float64]
 GroupLevel = Literal["city", "region", "country", "continent"]
@@ -63,63 +62,58 @@ class RollUp:
     level
         Which level.
     labels
-        One for each group; ``""`` is that of cells whose group nobody knows.
-    codes
-        Each cell's group, int ``(classes,)``.
+        The cells' groups.
     probabilities, prior
         float64 ``(classes,)``.
     """
 
     def __init__(
-        self,
-        level: GroupLevel,
-        labels: Sequence[str],
-        codes: NDArray[np.intp],
-        probabilities: FloatArray,
-        prior: FloatArray,
+        self, level: GroupLevel, labels: Labels, probabilities: FloatArray, prior: FloatArray
     ) -> None:
         self.level, self.labels = level, labels
-        self._codes, self._probabilities = codes, probabilities
-        self.held = totals(codes, probabilities, len(labels))
-        self.before = totals(codes, prior, len(labels))
-        self._is_named = np.array([label != "" for label in labels], bool)
+        self._probabilities = probabilities
+        self.held = totals(labels.codes, probabilities, len(labels.values))
+        self.before = totals(labels.codes, prior, len(labels.values))
 
     def ranked(self) -> NDArray[np.intp]:
-        """Return the groups, most probable first, ties in the labels' order."""
+        """Return the groups' codes, most probable first, ties in the labels' order."""
         return np.argsort(-self.held, kind="stable")
 
     def first(self, count: int) -> tuple[Group, ...]:
         """Return the most probable groups that have a name and any probability."""
-        ranked = self.ranked()
-        ranked = ranked[self._is_named[ranked] & (self.held[ranked] > 0)]
-        return tuple(map(self.group, ranked[:count].tolist()))
+        held = np.where(self.labels.is_named, self.held, 0)
+        return tuple(self.group(int(code)) for code in top_classes(held, count) if held[code] > 0)
 
     def strongest(self) -> Group | None:
         """Return the group with the largest p · log₂(p / prior), its share of the information.
 
         None if no group with a name became more probable.
         """
-        raised = np.flatnonzero(self._is_named & (self.held > self.before) & (self.before > 0))
+        raised = np.flatnonzero(
+            self.labels.is_named & (self.held > self.before) & (self.before > 0)
+        )
         if not len(raised):
             return None
         held = self.held[raised]
         return self.group(int(raised[np.argmax(held * np.log2(held / self.before[raised]))]))
 
-    def group(self, index: int) -> Group:
+    def group(self, code: int) -> Group:
         """Return one group."""
-        cells = np.flatnonzero(self._codes == index)
+        cells = self.labels.cells(code)
         return Group(
             self.level,
-            self.labels[index],
-            float(self.held[index]),
-            float(self.before[index]),
+            self.labels.values[code],
+            float(self.held[code]),
+            float(self.before[code]),
             len(cells),
             int(cells[np.argmax(self._probabilities[cells])]),
         )
 
-    def within(self, index: int, other: RollUp) -> Group | None:
-        """Return the most probable named group of `other`, counting one group's cells alone."""
-        cells = self._codes == index
-        held = totals(other._codes[cells], self._probabilities[cells], len(other.labels))
-        held[~other._is_named] = 0
-        return other.group(int(held.argmax())) if held.any() else None
+    def within(self, group: Group, finer: RollUp) -> Group | None:
+        """Return the most probable named group of a finer level inside a group of this one."""
+        cells = self.labels.cells(int(self.labels.codes[group.class_index]))
+        inside = totals(
+            finer.labels.codes[cells], self._probabilities[cells], len(finer.labels.values)
+        )
+        inside[~finer.labels.is_named] = 0
+        return finer.group(int(inside.argmax())) if inside.any() else None

@@ -110,7 +110,7 @@ def _probably(
     text = f"Probably {group.name} ({percent_text(group.probability)}{note})"
     if groups is cities:
         return text
-    first = groups.within(groups.labels.index(group.label), cities)
+    first = groups.within(group, cities)
     if first is None:
         return text
     city, country = (part[first.class_index] for part in (layer.names.city, layer.names.country))
