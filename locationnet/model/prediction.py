@@ -19,7 +19,7 @@ from locationnet.model import summary
 from locationnet.model.cells import CellLayer, top_classes, totals
 from locationnet.model.manifest import HintRate
 from locationnet.model.region import Region
-from locationnet.model.rollups import Group, GroupLevel, RollUp
+from locationnet.model.rollups import LEVELS, Group, GroupLevel, RollUp
 
 FloatArray = NDArray[np.float64]
 
@@ -216,13 +216,19 @@ class Prediction:
 
     def roll_up(self, level: GroupLevel) -> RollUp:
         """Return the answer summed up by city, region, country or continent."""
-        labels = {
-            "city": self.layer.cities,
-            "region": self.layer.regions,
-            "country": self.layer.countries,
-            "continent": self.layer.continents,
-        }[level]
-        return RollUp(level, labels, self.probabilities, self.prior)
+        if level not in self._roll_ups:
+            labels = {
+                "city": self.layer.cities,
+                "region": self.layer.regions,
+                "country": self.layer.countries,
+                "continent": self.layer.continents,
+            }[level]
+            self._roll_ups[level] = RollUp(level, labels, self.probabilities, self.prior)
+        return self._roll_ups[level]
+
+    @cached_property
+    def _roll_ups(self) -> dict[GroupLevel, RollUp]:
+        return {}
 
     @cached_property
     def cities(self) -> tuple[Group, ...]:
@@ -258,7 +264,7 @@ class Prediction:
         if self.abstained:
             return summary.ABSTAINED
         return summary.headline(
-            [self.roll_up(level) for level in ("city", "region", "country", "continent")],
+            map(self.roll_up, LEVELS),
             self.layer,
             self.hint if summary.has_earned(self.hint_rate) else None,
             calibrated=self.calibrated,

@@ -16,6 +16,7 @@ from locationnet.model.cells import Labels, top_classes, totals
 
 FloatArray = NDArray[np.float64]
 GroupLevel = Literal["city", "region", "country", "continent"]
+LEVELS: tuple[GroupLevel, ...] = ("city", "region", "country", "continent")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Knows groups of cells and measured rates of hints; nothing of how words are show
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from locationnet.geo.country_names import country_name
 from locationnet.model.cells import CellLayer
@@ -25,7 +25,7 @@ _ROUNDING = 1e-12
 
 
 def headline(
-    levels: Sequence[RollUp], layer: CellLayer, hint: Group | None, *, calibrated: bool, demo: bool
+    levels: Iterable[RollUp], layer: CellLayer, hint: Group | None, *, calibrated: bool, demo: bool
 ) -> str:
     """Return the finest thing about an answer that can be believed, as a sentence without a stop.
 
@@ -43,12 +43,14 @@ def headline(
         Whether a demo answers, which then says what to do about it.
     """
     known = ""
+    finest = None
     for groups in levels:
+        finest = finest or groups
         for group in groups.first(1):
             if group.probability < _HALF - _ROUNDING:
                 continue
             if group.prior < _KNOWN:
-                return _probably(groups, group, levels[0], layer, calibrated)
+                return _probably(groups, group, finest, layer, calibrated)
             known = known or f" where in {group.name}"
     if hint is not None:
         return (
