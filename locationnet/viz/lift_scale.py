@@ -1,4 +1,4 @@
-"""How strongly a map shows a cell: its colour by lift and its opacity, on one scale for all answers.
+"""How strongly a map shows a cell: its colour by lift and its opacity, on one scale for all.
 
 Knows lifts, probabilities and levels; ``map.css`` holds the scale's limits and colours, and
 ``map.js`` does the same with them in a browser.
@@ -46,7 +46,7 @@ def shades(lifts: FloatArray, *, abstained: bool) -> NDArray[np.intp]:
 
 
 def opacities(
-    probabilities: FloatArray, levels: NDArray[np.integer], *, abstained: bool
+    probabilities: FloatArray, levels: NDArray[np.int64], *, abstained: bool
 ) -> FloatArray:
     """Return how opaque each cell is drawn, 0 to 1.
 
