@@ -35,8 +35,8 @@ def test_a_journey_may_have_begun_at_any_time() -> None:
     # 60 km take an hour of four: begun between 0 and 3 h, under way at 2 h if between 1 and 2 h.
     way = between(60, since_h=2, until_h=2, silence=0.5)
     assert way.moving == pytest.approx(1 / 3)
-    assert (way.before, way.after) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
-    assert (way.fraction, way.slack) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert [way.before, way.after] == pytest.approx([1 / 3, 1 / 3])
+    assert [way.fraction, way.slack] == pytest.approx([0.5, 0.5])
 
 
 def test_most_went_in_the_long_silence() -> None:

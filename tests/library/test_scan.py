@@ -91,7 +91,7 @@ def test_a_sidecar_says_where_and_when(make_photo: MakePhoto, tmp_path: Path) ->
     photo = make_photo(tmp_path / "photos" / "a.jpg")
     (tmp_path / "photos" / "a.jpg.xmp").write_bytes(SIDECAR)
     facts = _scan(photo.parent, tmp_path / "library")[1][0].facts
-    assert (facts.lat, facts.lng) == (pytest.approx(48.8584), pytest.approx(-2.2945))
+    assert [facts.lat, facts.lng] == pytest.approx([48.8584, -2.2945])
     assert (facts.taken, facts.utc) == (1714557600, 1714557600 - 2 * 3600)
 
 
