@@ -147,7 +147,7 @@ def test_curl_the_url_form_and_the_command_line_agree(
         app, ["locate", str(path), "--model", str(tiny_bundle), "--format", "jsonl"]
     )
     from_cli = json.loads(result.stdout)
-    del from_cli["evidence"]
+    del from_cli["evidence"], from_cli["explanation"]
     for reply in (process.client.form(photo), process.client.url(photo_server.put("/r", photo))):
         answer = reply.json
         assert {key: answer[key] for key in from_cli if key != "photo"} == {
