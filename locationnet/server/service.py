@@ -21,7 +21,7 @@ from locationnet.model.locator import Locator
 from locationnet.net.fetch import fetch
 from locationnet.server.admission import Account, Memory, Overloaded, Queue, Ticket
 from locationnet.server.engine import Engine, measure_speed
-from locationnet.server.logs import note
+from locationnet.server.logs import RELOADED, note
 from locationnet.server.problems import Problem, as_problem, bug
 from locationnet.server.prometheus import Metrics
 from locationnet.server.request_options import Options
@@ -86,7 +86,7 @@ class Service:
                      reason=reason)  # fmt: skip
                 return
             old, self._engine, self.locator, self.ready = self._engine, engine, locator, True
-            note("the bundle was reloaded", **self._model_fields())
+            note(RELOADED, **self._model_fields())
             if old is not None:
                 await old.drained()
                 await old.close()

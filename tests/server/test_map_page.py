@@ -489,7 +489,7 @@ def test_the_page_fits_a_phone(visit: Callable[..., Visit], photo: bytes) -> Non
     assert page.evaluate(small) == []
     cross, bar = (page.locator(name).bounding_box() for name in (".crosshair", "#guess-bar"))
     assert cross is not None and bar is not None
-    assert 0 < cross["y"] and cross["y"] + cross["height"] < bar["y"]
+    assert cross["y"] > 0 and cross["y"] + cross["height"] < bar["y"]
     assert bar["y"] + bar["height"] <= 844
     page.locator("#guess-here").tap()
     expect(page.locator("#score-you")).to_be_visible()
