@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from locationnet.errors import LocationNetError
 from locationnet.model.locator import Locator
-from locationnet.net.fetch import fetch
+from locationnet.net.photo_urls import fetch_photo
 from locationnet.server.admission import Account, Memory, Overloaded, Queue, Ticket
 from locationnet.server.engine import Engine, measure_speed
 from locationnet.server.logs import RELOADED, note
@@ -226,7 +226,7 @@ class Service:
         if self.settings.log_urls:
             log["url"] = url
         start = perf_counter()
-        photo = await fetch(url, self._policy, receive=account.take)
+        photo = await fetch_photo(url, self._policy, receive=account.take)
         return photo, perf_counter() - start
 
     async def _make_engine(self, locator: Locator) -> Engine:
