@@ -22,7 +22,6 @@ from locationnet.evaluation.bootstrap import Bootstrap
 from locationnet.export.temperature import Truth, calibration_error, fit_temperature
 from locationnet.geo import sphere
 from locationnet.geo.towns import nearest_towns
-from locationnet.model.hints import strongest_hint
 from locationnet.model.locator import Locator
 from locationnet.model.manifest import Calibration, HintRate, Precision, Rate
 from locationnet.model.prediction import Prediction
@@ -220,11 +219,12 @@ def _located(
             float(sphere.geoscore(sphere.great_circle_km(lat, lng, one.best.lat, one.best.lng)))
             for one in (answer, prior)
         )
-        hint = strongest_hint(answer)
+        hint = answer.hint
         in_country = near = False
         if hint is not None:
-            own = answer.layer.names.country[hint.place.class_index]
-            km = float(sphere.great_circle_km(lat, lng, hint.place.lat, hint.place.lng))
+            own = answer.layer.names.country[hint.class_index]
+            place = answer.place(hint.class_index)
+            km = float(sphere.great_circle_km(lat, lng, place.lat, place.lng))
             in_country, near = own == town.country, km <= HINT_KM
         yield answer.information_bits, score, unseen, in_country, near
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.geo import s2, sphere
+from locationnet.geo.country_names import continent
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import CellNames
 from locationnet.model.expected_score import ExpectedScore
@@ -31,6 +32,28 @@ _DOUBT = 1e-7
 NEXT_TO_NOTHING = 1e-6
 
 FloatArray = NDArray[np.float64]
+
+
+class Labels:
+    """The distinct labels of cells, sorted, and which cells have each.
+
+    Parameters
+    ----------
+    labels
+        One for each cell, in class order; ``""`` where nobody knows.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        values, self.codes = np.unique(np.asarray(labels, str), return_inverse=True)
+        self.values = [str(value) for value in values]
+        # Sorted, so that an empty one is the first.
+        self.is_named = np.arange(len(self.values)) >= self.values.count("")
+        self._cells = np.argsort(self.codes, kind="stable")
+        self._ends = np.cumsum(np.bincount(self.codes, minlength=len(self.values)))
+
+    def cells(self, code: int) -> NDArray[np.intp]:
+        """Return the classes of the cells that have a label."""
+        return self._cells[self._ends[code - 1] if code else 0 : self._ends[code]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,24 +155,38 @@ class CellLayer:
     def _make_coarser(self, level: int) -> tuple[CellLayer, NDArray[np.int64]]:
         coarse_ids, classes = np.unique(s2.ancestor_ids(self.grid.ids, level), return_inverse=True)
         lat, lng = s2.centers(coarse_ids)
-        country = _majority(classes, *self.countries, len(coarse_ids))
+        country = _majority(classes, self.countries, len(coarse_ids))
         nothing = [""] * len(coarse_ids)
         layer = CellLayer(Grid(coarse_ids, lat, lng), CellNames(nothing, nothing, country))
         return layer, classes.astype(np.int64)
 
     @cached_property
-    def countries(self) -> tuple[list[str], NDArray[np.intp]]:
-        """The countries in the alphabet's order, and the number of each cell's among them."""
-        return _numbered(self.names.country)
+    def countries(self) -> Labels:
+        """The country of each cell, as ISO codes."""
+        return Labels(self.names.country)
 
     @cached_property
-    def cities(self) -> tuple[list[str], NDArray[np.intp]]:
-        """The same of cities, with their region and country; countries where no city has a name."""
-        if not any(self.names.city):
-            return self.countries
-        return _numbered(
+    def cities(self) -> Labels:
+        """The city of each cell, with its region and country."""
+        return Labels(
             [self.names.name(index) if city else "" for index, city in enumerate(self.names.city)]
         )
+
+    @cached_property
+    def regions(self) -> Labels:
+        """The region of each cell, with its country."""
+        pairs = zip(self.names.region, self.names.country, strict=True)
+        return Labels(
+            [
+                ", ".join(filter(None, (region, country))) if region else ""
+                for region, country in pairs
+            ]
+        )
+
+    @cached_property
+    def continents(self) -> Labels:
+        """The continent of each cell."""
+        return Labels([continent(country) for country in self.names.country])
 
     @cached_property
     def _expected_score(self) -> ExpectedScore:
@@ -191,6 +228,16 @@ def totals(groups: NDArray[np.integer[Any]], weights: FloatArray, count: int) ->
     return np.asarray(np.bincount(groups, weights, minlength=count), np.float64)
 
 
+def top_classes(probabilities: FloatArray, k: int) -> NDArray[np.int64]:
+    """Return the classes of the `k` highest probabilities, highest first, ties in class order."""
+    k = min(k, len(probabilities))
+    # Everything that ties with the k-th must take part, or the partition would pick among them.
+    threshold = np.partition(probabilities, -k)[-k]
+    candidates = np.flatnonzero(probabilities >= threshold)
+    order = np.argsort(-probabilities[candidates], kind="stable")[:k]
+    return np.asarray(candidates[order], np.int64)
+
+
 def _descendant(ids: NDArray[np.uint64], index: int) -> NDArray[np.uint64]:
     """Return the `index`-th of the 16 cells two levels down, or the leaf that stands for it."""
     lowest = s2.lowest_bits(ids)
@@ -200,16 +247,8 @@ def _descendant(ids: NDArray[np.uint64], index: int) -> NDArray[np.uint64]:
     return np.where(step > 0, child, ids)
 
 
-def _numbered(labels: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:
-    """Return the distinct labels, sorted, and the number of each among them."""
-    values, codes = np.unique(np.asarray(labels, str), return_inverse=True)
-    return [str(value) for value in values], codes
-
-
-def _majority(
-    classes: NDArray[np.int64], labels: Sequence[str], codes: NDArray[np.intp], count: int
-) -> list[str]:
+def _majority(classes: NDArray[np.int64], labels: Labels, count: int) -> list[str]:
     """Return the most frequent label of each class, the first of them on a tie."""
-    counts = np.zeros((count, len(labels)), np.int64)
-    np.add.at(counts, (classes, codes), 1)
-    return [labels[code] for code in counts.argmax(axis=1)]
+    counts = np.zeros((count, len(labels.values)), np.int64)
+    np.add.at(counts, (classes, labels.codes), 1)
+    return [labels.values[code] for code in counts.argmax(axis=1)]

@@ -18,9 +18,9 @@ from locationnet.classes import LabelSet
 from locationnet.errors import LocationNetError
 from locationnet.images import Photo
 from locationnet.model.bundle import Bundle
+from locationnet.model.cells import top_classes
 from locationnet.model.network import Network, Wanted
 from locationnet.model.photo_stream import AnyPhoto, OnError, answer_photos, check_count
-from locationnet.model.prediction import top_classes
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,8 @@ class Locator:
     def prior(self, top_k: int = 5) -> Prediction:
         """Return the answer before any photo is seen: the places where photos are taken."""
         check_count("top_k", top_k)
-        prior = self.bundle.prior
-        return Prediction(self._layer, prior, prior, top_k, self._abstain_below_bits)
+        # Photos were counted for it: there is nothing to calibrate.
+        return replace(self._prediction(self.bundle.prior, top_k), calibrated=True)
 
     def locate(
         self, photo: Photo, *, top_k: int = 5, within: Region | str | None = None
@@ -228,15 +228,7 @@ class Locator:
         outputs = self._network.run(images)
         probabilities = self._network.calibrated(outputs)
         return [
-            Prediction(
-                self._layer,
-                row,
-                self.bundle.prior,
-                top_k,
-                self._abstain_below_bits,
-                self._evidence(outputs, index),
-                calibrated=self.bundle.manifest.calibrated,
-            )
+            self._prediction(row, top_k, self._evidence(outputs, index))
             for index, row in enumerate(probabilities)
         ]
 
@@ -261,6 +253,23 @@ class Locator:
         if "embedding" not in self._network.output_names:
             raise BundleError(f"{self.bundle.path / 'model.onnx'}: no output named embedding")
         return np.asarray(self._network.run(images)["embedding"], np.float32)
+
+    def _prediction(
+        self, probabilities: NDArray[np.float64], top_k: int, evidence: tuple[Evidence, ...] = ()
+    ) -> Prediction:
+        manifest = self.bundle.manifest
+        measured = manifest.calibration
+        return Prediction(
+            self._layer,
+            probabilities,
+            self.bundle.prior,
+            top_k,
+            self._abstain_below_bits,
+            evidence,
+            calibrated=manifest.calibrated,
+            hint_rates=measured.hints if measured else (),
+            demo=manifest.demo,
+        )
 
     def _evidence(self, outputs: Outputs, index: int) -> tuple[Evidence, ...]:
         if not self.bundle.concepts:

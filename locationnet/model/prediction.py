@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
-from locationnet.model.cells import CellLayer, totals
+from locationnet.model import summary
+from locationnet.model.cells import CellLayer, top_classes, totals
+from locationnet.model.manifest import HintRate
 from locationnet.model.region import Region
+from locationnet.model.rollups import LEVELS, Group, GroupLevel, RollUp
 
 FloatArray = NDArray[np.float64]
 
 # A face of the cube, the largest cell there is, is 6007 km wide at its narrowest.
 MAX_COARSE_KM = 6000
+# Evidence below what two decimals can show moved nothing.
+TELLING_BITS = 0.005
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Place:
         Line of the cell in ``grids.txt``, from 0.
     probability
         Probability that the photo was taken in the cell.
+    lift
+        How many times more than before the photo was seen.
     lat, lng
         The cell's centroid, degrees.
     cell
@@ -49,6 +56,7 @@ class Place:
     rank: int
     class_index: int
     probability: float
+    lift: float
     lat: float
     lng: float
     cell: str
@@ -97,6 +105,10 @@ class Prediction:
         No radius is reported smaller than this (coarse mode); kilometres.
     calibrated
         False where nobody has compared such probabilities with how often they are right.
+    hint_rates
+        How often the strongest hint of such answers was right, by their bits.
+    demo
+        Whether a demo answers.
     """
 
     layer: CellLayer
@@ -107,13 +119,14 @@ class Prediction:
     evidence: tuple[Evidence, ...] = ()
     min_radius_km: float = 0.0
     calibrated: bool = True
+    hint_rates: tuple[HintRate, ...] = ()
+    demo: bool = False
 
     def __repr__(self) -> str:
         first = self.mode
-        lift = first.probability / self.prior[first.class_index]
         bits = f"{self.information_bits:.2f} bits" + (", abstained" if self.abstained else "")
         name = first.name or f"cell {first.cell}"
-        return f"Prediction({name} {100 * first.probability:.2g} % ×{lift:.2g} · {bits})"
+        return f"Prediction({name} {100 * first.probability:.2g} % ×{first.lift:.2g} · {bits})"
 
     @property
     def grid(self) -> Grid:
@@ -146,6 +159,14 @@ class Prediction:
         return self._place(ahead + 1, class_index, token)
 
     @cached_property
+    def lifts(self) -> FloatArray:
+        """How many times more than before each cell is, float64 ``(classes,)``; 1 for nothing."""
+        possible = self.prior > 0
+        return np.divide(
+            self.probabilities, self.prior, out=np.ones_like(self.prior), where=possible
+        )
+
+    @cached_property
     def information_bits(self) -> float:
         """How far the photo moved the answer from the prior: Kullback–Leibler divergence, bits."""
         seen = self.probabilities > 0
@@ -157,8 +178,8 @@ class Prediction:
         """Whether the photo says too little about its place for the answer to be used."""
         return self.information_bits < self.abstain_below_bits
 
-    def radius_km(self, probability: float) -> float:
-        """Return the smallest radius around `best` that holds a probability.
+    def radius_km(self, probability: float, around: Place | None = None) -> float:
+        """Return the smallest radius around a place that holds a probability.
 
         A cell's probability is spread evenly over the cell, and in coarse mode no radius is smaller
         than the coarseness.
@@ -167,6 +188,8 @@ class Prediction:
         ----------
         probability
             Above 0, up to 1.
+        around
+            A place of this answer; `best` unless given.
 
         Returns
         -------
@@ -180,21 +203,87 @@ class Prediction:
         """
         if not 0 < probability <= 1:
             raise ValueError(f"probability must be above 0 and at most 1, not {probability}")
-        return self._radii_km(probability)[0]
+        return self._radii_km(around or self.best, probability)[0]
 
     @cached_property
-    def _told_radii_km(self) -> tuple[float, float]:
-        """The radii that every answer reports: of 50 % and of 90 %."""
-        half, most = self._radii_km(0.5, 0.9)
-        return half, most
+    def _told_radii_km(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The radii that every answer reports, of 50 % and of 90 %: around `best` and `mode`."""
+        around = {
+            place.class_index: dict(zip(("50", "90"), self._radii_km(place, 0.5, 0.9), strict=True))
+            for place in dict.fromkeys((self.best, self.mode))
+        }
+        return around[self.best.class_index], around[self.mode.class_index]
+
+    def roll_up(self, level: GroupLevel) -> RollUp:
+        """Return the answer summed up by city, region, country or continent."""
+        if level not in self._roll_ups:
+            labels = {
+                "city": self.layer.cities,
+                "region": self.layer.regions,
+                "country": self.layer.countries,
+                "continent": self.layer.continents,
+            }[level]
+            self._roll_ups[level] = RollUp(level, labels, self.probabilities, self.prior)
+        return self._roll_ups[level]
+
+    @cached_property
+    def _roll_ups(self) -> dict[GroupLevel, RollUp]:
+        return {}
+
+    @cached_property
+    def cities(self) -> tuple[Group, ...]:
+        """The `top_k` most probable cities; none in coarse answers."""
+        return self.roll_up("city").first(self.top_k)
+
+    @cached_property
+    def countries(self) -> tuple[Group, ...]:
+        """The `top_k` most probable countries; `by_country` has all."""
+        return self.roll_up("country").first(self.top_k)
+
+    @cached_property
+    def hint(self) -> Group | None:
+        """The strongest hint: the city, or in coarse answers the country, raised most.
+
+        That is the one with the largest p · log₂(lift); None where none became more probable.
+        """
+        level: GroupLevel = "city" if any(self.layer.names.city) else "country"
+        return self.roll_up(level).strongest()
+
+    @property
+    def hint_rate(self) -> HintRate | None:
+        """How often hints at as many bits were right; None where nobody has measured it."""
+        bits = self.information_bits
+        for rate in self.hint_rates:
+            if rate.from_bits <= bits and (rate.to_bits is None or bits < rate.to_bits):
+                return rate
+        return None
+
+    @cached_property
+    def summary(self) -> str:
+        """The answer in a sentence, at the finest level that can be believed."""
+        if self.abstained:
+            return summary.ABSTAINED
+        return summary.headline(
+            map(self.roll_up, LEVELS),
+            self.layer,
+            self.hint if summary.has_earned(self.hint_rate) else None,
+            calibrated=self.calibrated,
+            demo=self.demo,
+        )
+
+    @property
+    def explanation(self) -> str:
+        """What was seen in the photo and where it points, in a sentence; ``""`` if unknown."""
+        telling = [item.label for item in self.evidence if item.bits >= TELLING_BITS]
+        return summary.explanation(telling, self.hint)
 
     def by_country(self) -> list[tuple[str, float]]:
         """Return ISO country codes with their probability, most probable first.
 
         Cells whose country is unknown count under ``""``.
         """
-        countries, codes = self.layer.countries
-        return _ranked(countries, codes, self.probabilities)
+        groups = self.roll_up("country")
+        return [(groups.labels.values[code], float(groups.held[code])) for code in groups.ranked()]
 
     def by_level(self, level: int) -> list[tuple[str, float]]:
         """Return S2 tokens of a level with their probability, most probable first.
@@ -225,14 +314,13 @@ class Prediction:
             raise ValueError(f"the coarseness is positive and at most {MAX_COARSE_KM} km, not {km}")
         layer, classes = self.layer.coarser(km)
         count = len(layer.grid)
-        return Prediction(
-            layer,
-            totals(classes, self.probabilities, count),
-            totals(classes, self.prior, count),
-            self.top_k,
-            self.abstain_below_bits,
+        return replace(
+            self,
+            layer=layer,
+            probabilities=totals(classes, self.probabilities, count),
+            prior=totals(classes, self.prior, count),
+            evidence=(),
             min_radius_km=max(km, self.min_radius_km),
-            calibrated=self.calibrated,
         )
 
     def within(self, region: Region | str, certainty: float = 1.0) -> Prediction:
@@ -269,12 +357,14 @@ class Prediction:
 
         ``calibrated`` is among them only where it is false.
         """
-        half, most = self._told_radii_km
+        around_best, around_mode = self._told_radii_km
         return {
+            "summary": self.summary,
             "predictions": [
                 {
                     "rank": place.rank,
                     "probability": place.probability,
+                    "lift": place.lift,
                     "lat": place.lat,
                     "lng": place.lng,
                     "cell": place.cell,
@@ -283,10 +373,32 @@ class Prediction:
                 }
                 for place in self.places
             ],
+            "mode_radius_km": around_mode,
+            "cities": [
+                {
+                    "name": city.name,
+                    "probability": city.probability,
+                    "lift": city.lift,
+                    "cells": city.cells,
+                    **self._centroid(city),
+                }
+                for city in self.cities
+            ],
+            "countries": [
+                {
+                    "country": country.label,
+                    "name": country.name,
+                    "probability": country.probability,
+                    "lift": country.lift,
+                }
+                for country in self.countries
+            ],
+            "hint": self._told_hint(),
             "best": {"lat": self.best.lat, "lng": self.best.lng, "place": self.best.name},
-            "radius_km": {"50": half, "90": most},
+            "radius_km": around_best,
             "abstained": self.abstained,
             "information_bits": self.information_bits,
+            "explanation": self.explanation,
             "evidence": [
                 {"label": item.label, "probability": item.probability, "bits": item.bits}
                 for item in self.evidence
@@ -294,8 +406,28 @@ class Prediction:
             **({} if self.calibrated else {"calibrated": False}),
         }
 
-    def _radii_km(self, *shares: float) -> list[float]:
-        found = self.layer.radii_km(self.best.class_index, self.probabilities, shares)
+    def _told_hint(self) -> dict[str, Any] | None:
+        hint = self.hint
+        if hint is None:
+            return None
+        return {
+            "name": hint.name,
+            "probability": hint.probability,
+            "lift": hint.lift,
+            **self._centroid(hint),
+            "earned": summary.has_earned(self.hint_rate),
+            "text": summary.hint_text(hint, self.hint_rate),
+        }
+
+    def _centroid(self, group: Group) -> dict[str, float]:
+        """Return where the most probable cell of a group lies."""
+        return {
+            "lat": float(self.grid.lat[group.class_index]),
+            "lng": float(self.grid.lng[group.class_index]),
+        }
+
+    def _radii_km(self, around: Place, *shares: float) -> list[float]:
+        found = self.layer.radii_km(around.class_index, self.probabilities, shares)
         return [max(one, self.min_radius_km) for one in found]
 
     def _place(self, rank: int, index: int, cell: str) -> Place:
@@ -304,22 +436,13 @@ class Prediction:
             rank=rank,
             class_index=index,
             probability=float(self.probabilities[index]),
+            lift=float(self.lifts[index]),
             lat=float(grid.lat[index]),
             lng=float(grid.lng[index]),
             cell=cell,
             level=int(grid.levels[index]),
             name=self.layer.names.name(index),
         )
-
-
-def top_classes(probabilities: FloatArray, k: int) -> NDArray[np.int64]:
-    """Return the classes of the `k` highest probabilities, highest first, ties in class order."""
-    k = min(k, len(probabilities))
-    # Everything that ties with the k-th must take part, or the partition would pick among them.
-    threshold = np.partition(probabilities, -k)[-k]
-    candidates = np.flatnonzero(probabilities >= threshold)
-    order = np.argsort(-probabilities[candidates], kind="stable")[:k]
-    return np.asarray(candidates[order], np.int64)
 
 
 def _conditioned(

@@ -146,7 +146,7 @@ class Engine:
         wanted = refined(prediction, options, self._bounds, self._min_radius_km)
         found = answer(self.locator.bundle, wanted, self._prior(options))
         if not options.explain:
-            del found["evidence"]
+            del found["evidence"], found["explanation"]
         if options.heatmap:
             found["heatmap"] = heatmap(wanted)
         return found

@@ -37,11 +37,15 @@ class PhotoURLs(Options):
     urls: list[str] = Field(min_length=1, max_length=MAX_BATCH_PHOTOS, description="In order.")
 
 
+_LIFT = "How many times more probable than before the photo was seen."
+
+
 class Place(BaseModel):
     """One cell of the answer."""
 
     rank: int = Field(examples=[1])
     probability: float = Field(examples=[0.14])
+    lift: float = Field(description=_LIFT, examples=[14.2])
     lat: float = Field(description="Of the cell's centroid, degrees.", examples=[35.66])
     lng: float = Field(description="Of the cell's centroid, degrees.", examples=[139.73])
     cell: str = Field(description="S2 token.", examples=["60188b64"])
@@ -49,6 +53,40 @@ class Place(BaseModel):
     place: str = Field(
         description="City, region, country; or empty.", examples=["Minato, Tokyo, JP"]
     )
+
+
+class City(BaseModel):
+    """All cells of one city."""
+
+    name: str = Field(description="City, region, country.", examples=["Minato, Tokyo, JP"])
+    probability: float = Field(examples=[0.21])
+    lift: float = Field(description=_LIFT, examples=[14.2])
+    cells: int = Field(description="Of the grid, in this city.", examples=[3])
+    lat: float = Field(description="Of its most probable cell's centroid.", examples=[35.66])
+    lng: float = Field(description="Of its most probable cell's centroid.", examples=[139.73])
+
+
+class Country(BaseModel):
+    """All cells of one country."""
+
+    country: str = Field(description="ISO 3166-1 alpha-2.", examples=["JP"])
+    name: str = Field(examples=["Japan"])
+    probability: float = Field(examples=[0.6])
+    lift: float = Field(description=_LIFT, examples=[9.1])
+
+
+class Hint(BaseModel):
+    """The city, or in coarse answers the country, that the photo raised most."""
+
+    name: str = Field(examples=["Minato, Tokyo, JP"])
+    probability: float = Field(examples=[0.21])
+    lift: float = Field(description=_LIFT, examples=[14.2])
+    lat: float = Field(description="Of its most probable cell's centroid.", examples=[35.66])
+    lng: float = Field(description="Of its most probable cell's centroid.", examples=[139.73])
+    earned: bool = Field(
+        description="Whether such hints were right often enough on photos held out to be believed."
+    )
+    text: str = Field(description="The hint in words, with how often such hints were right.")
 
 
 class BestPoint(BaseModel):
@@ -62,7 +100,7 @@ class BestPoint(BaseModel):
 
 
 class RadiusKm(BaseModel):
-    """The smallest radii around the best guess that hold 50 % and 90 % of the probability."""
+    """The smallest radii around a place that hold 50 % and 90 % of the probability."""
 
     half: float = Field(alias="50", examples=[3.1])
     most: float = Field(alias="90", examples=[410.0])
@@ -81,7 +119,7 @@ class Guess(BaseModel):
 
     predictions: list[Place]
     best: BestPoint = Field(description="The point with the highest expected GeoScore.")
-    radius_km: RadiusKm
+    radius_km: RadiusKm = Field(description="Around `best`.")
 
 
 class ModelName(BaseModel):
@@ -104,9 +142,25 @@ class TimingMs(BaseModel):
 class Answer(Guess):
     """Where a photo was probably taken."""
 
+    summary: str = Field(
+        description="The answer in a sentence, at the finest level that can be believed.",
+        examples=["Probably Japan (60 %): Minato first"],
+    )
+    mode_radius_km: RadiusKm = Field(description="Around the first of the predictions.")
+    cities: list[City] = Field(
+        description="The most probable ones, as many as top_k; none in coarse answers."
+    )
+    countries: list[Country] = Field(description="The most probable ones, as many as top_k.")
+    hint: Hint | None = Field(None, description="Not where the photo made no city more probable.")
     abstained: bool = Field(description="The photo says too little for the answer to be used.")
     information_bits: float = Field(
         description="How far the photo moved the answer from the prior.", examples=[0.6]
+    )
+    explanation: str | None = Field(
+        None,
+        description="Only with explain: what was seen and where it points; empty where the model "
+        "cannot say.",
+        examples=["The photo shows: torii → Minato, Tokyo, JP × 14"],
     )
     evidence: list[Evidence] | None = Field(
         None, description="Only with explain; empty where the model cannot say."

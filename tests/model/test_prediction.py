@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from locationnet.geo import s2, sphere
 from locationnet.geo.grid import Grid
 from locationnet.model.bundle import CellNames
-from locationnet.model.cells import CellLayer
+from locationnet.model.cells import CellLayer, top_classes
 from locationnet.model.locator import Locator
-from locationnet.model.prediction import Evidence, Prediction, top_classes
+from locationnet.model.prediction import Evidence, Prediction
 from locationnet.model.region import Region
 
 # Two cells in Paris, one each in London, Madrid, Tokyo and Fiji, in id order.
@@ -231,16 +231,23 @@ def test_the_dictionary_is_json_in_the_documented_form() -> None:
     )
     answer = json.loads(json.dumps(prediction.to_dict()))
     assert list(answer) == [
+        "summary",
         "predictions",
+        "mode_radius_km",
+        "cities",
+        "countries",
+        "hint",
         "best",
         "radius_km",
         "abstained",
         "information_bits",
+        "explanation",
         "evidence",
     ]
     assert list(answer["predictions"][0]) == [
         "rank",
         "probability",
+        "lift",
         "lat",
         "lng",
         "cell",

@@ -1,0 +1,120 @@
+"""What an answer says in words: the same on every page, terminal, picture and interface.
+
+Knows groups of cells and measured rates of hints; nothing of how words are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from locationnet.geo.country_names import country_name
+from locationnet.model.cells import CellLayer
+from locationnet.model.manifest import HintRate
+from locationnet.model.rollups import Group, RollUp
+
+ABSTAINED = "This photo does not say where it was taken"
+UNSURE = "Not sure"
+DEMO = "This demo model can seldom tell; a real one is one command away: locationnet import geoclip"
+# A group is named as the answer where it holds as much.
+_HALF = 0.5
+# What was as probable before the photo is known from elsewhere: a user named the region.
+_KNOWN = 0.995
+# A hint becomes the headline where such hints are right at least as often, 95 times in 100.
+_EARNED = 0.2
+_ROUNDING = 1e-12
+
+
+def headline(
+    levels: Iterable[RollUp], layer: CellLayer, hint: Group | None, *, calibrated: bool, demo: bool
+) -> str:
+    """Return the finest thing about an answer that can be believed, as a sentence without a stop.
+
+    Parameters
+    ----------
+    levels
+        The answer by city, region, country and continent, in this order.
+    layer
+        Its cells.
+    hint
+        The strongest hint, where it has earned it; see `has_earned`.
+    calibrated
+        Whether anybody has compared the probabilities with how often they are right.
+    demo
+        Whether a demo answers, which then says what to do about it.
+    """
+    known = ""
+    finest = None
+    for groups in levels:
+        finest = finest or groups
+        for group in groups.first(1):
+            if group.probability < _HALF - _ROUNDING:
+                continue
+            if group.prior < _KNOWN:
+                return _probably(groups, group, finest, layer, calibrated)
+            known = known or f" where in {group.name}"
+    if hint is not None:
+        return (
+            f"{UNSURE}{known}. Strongest hint: {hint.name},"
+            f" {times_text(hint.lift)} more likely than without the photo"
+        )
+    return f"{UNSURE}{known}" + (f". {DEMO}" if demo else "")
+
+
+def has_earned(rate: HintRate | None) -> bool:
+    """Whether hints like this were right often enough to be a headline (lower bound 20 %)."""
+    return rate is not None and rate.country is not None and rate.country.low >= _EARNED
+
+
+def hint_text(hint: Group, rate: HintRate | None) -> str:
+    """Return what the photo raised most, and how often such hints were right on photos held out."""
+    text = (
+        f"The photo raised {hint.name} most: {times_text(hint.lift)} more likely than without it,"
+        f" {percent_text(hint.probability)}."
+    )
+    if rate is None or rate.country is None:
+        return f"{text} How often this model's hints are right was not measured."
+    right = rate.country
+    return (
+        f"{text} On {rate.photos:,} photos held out, hints like this named the right country for"
+        f" {100 * right.value:.0f} % (95 % interval: {100 * right.low:.0f} to"
+        f" {100 * right.high:.0f} %)."
+    )
+
+
+def explanation(labels: Sequence[str], hint: Group | None) -> str:
+    """Return what was seen and where it points; ``""`` where nothing was."""
+    if not labels:
+        return ""
+    points = f" → {hint.name} {times_text(hint.lift, before=True)}" if hint else ""
+    return f"The photo shows: {', '.join(labels)}{points}"
+
+
+def times_text(lift: float, *, before: bool = False) -> str:
+    """Return a lift as people write it, ``"44 ×"``, or ``"× 44"`` behind the name of a place."""
+    number = f"{lift:,.0f}" if lift >= 9.95 else f"{lift:.1f}" if lift >= 0.095 else f"{lift:.2g}"
+    return f"× {number}" if before else f"{number} ×"
+
+
+def percent_text(probability: float) -> str:
+    """Return a probability in percent, never rounded to none or all of it."""
+    percent = 100 * probability
+    if percent > 99.5:
+        return "more than 99 %" if probability < 1 else "100 %"
+    if percent < 0.05:
+        return "less than 0.1 %" if percent else "0 %"
+    return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %"
+
+
+def _probably(
+    groups: RollUp, group: Group, cities: RollUp, layer: CellLayer, calibrated: bool
+) -> str:
+    note = "" if calibrated else ", not calibrated"
+    text = f"Probably {group.name} ({percent_text(group.probability)}{note})"
+    if groups is cities:
+        return text
+    first = groups.within(group, cities)
+    if first is None:
+        return text
+    city, country = (part[first.class_index] for part in (layer.names.city, layer.names.country))
+    inside = f"{city}, {country_name(country)}" if group.level == "continent" else city
+    return f"{text}: {inside} first"
