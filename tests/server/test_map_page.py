@@ -353,21 +353,40 @@ def test_a_request_can_be_cancelled_and_replaced(
 # The map.
 
 
-def test_a_guess_is_compared_with_the_best_point(visit: Callable[..., Visit], photo: bytes) -> None:
+def test_a_guess_and_the_model_are_scored_against_a_truth_that_the_user_sets(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
     visited = visit()
     page = visited.page
     visited.choose(photo)
-    expect(page.locator(".place")).to_have_count(4)
-    page.locator("#guess").click()
+    outcome = page.locator("#outcome")
+    page.locator("#guess-now").click()
     page.mouse.click(800, 400)
-    guess = page.locator("section.guess")
-    expect(guess).to_contain_text("km from the model's best point")
+    expect(outcome).to_contain_text("km from the model's best point")
     expect(page.locator(".pin-guess >> visible=true")).to_have_count(3)  # map, legend, panel
-    expect(page.locator("#score")).to_be_hidden()
-    page.locator("#points").check()
-    expect(page.locator("#score")).to_contain_text("of 5,000 points")
+    expect(page.locator(".pin-truth >> visible=true")).to_have_count(0)
+    page.locator("#set-truth").click()
+    field = page.get_by_label("Latitude, longitude")
+    for nonsense in ("91, 0", "0, 181", "here", "1", "1, 2, 3", "1,,2", ""):
+        field.fill(nonsense)
+        field.press("Enter")
+        expect(field).to_have_attribute("aria-invalid", "true")
+    field.fill("37.77 -122.42")  # San Francisco, where the model puts what is red
+    field.press("Enter")
+    expect(outcome).to_contain_text("The model wins: ")
+    expect(page.locator("#score-model td").last).to_have_text(re.compile("^(5,000|4,9..)$"))
+    expect(page.locator("#score-you td").last).not_to_have_text(re.compile("^[45],...$"))
+    expect(page.locator(".pin-truth >> visible=true")).to_have_count(2)  # map, legend
+    page.locator("#set-truth").click()
+    field.fill(page.locator("#guess-at").inner_text())
+    field.press("Enter")
+    expect(outcome).to_contain_text("You win: 5,000 to ")
     page.locator("#remove-guess").click()
-    expect(guess).to_have_count(0)
+    expect(page.locator("section.guess table")).to_have_count(0)
+    expect(page.locator(".pin-truth >> visible=true")).to_have_count(0)
+    page.locator("#set-truth").click()
+    page.locator("#map").click(position={"x": 60, "y": 300})
+    expect(outcome).to_have_text(re.compile(r"^The model gets [\d,]+ of 5,000 points\.$"))
     visited.assert_quiet()
 
 
@@ -442,7 +461,7 @@ def test_the_keyboard_alone_is_enough(
     expect(page.locator("#map")).to_be_focused()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    expect(page.locator("section.guess")).to_be_visible()
+    expect(page.locator("#outcome")).to_contain_text("km from the model's best point")
     visited.assert_quiet()
 
 
@@ -465,7 +484,16 @@ def test_the_page_fits_a_phone(visit: Callable[..., Visit], photo: bytes) -> Non
     page.locator("#guess").tap()
     assert page.evaluate(small) == []
     page.locator("#guess-here").tap()
-    expect(page.locator("section.guess")).to_be_visible()
+    expect(page.locator("#set-truth")).to_be_visible()
+    page.locator("#set-truth").tap()
+    assert page.evaluate(small) == []
+    cross, bar = (page.locator(name).bounding_box() for name in (".crosshair", "#guess-bar"))
+    assert cross is not None and bar is not None
+    assert cross["y"] > 0 and cross["y"] + cross["height"] < bar["y"]
+    assert bar["y"] + bar["height"] <= 844
+    page.locator("#guess-here").tap()
+    expect(page.locator("#score-you")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.evaluate(small) == []
     visited.assert_quiet()
 
@@ -515,7 +543,10 @@ def test_all_text_has_the_contrast_of_wcag_aa(
     page.locator("#guess").click()
     page.mouse.click(800, 400)
     expect(page.locator("section.guess")).to_be_visible()
-    page.locator("#points").check()
+    page.locator("#set-truth").click()
+    found += page.evaluate(CONTRAST)
+    page.locator("#guess-here").click()
+    expect(page.locator("#score-you")).to_be_visible()
     found += page.evaluate(CONTRAST)
     assert len(found) > 80
     assert [entry for entry in found if entry[0] < 4.5] == []

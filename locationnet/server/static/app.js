@@ -41,9 +41,7 @@
     if (!state.answer) return;
     showAnswer();
     result.focus({ preventScroll: true });
-    const km = LocationMap.distanceKm(guess.point || state.answer.best, state.answer.best);
-    say(guess.point ? `${AnswerView.kilometres(km)} from the model's best point.`
-      : "Your guess is removed.");
+    say(guess.outcome(state.answer));
   });
 
   function drawMap(animate) {
@@ -51,7 +49,8 @@
       map.show(state.answer.prior, [], null);
     } else {
       const { answer } = state;
-      map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap), null);
+      map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap),
+        guess.truth);
     }
     map.fit(animate);
   }
@@ -158,6 +157,7 @@
       document.title = `Your turn – ${PRODUCT}`;
       return;
     }
+    state.revealed = true;
     photoCard.classList.add("small");
     const prior = answer.prior;
     result.replaceChildren(...[
@@ -294,7 +294,7 @@
       showAnswer();
       announce();
       result.focus({ preventScroll: true });
-      if (byId("reveal")) guess.start(false);
+      if (byId("reveal")) guess.start("guess", false);
       window.scrollTo({ top: 0 });
     } catch (error) {
       if (state.running !== running) return;
