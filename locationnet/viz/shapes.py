@@ -10,7 +10,7 @@ import json
 import math
 import re
 from functools import cache
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,8 +22,15 @@ from locationnet.viz import assets, payload
 
 FloatArray = NDArray[np.float64]
 LatLng = tuple[float, float]
+Outlines = list[list[FloatArray]]
+Colouring = Literal["lift", "probability"]
+LIFT_STEPS = [1.25, 2, 4, 8, 16]
 
 COLOURS = 6
+# What a picture's list names; further ranks would only cover the map.
+LISTED = 6
+# A wider circle is most of the world and says nothing.
+WIDEST_CIRCLE_KM = 2000.0
 _RULE = re.compile(r":root\s*\{(.*?)\}", re.DOTALL)
 _VARIABLE = re.compile(r"--([\w-]+):\s*(#[0-9a-f]{6})\b")
 # Web Mercator ends here; it also makes the far north and south too large to frame.
@@ -40,16 +47,31 @@ class Frame(NamedTuple):
     north: float
 
 
+class Entry(NamedTuple):
+    """A city, country or place of an answer's list; `lat` and `lng` are its likeliest cell's."""
+
+    rank: int
+    name: str
+    probability: float
+    lift: float
+    cells: int
+    class_index: int
+    lat: float
+    lng: float
+
+
 class Cells(NamedTuple):
     """Cells to draw, the least probable first, so that what matters lies on top.
 
-    `outlines` holds for each its open rings of [lng, lat], cut at ±180°; `probabilities` is float64
-    ``(cells,)``, `colours` ``#rrggbb``: the more probable, the darker, in any colour vision.
+    `outlines` holds for each its open rings of [lng, lat], cut at ±180°; `probabilities` and
+    `opacities` (0 to 1) are float64 ``(cells,)``, `colours` ``#rrggbb``.
     """
 
     outlines: list[list[list[list[float]]]]
     probabilities: FloatArray
     colours: list[str]
+    opacities: FloatArray
+    by: Colouring
 
 
 class Land(NamedTuple):
@@ -86,24 +108,52 @@ def colour_steps(probabilities: ArrayLike) -> list[float]:
     return [float(f"{least * ratio**step:.2g}") for step in range(1, COLOURS)]
 
 
-def cells(prediction: Prediction, limit: int = payload.MAX_CELLS) -> Cells:
+def cells(
+    prediction: Prediction, limit: int = payload.MAX_CELLS, *, by: Colouring = "lift"
+) -> Cells:
     """Return the cells that hold most of the probability, at most `limit`."""
     classes = top_cells(prediction.probabilities, SHARE, limit)[::-1]
     probabilities = prediction.probabilities[classes]
-    shades = np.searchsorted(colour_steps(probabilities), probabilities, side="right")
+    if by == "probability":
+        shades = np.searchsorted(colour_steps(probabilities), probabilities, side="right")
+        colours = [palette()[f"cell-{shade}"] for shade in shades]
+        return Cells(
+            payload.outlines(prediction.grid.ids[classes]), probabilities, colours,
+            np.ones(len(classes)), by,
+        )  # fmt: skip
+    lifts = prediction.lifts[classes]
+    shades = np.searchsorted(LIFT_STEPS, lifts, side="right")
     colours = [palette()[f"cell-{shade}"] for shade in shades]
-    return Cells(payload.outlines(prediction.grid.ids[classes]), probabilities, colours)
+    return Cells(
+        payload.outlines(prediction.grid.ids[classes]), probabilities, colours,
+        np.ones(len(classes)), by,
+    )  # fmt: skip
 
 
-def colour_ranges(drawn: Cells) -> dict[str, str]:
-    """Return for a legend each colour in use, palest first, with its cells' probabilities in %."""
+def legend(drawn: Cells) -> tuple[str, list[tuple[str, str]]]:
+    """Return what colours mean, and each colour in use with the values it stands for."""
     ranges: dict[str, list[str]] = {}
     for colour, probability in zip(drawn.colours, drawn.probabilities, strict=True):
         ranges.setdefault(colour, []).append(f"{float(f'{100 * probability:.2g}'):g}")
-    return {
-        colour: own[0] if own[0] == own[-1] else f"{own[0]}–{own[-1]}"
+    return "Cell, %:", [
+        (colour, own[0] if own[0] == own[-1] else f"{own[0]}–{own[-1]}")
         for colour, own in ranges.items()
-    }
+    ]
+
+
+def likely_area(prediction: Prediction, share: float = 0.5) -> Outlines:
+    """Return the outlines of the fewest cells that hold a share of the probability."""
+    return _outlines(prediction, top_cells(prediction.probabilities, share))
+
+
+def place_outlines(prediction: Prediction) -> Outlines:
+    """Return the outlines of the ranked places, in their order."""
+    return _outlines(prediction, [place.class_index for place in prediction.places])
+
+
+def _outlines(prediction: Prediction, classes: Any) -> Outlines:
+    drawn = payload.outlines(prediction.grid.ids[classes])
+    return [[np.array([*ring, ring[0]]) for ring in rings] for rings in drawn]
 
 
 def circle(lat: float, lng: float, km: float, points: int = 181) -> FloatArray:
@@ -162,7 +212,7 @@ def copies(line: FloatArray, part: Frame) -> list[FloatArray]:
 
 
 def frame(prediction: Prediction, truth: LatLng | None = None) -> Frame:
-    """Return the part of the world with the places, best guess, 50 % circle and error line.
+    """Return the part of the world with the places, the smallest circle and the error line.
 
     Raises
     ------
@@ -171,13 +221,14 @@ def frame(prediction: Prediction, truth: LatLng | None = None) -> Frame:
     """
     if truth is not None and not (abs(truth[0]) <= 90 and math.isfinite(truth[1])):
         raise ValueError(f"truth is (latitude, longitude) in degrees, not {truth}")
-    best = prediction.best
-    points = [np.array([[best.lng, best.lat]]), circle(best.lat, best.lng, radius(prediction, 0.5))]
-    points += [np.array([[place.lng, place.lat]]) for place in prediction.places]
+    first, best = prediction.mode, prediction.best
+    points = [np.array([[place.lng, place.lat]]) for place in prediction.places]
+    points += [np.array([[one.lng, one.lat]]) for one in listed(prediction, LISTED)]
+    points += [circle(first.lat, first.lng, km) for km in radii(prediction).values()][:1]
     if truth is not None:
         points.append(great_circle((best.lat, best.lng), truth))
     lng, lat = np.concatenate(points).T
-    lng = nearest_turn(lng, best.lng)
+    lng = nearest_turn(lng, first.lng)
     return Frame(float(lng.min()), float(lat.min()), float(lng.max()), float(lat.max()))
 
 
@@ -205,9 +256,25 @@ def mercator_view(
     return (middle, (part.west + part.east) / 2), min(9.0, max(1.0, zoom))
 
 
-def radius(prediction: Prediction, probability: float) -> float:
-    """Return the radius to draw, kilometres: no more than half way around the Earth."""
-    return min(prediction.radius_km(probability), math.pi * sphere.EARTH_RADIUS_KM - 1)
+def listed(prediction: Prediction, count: int) -> list[Entry]:
+    """Return what a list names: cities, else countries, else places; the most probable first."""
+    grid = prediction.grid
+    groups = (prediction.cities or prediction.countries)[:count]
+    found = [(one.name, one.probability, one.lift, one.cells, one.class_index) for one in groups]
+    found = found or [
+        (title(place), place.probability, place.lift, 1, place.class_index)
+        for place in prediction.places[:count]
+    ]
+    return [
+        Entry(rank, *one, float(grid.lat[one[-1]]), float(grid.lng[one[-1]]))
+        for rank, one in enumerate(found, 1)
+    ]
+
+
+def radii(prediction: Prediction) -> dict[float, float]:
+    """Return the radii around the most probable place that say something: of 50 %, of 90 %, km."""
+    found = {share: prediction.radius_km(share, around=prediction.mode) for share in (0.5, 0.9)}
+    return {share: km for share, km in found.items() if km < WIDEST_CIRCLE_KM}
 
 
 def error_km(prediction: Prediction, truth: LatLng) -> float:
@@ -219,11 +286,6 @@ def error_km(prediction: Prediction, truth: LatLng) -> float:
 def distance_text(km: float) -> str:
     """Return a distance as maps write it: tenths of kilometres below 10 km, else whole ones."""
     return f"{km:.1f} km" if km < 10 else f"{km:,.0f} km"
-
-
-def percent_text(probability: float) -> str:
-    """Return a probability in percent with one decimal."""
-    return f"{100 * probability:.1f} %" if probability >= 0.0005 else "< 0.1 %"
 
 
 def title(place: Place) -> str:
