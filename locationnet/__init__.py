@@ -1,8 +1,8 @@
 """Image geolocation: a photo in, the places on Earth where it was probably taken out.
 
 The public names load on first use, so that ``import locationnet`` (and ``locationnet --version``)
-costs nothing; nothing here knows how any of them work. It is also here that those who answer, and may
-not know who draws, are told who does.
+costs nothing; nothing here knows how any of them work. Answers, which may not know who draws them,
+are told here.
 """
 
 from __future__ import annotations

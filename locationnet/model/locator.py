@@ -208,8 +208,9 @@ class Locator:
             on_error=on_error,
             batch_size=batch_size,
         ):
-            located = isinstance(answer, Prediction)
-            yield photo, replace(answer, photo=photo) if located else answer
+            if isinstance(answer, Prediction):
+                answer = replace(answer, photo=photo)
+            yield photo, answer
 
     def prepare(self, photo: Photo) -> NDArray[np.float32]:
         """Decode a photo into the network's input, float32 ``(3, size, size)``; see `locate`."""

@@ -1,6 +1,6 @@
 """The answer for one photo: ranked places, the whole distribution, and its confidence.
 
-Knows nothing of networks, or of how answers are drawn: `locationnet.model.presenter` knows who does.
+Knows nothing of networks, or of how answers are drawn: see `locationnet.model.presenter`.
 """
 
 from __future__ import annotations

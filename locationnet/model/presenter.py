@@ -34,7 +34,7 @@ _find: Callable[[], Presenter]
 
 def use(find: Callable[[], Presenter]) -> None:
     """Name the presenter, by a function that imports it: who asks for no picture waits for none."""
-    global _find  # noqa: PLW0603
+    global _find
     _find = find
 
 

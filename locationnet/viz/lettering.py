@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from locationnet.viz import shapes
+
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
 
 _ELLIPSIS = "…"
@@ -42,6 +45,48 @@ def wrapped(
         found.append(_cut(" ".join(words[:fits]), points, size, weight))
         words = words[fits:]
     return "\n".join(found)
+
+
+def write(
+    figure: Figure,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: float = 9.5,
+    weight: str = "normal",
+    colour: str = "ink",
+    align: str = "left",
+) -> None:
+    """Write text on a figure, below a point given in inches from its top left.
+
+    Parameters
+    ----------
+    figure
+        A figure of matplotlib.
+    x, y
+        The point.
+    text
+        Lines of text.
+    size, weight
+        Of the letters.
+    colour
+        A name of the palette.
+    align
+        Which end of the lines is at the point.
+    """
+    wide, tall = figure.get_size_inches()
+    figure.text(
+        x / wide,
+        1 - y / tall,
+        text,
+        ha=align,
+        va="top",
+        fontsize=size,
+        fontweight=weight,
+        color=shapes.palette()[colour],
+        parse_math=False,
+    )
 
 
 def width(text: str, size: float, weight: str = "normal") -> float:

@@ -9,26 +9,32 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from itertools import pairwise
+from operator import itemgetter
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from locationnet.geo import sphere
+from locationnet.geo import s2, sphere
+from locationnet.model.cells import totals
 from locationnet.model.heatmap import SHARE, top_cells
 from locationnet.model.prediction import Place, Prediction
-from locationnet.viz import assets, payload
+from locationnet.model.summary import percent_text, times_text
+from locationnet.viz import assets, lift_scale, payload
 
 FloatArray = NDArray[np.float64]
 LatLng = tuple[float, float]
 Outlines = list[list[FloatArray]]
 Colouring = Literal["lift", "probability"]
-LIFT_STEPS = [1.25, 2, 4, 8, 16]
 
 COLOURS = 6
 # What a picture's list names; further ranks would only cover the map.
 LISTED = 6
+AREA_LEVEL = 4
+_PRIOR = "Without a photo: where photos are taken"
 # A wider circle is most of the world and says nothing.
 WIDEST_CIRCLE_KM = 2000.0
 _RULE = re.compile(r":root\s*\{(.*?)\}", re.DOTALL)
@@ -63,12 +69,14 @@ class Entry(NamedTuple):
 class Cells(NamedTuple):
     """Cells to draw, the least probable first, so that what matters lies on top.
 
-    `outlines` holds for each its open rings of [lng, lat], cut at ±180°; `probabilities` and
-    `opacities` (0 to 1) are float64 ``(cells,)``, `colours` ``#rrggbb``.
+    `outlines` holds for each its open rings of [lng, lat], cut at ±180°; `centroids` are lng and
+    lat, float64 ``(cells, 2)``; `values`, probabilities or lifts as `by` says, and `opacities`, 0
+    to 1, are float64 ``(cells,)``; `colours` are ``#rrggbb``.
     """
 
     outlines: list[list[list[list[float]]]]
-    probabilities: FloatArray
+    centroids: FloatArray
+    values: FloatArray
     colours: list[str]
     opacities: FloatArray
     by: Colouring
@@ -108,52 +116,87 @@ def colour_steps(probabilities: ArrayLike) -> list[float]:
     return [float(f"{least * ratio**step:.2g}") for step in range(1, COLOURS)]
 
 
+def is_prior(prediction: Prediction) -> bool:
+    """Return whether this is an answer without a photo: it has places, but nothing was raised."""
+    return np.array_equal(prediction.probabilities, prediction.prior)
+
+
+def headline(prediction: Prediction) -> str:
+    """Return what stands above a map."""
+    return _PRIOR if is_prior(prediction) else prediction.summary
+
+
+def is_marked(prediction: Prediction) -> bool:
+    """Return whether a map marks places: not where the photo does not say where it was taken."""
+    return is_prior(prediction) or not prediction.abstained
+
+
 def cells(
-    prediction: Prediction, limit: int = payload.MAX_CELLS, *, by: Colouring = "lift"
+    prediction: Prediction, limit: int = payload.MAX_CELLS, *, by: Colouring | None = None
 ) -> Cells:
-    """Return the cells that hold most of the probability, at most `limit`."""
+    """Return the cells that hold most of the probability, at most `limit`.
+
+    Colours stand for lifts, of an answer without a photo for probabilities, unless `by` says which.
+    """
+    by = by or ("probability" if is_prior(prediction) else "lift")
     classes = top_cells(prediction.probabilities, SHARE, limit)[::-1]
-    probabilities = prediction.probabilities[classes]
-    if by == "probability":
-        shades = np.searchsorted(colour_steps(probabilities), probabilities, side="right")
-        colours = [palette()[f"cell-{shade}"] for shade in shades]
-        return Cells(
-            payload.outlines(prediction.grid.ids[classes]), probabilities, colours,
-            np.ones(len(classes)), by,
-        )  # fmt: skip
-    lifts = prediction.lifts[classes]
-    shades = np.searchsorted(LIFT_STEPS, lifts, side="right")
-    colours = [palette()[f"cell-{shade}"] for shade in shades]
-    return Cells(
-        payload.outlines(prediction.grid.ids[classes]), probabilities, colours,
-        np.ones(len(classes)), by,
-    )  # fmt: skip
+    probabilities, lifts = prediction.probabilities[classes], prediction.lifts[classes]
+    if by == "lift":
+        abstained = prediction.abstained
+        shades = lift_scale.shades(lifts, abstained=abstained)
+        levels = prediction.grid.levels[classes].astype(np.int64)
+        opacities = lift_scale.opacities(probabilities, levels, abstained=abstained)
+        values = lifts
+    else:
+        values = probabilities
+        shades = np.searchsorted(colour_steps(values), values, side="right")
+        opacities = np.full(len(classes), lift_scale.STRONGEST)
+    name = {"lift": "lift", "probability": "cell"}[by]
+    colours = [palette()[f"{name}-{shade}"] for shade in shades]
+    grid = prediction.grid
+    centroids = np.stack([grid.lng[classes], grid.lat[classes]], axis=-1)
+    return Cells(payload.outlines(grid.ids[classes]), centroids, values, colours, opacities, by)
 
 
 def legend(drawn: Cells) -> tuple[str, list[tuple[str, str]]]:
-    """Return what colours mean, and each colour in use with the values it stands for."""
+    """Return what the colours mean, and colours with the values that they stand for.
+
+    Those of lifts are the whole scale, the same on every map; those of probabilities the ones in
+    use.
+    """
+    if drawn.by == "lift":
+        steps = [f"{step:g}" for step in lift_scale.lift_steps()]
+        between = [f"{low}–{high}" for low, high in pairwise(steps)]
+        names = [f"below {steps[0]}", *between, f"{steps[-1]} or more"]
+        colours = [palette()[f"lift-{shade}"] for shade in range(len(names))]
+        return "Times as likely as without the photo:", list(zip(colours, names, strict=True))
     ranges: dict[str, list[str]] = {}
-    for colour, probability in zip(drawn.colours, drawn.probabilities, strict=True):
-        ranges.setdefault(colour, []).append(f"{float(f'{100 * probability:.2g}'):g}")
-    return "Cell, %:", [
-        (colour, own[0] if own[0] == own[-1] else f"{own[0]}–{own[-1]}")
-        for colour, own in ranges.items()
-    ]
+    for colour, value in sorted(zip(drawn.colours, drawn.values, strict=True), key=itemgetter(1)):
+        ranges.setdefault(colour, []).append(f"{float(f'{100 * value:.2g}'):g}")
+    texts = [own[0] if own[0] == own[-1] else f"{own[0]}–{own[-1]}" for own in ranges.values()]
+    return "Cell, %:", list(zip(ranges, texts, strict=True))
 
 
 def likely_area(prediction: Prediction, share: float = 0.5) -> Outlines:
-    """Return the outlines of the fewest cells that hold a share of the probability."""
-    return _outlines(prediction, top_cells(prediction.probabilities, share))
+    """Return the outlines of the least area that holds a share of the probability.
+
+    It is made of cells of `AREA_LEVEL`, so that a map of the world can show it, and of larger ones.
+    """
+    ids, classes = np.unique(s2.ancestor_ids(prediction.grid.ids, AREA_LEVEL), return_inverse=True)
+    held = totals(classes, prediction.probabilities, len(ids))
+    # A level down is a quarter of the area.
+    order = np.argsort(-held * 4.0 ** s2.levels(ids), kind="stable")
+    within = np.cumsum(held[order])
+    return _outlines(ids[order[: int(np.searchsorted(within, share * within[-1])) + 1]])
 
 
-def place_outlines(prediction: Prediction) -> Outlines:
-    """Return the outlines of the ranked places, in their order."""
-    return _outlines(prediction, [place.class_index for place in prediction.places])
+def outlines_of(prediction: Prediction, places: Sequence[Place | Entry]) -> Outlines:
+    """Return the outlines of places' cells."""
+    return _outlines(prediction.grid.ids[[place.class_index for place in places]])
 
 
-def _outlines(prediction: Prediction, classes: Any) -> Outlines:
-    drawn = payload.outlines(prediction.grid.ids[classes])
-    return [[np.array([*ring, ring[0]]) for ring in rings] for rings in drawn]
+def _outlines(ids: s2.Ids) -> Outlines:
+    return [[np.array([*ring, ring[0]]) for ring in rings] for rings in payload.outlines(ids)]
 
 
 def circle(lat: float, lng: float, km: float, points: int = 181) -> FloatArray:
@@ -291,6 +334,17 @@ def distance_text(km: float) -> str:
 def title(place: Place) -> str:
     """Return what to call a place: its name, or its cell where it has none."""
     return place.name or f"cell {place.cell}"
+
+
+def label(entry: Entry) -> str:
+    """Return what a marker says of its place: rank, name, probability and lift."""
+    share, lift = percent_text(entry.probability), times_text(entry.lift, before=True)
+    return f"{entry.rank}. {entry.name} · {share} · {lift}"
+
+
+def best_label(prediction: Prediction) -> str:
+    """Return what the marker of the point with the highest expected score says."""
+    return f"Highest expected score: {title(prediction.best)}"
 
 
 @cache

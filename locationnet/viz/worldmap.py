@@ -11,6 +11,7 @@ import numpy as np
 
 from locationnet.model.prediction import Prediction
 from locationnet.viz import shapes
+from locationnet.viz.lift_scale import STRONGEST
 from locationnet.viz.shapes import Cells, Colouring, Entry, FloatArray, Frame, LatLng, Outlines
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ Dashes = Literal["solid"] | tuple[float, tuple[float, float]]
 # Where there are photos to speak of; the rest is shown where something lies on it.
 _WORLD = Frame(-180.0, -60.0, 180.0, 78.0)
 _MARKER_POINTS = 15.0
-# Cells are drawn whole, faintly, and once more where there is land.
-_AT_SEA, _ON_LAND = 0.3, 0.72
-ALPHA = 0.8
+# Cells of this colour and up are dots at least: the eye would miss them on a map of the world.
+_DOTTED, _DOT_POINTS, _FAINT = 2, 4.5, 0.4
+_RING_POINTS = 7.0
+# Of how opaque a cell is on land.
+_AT_SEA = 0.25
 _STYLES: dict[float, Dashes] = {0.9: (0, (5, 3)), 0.5: "solid"}
 
 
@@ -36,18 +39,23 @@ def draw_map(
     truth: LatLng | None,
     part: Frame,
     *,
-    by: Colouring = "lift",
+    by: Colouring | None = None,
     legend: bool = True,
+    numbered: int = shapes.LISTED,
 ) -> None:
     """Draw a part of the world with an answer, and its legend below."""
     draw_land(axes, part)
     shown = shapes.cells(prediction, by=by)
     draw_cells(axes, shown, part, fading=True)
-    _draw_likely(axes, prediction, part)
-    _outline_places(axes, prediction, part)
+    if shown.by == "lift" and not prediction.abstained:
+        _draw_raised(axes, shown, part)
+    if shapes.is_marked(prediction):
+        _draw_likely(axes, prediction, part)
+        _outline_places(axes, prediction, part)
     if truth is not None:
         _draw_error(axes, prediction, truth, part)
-    _draw_places(axes, shapes.listed(prediction, shapes.LISTED), prediction, truth, part)
+    entries = shapes.listed(prediction, numbered) if shapes.is_marked(prediction) else []
+    _draw_places(axes, entries, prediction, truth, part)
     if legend:
         _draw_legend(axes, prediction, shown, with_truth=truth is not None)
 
@@ -125,9 +133,11 @@ def draw_cells(
         for copy in shapes.copies(np.array(ring), part)
     ]
     opacities = np.array([opacity for *_, opacity in drawn])
-    layers = [("sea", _AT_SEA), ("land", _ON_LAND)] if fading else [("all", ALPHA)]
-    for name, alpha in layers:
-        fills = to_rgba_array([colour for _, colour, _ in drawn], alpha * opacities)
+    # Faintly everywhere, and once more where there is land: together as opaque as they should be.
+    faint = _AT_SEA * opacities
+    layers = {"sea": faint, "land": 1 - (1 - opacities) / (1 - faint)}
+    for name, alphas in (layers if fading else {"all": opacities}).items():
+        fills = to_rgba_array([colour for _, colour, _ in drawn], alphas)
         collection = PolyCollection(
             [ring for ring, *_ in drawn],
             facecolors=fills,
@@ -197,13 +207,32 @@ def _draw_error(axes: Axes, prediction: Prediction, truth: LatLng, part: Frame) 
     )
 
 
+def _draw_raised(axes: Axes, shown: Cells, part: Frame) -> None:
+    """Draw a dot where a cell that the photo raised much is too small or too faint to be seen."""
+    strong = {shapes.palette()[f"lift-{shade}"] for shade in range(_DOTTED, shapes.COLOURS)}
+    scale = _points_per_degree(axes, part)
+    found = [
+        ((_seen(lng, part), lat), colour)
+        for (ring, *_), (lng, lat), colour, opacity in zip(
+            shown.outlines, shown.centroids, shown.colours, shown.opacities, strict=True
+        )
+        if colour in strong
+        and (opacity < _FAINT or (np.ptp(ring, axis=0) * scale).max() < _DOT_POINTS)
+    ]
+    if found:
+        spots, colours = zip(*found, strict=True)
+        lng, lat = np.transpose(spots)
+        dots = axes.scatter(lng, lat, _DOT_POINTS**2, colours, zorder=3.5, linewidths=0)
+        dots.set_gid("raised")
+
+
 def _draw_likely(axes: Axes, prediction: Prediction, part: Frame) -> None:
     """Draw the circles around the first place; where they say nothing, the area that holds half."""
     first, circles = prediction.mode, shapes.radii(prediction)
     for share, km in circles.items():
         ring = shapes.circle(first.lat, first.lng, km)
         _draw_line(axes, ring, part, shapes.palette()["circle"], 1.4, _STYLES[share])
-    if not circles and not prediction.abstained:
+    if not circles:
         _draw_area(axes, shapes.likely_area(prediction), part)
 
 
@@ -229,10 +258,12 @@ def _hatched() -> dict[str, Any]:
 def _outline_places(axes: Axes, prediction: Prediction, part: Frame) -> None:
     from matplotlib.collections import LineCollection
 
+    scale = _points_per_degree(axes, part)
     lines = [
         copy
-        for rings in shapes.place_outlines(prediction)
+        for rings in shapes.outlines_of(prediction, prediction.places)
         for ring in rings
+        if _is_seen(ring, scale)
         for copy in shapes.copies(ring, part)
     ]
     outlines = LineCollection(lines, colors=shapes.palette()["pin"], linewidths=1.3, zorder=4)
@@ -249,15 +280,14 @@ def _draw_places(
 ) -> None:
     colours = shapes.palette()
     spots = [(_seen(entry.lng, part), entry.lat) for entry in entries]
-    axes.plot(
-        *zip(*spots, strict=True),
-        "o",
-        color="none",
-        markeredgecolor=colours["pin"],
-        markersize=5,
-        markeredgewidth=1.2,
-        zorder=6,
-    )
+    scale = _points_per_degree(axes, part)
+    # A ring around what is too small for its outline to be seen.
+    small = [
+        spot
+        for spot, rings in zip(spots, shapes.outlines_of(prediction, entries), strict=True)
+        if not any(_is_seen(ring, scale) for ring in rings)
+    ]
+    axes.plot(*np.reshape(small, (-1, 2)).T, "o", markersize=_RING_POINTS, zorder=6, **_ring())
     # Numbers stand beside what they mean, and off the best guess and the true place.
     fixed = list(spots)
     if truth is not None:
@@ -266,9 +296,10 @@ def _draw_places(
         axes.plot(
             *fixed[-2], "D", color="white", markeredgecolor=colours["pin"], markersize=6, zorder=6
         )
-    scale = _points_per_degree(axes, part)
     corners = np.array([[part.west, part.south], [part.east, part.north]]) * scale
-    offsets = _beside(np.array(spots) * scale, np.array(fixed) * scale, corners)
+    offsets = _beside(
+        np.reshape(spots, (-1, 2)) * scale, np.reshape(fixed, (-1, 2)) * scale, corners
+    )
     for entry, spot, offset in zip(entries, spots, offsets, strict=True):
         axes.annotate(
             str(entry.rank),
@@ -288,6 +319,19 @@ def _draw_places(
             },
             arrowprops={"arrowstyle": "-", "color": colours["pin"], "linewidth": 0.9},
         )
+
+
+def _is_seen(ring: FloatArray, scale: FloatArray) -> bool:
+    """Whether a cell is wide enough on the map for its outline to be told from a dot."""
+    return bool((np.ptp(ring, axis=0) * scale).max() > _RING_POINTS)
+
+
+def _ring() -> dict[str, Any]:
+    colour = shapes.palette()["pin"]
+    return {
+        "color": "none", "markerfacecolor": "none", "markeredgecolor": colour,
+        "markeredgewidth": 1.2,
+    }  # fmt: skip
 
 
 def _beside(points: FloatArray, fixed: FloatArray, corners: FloatArray) -> FloatArray:
@@ -325,28 +369,31 @@ def _seen(lng: float, part: Frame) -> float:
     return float(shapes.nearest_turn(lng, (part.west + part.east) / 2))
 
 
-def _draw_legend(
-    axes: Axes, prediction: Prediction, shown: Cells, *, with_truth: bool
-) -> None:
+def _draw_legend(axes: Axes, prediction: Prediction, shown: Cells, *, with_truth: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     colours = shapes.palette()
     heading, ranges = shapes.legend(shown)
     handles: list[Any] = [Patch(alpha=0, label=heading)]
-    handles += [Patch(facecolor=colour, alpha=ALPHA, label=text) for colour, text in ranges]
-    pin: dict[str, Any] = {"color": "none", "markeredgecolor": colours["pin"]}
-    handles.append(Line2D([], [], marker="o", markersize=5, label="listed below", **pin))
-    circles = shapes.radii(prediction)
+    handles += [Patch(facecolor=colour, alpha=STRONGEST, label=text) for colour, text in ranges]
+    is_marked = shapes.is_marked(prediction)
+    circles = shapes.radii(prediction) if is_marked else {}
+    if shapes.is_marked(prediction):
+        ring = Line2D([], [], marker="o", markersize=_RING_POINTS, label="top", **_ring())
+        handles.append(ring)
     handles += [
         Line2D([], [], color=colours["circle"], linestyle=_STYLES[share], label=f"{share:.0%}")
         for share in circles
     ]
-    if not circles and not prediction.abstained:
+    if not circles and is_marked:
         handles.append(Patch(label="holds 50 %", **_hatched()))
     if with_truth:
         handles += [
-            Line2D([], [], marker="D", markersize=6, markerfacecolor="white", label="best", **pin),
+            Line2D(
+                [], [], marker="D", markersize=6, label="best",
+                **_ring() | {"markerfacecolor": "white"},
+            ),
             Line2D(
                 [], [], marker="X", markersize=8, color=colours["truth"], linestyle="none",
                 label="true place",
