@@ -277,12 +277,24 @@ class Prediction:
         return None
 
     @cached_property
+    def likely(self) -> Group | None:
+        """The city, region, country or continent, the finest, that holds half of the probability.
+
+        None where the answer abstains, or none holds as much, or only what a region named.
+        """
+        return None if self.abstained else summary.likely(self._levels)
+
+    @property
+    def _levels(self) -> list[RollUp]:
+        return [self.roll_up(level) for level in LEVELS]
+
+    @cached_property
     def summary(self) -> str:
         """The answer in a sentence, at the finest level that can be believed."""
         if self.abstained:
             return summary.ABSTAINED
         return summary.headline(
-            map(self.roll_up, LEVELS),
+            self._levels,
             self.layer,
             self.hint if summary.has_earned(self.hint_rate) else None,
             calibrated=self.calibrated,
@@ -443,6 +455,7 @@ class Prediction:
         around_best, around_mode = self._told_radii_km
         return {
             "summary": self.summary,
+            "located": self.likely is not None,
             "predictions": self._told_places(),
             "mode_radius_km": around_mode,
             "cities": [
