@@ -68,6 +68,10 @@ class MissingCodecError(MissingExtraError, ImageError):
         super().__init__("reading HEIC", "heic")
 
 
+class FileEndingError(LocationNetError, ValueError):
+    """The ending of a file to write names no format; the message lists those there are."""
+
+
 class FullDiskError(LocationNetError):
     """There is not enough room on the disk to go on."""
 

@@ -9,11 +9,13 @@ one deadline covers everything.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -190,8 +192,17 @@ async def fetch(
 
 
 def fetch_sync(url: str, policy: FetchPolicy, on_redirect: OnRedirect | None = None) -> bytes:
-    """Return the body behind a URL, for callers without an event loop; see `fetch`."""
-    return anyio.run(partial(fetch, url, policy, on_redirect=on_redirect))
+    """Return the body behind a URL, for callers who do not await; see `fetch`.
+
+    Where an event loop runs already, as in a notebook, it waits like everything else.
+    """
+    work = partial(anyio.run, partial(fetch, url, policy, on_redirect=on_redirect))
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
