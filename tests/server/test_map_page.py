@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import re
 import threading
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -20,6 +23,7 @@ from locationnet.model.manifest import write_manifest
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 LONG = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch " * 3
 LIMIT = 300_000
+KML = "{http://www.opengis.net/kml/2.2}"
 TRANSFER = """([text, kind]) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const data = new DataTransfer();
@@ -473,7 +477,7 @@ def test_the_page_fits_a_phone(visit: Callable[..., Visit], photo: bytes) -> Non
       && !e.matches(".skip")).filter((e) => e.getBoundingClientRect().height < 44
       || (e.matches("button, select") && e.getBoundingClientRect().width < 44))
       .map((e) => e.outerHTML)"""
-    page.locator("summary").click()
+    page.locator("footer summary").click()
     assert page.evaluate(small) == []
     visited.choose(photo)
     expect(page.locator(".place")).to_have_count(4)
@@ -535,7 +539,7 @@ def test_all_text_has_the_contrast_of_wcag_aa(
 ) -> None:
     visited = visit(color_scheme=scheme)
     page = visited.page
-    page.locator("summary").click()
+    page.locator("footer summary").click()
     page.locator("#url").press("Enter")  # brings an error up
     found = page.evaluate(CONTRAST)
     visited.choose(photo)
@@ -613,3 +617,148 @@ def test_tiles_come_from_the_configured_server_alone(
         context.close()
     assert asked
     assert all(re.fullmatch(r"https://tiles\.example/\d+/\d+/\d+\.png", url) for url in asked)
+
+
+# Several photos at once.
+
+
+def _files(photos: dict[str, bytes]) -> list[Any]:
+    return [
+        {"name": name, "mimeType": "image/jpeg", "buffer": content}
+        for name, content in photos.items()
+    ]
+
+
+def _downloaded(page: Page, kind: str) -> str:
+    with page.expect_download() as download:
+        page.locator(f"[data-kind={kind}]").click()
+    assert download.value.suggested_filename == f"places.{kind}"
+    return Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_many_photos_are_sent_in_batches_and_counted(
+    visit: Callable[..., Visit], make_photo: Callable[..., bytes], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+    photos = {f"{number}.jpg": make_photo(colour=(255, number, 0)) for number in range(9)}
+    grey = make_photo(colour=(127, 127, 127))
+    # The sixth byte of a cut one is fine: the server, not the page, finds out.
+    photos |= {"grey.jpg": grey, "cut.jpg": photo[: len(photo) // 2], f"{HOSTILE}, .jpg": photo}
+    page.set_input_files("#file", _files(photos | {"notes.jpg": b"no photo"}))
+    count = page.locator(".album-count")
+    expect(count).to_contain_text(re.compile(r"^\d+ located, \d+ not sure, 2 failed$"))
+    located, unsure, failed = map(int, re.findall(r"\d+", count.inner_text()))
+    assert (located + unsure, failed) == (11, 2)
+    asked = [url for url in visited.requests if "/locate" in url]
+    assert len(asked) == 2
+    assert all("/locate/batch" in url for url in asked)
+    expect(page.locator(".frame[data-state=failed]")).to_have_count(2)
+    expect(page.locator(".marker .pin-rank")).to_have_count(11)
+    expect(page.locator(".frame img:visible")).to_have_count(11)
+
+    # One after the other, by keyboard; what failed says why.
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#photo-name")).to_have_text("0.jpg")
+    expect(page.locator(".place")).to_have_count(4)
+    page.locator(".frame").first.focus()
+    page.keyboard.press("End")
+    expect(page.locator("#photo-name")).to_have_text("notes.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("no photo that this server reads")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#photo-name")).to_have_text(f"{HOSTILE}, .jpg")
+    assert page.evaluate("document.activeElement.className") == "frame"
+    page.locator(".album-all").click()
+    expect(page.locator(".marker .pin-rank")).to_have_count(11)
+    page.locator(".marker[aria-label^='2.jpg: ']").press("Enter")  # others lie above it
+    expect(page.locator("#photo-name")).to_have_text("2.jpg")
+
+    rows = list(csv.DictReader(io.StringIO(_downloaded(page, "csv"))))
+    assert [row["photo"] for row in rows] == [*photos, "notes.jpg"]
+    assert [row["state"] for row in rows].count("failed") == 2
+    assert rows[0]["lat"]
+    assert "no photo" in rows[-1]["reason"]
+    features = json.loads(_downloaded(page, "geojson"))["features"]
+    assert features[0]["geometry"]["coordinates"] == [float(rows[0]["lng"]), float(rows[0]["lat"])]
+    assert features[-1]["geometry"] is None
+    marks = list(ElementTree.fromstring(_downloaded(page, "kml")).iter(f"{KML}Placemark"))
+    assert [mark.findtext(f"{KML}name") for mark in marks] == [*photos, "notes.jpg"]
+    longitude = marks[0].findtext(f"{KML}Point/{KML}coordinates")
+    assert str(longitude).split(",")[0] == rows[0]["lng"]
+
+    page.locator("#other-photos").click()
+    expect(page.locator(".frame")).to_have_count(0)
+    expect(page.locator(".marker")).to_have_count(0)
+    expect(page.locator("#choose")).to_be_focused()
+    visited.assert_quiet()
+
+
+def test_more_photos_than_fifty_are_cut_with_a_word(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+    page.route("**/locate/batch*", lambda route: route.fulfill(status=503, body="{}"))
+    page.set_input_files("#file", _files({f"{number}.jpg": photo for number in range(52)}))
+    expect(page.locator("#status")).to_contain_text("busy")
+    expect(page.locator(".frame")).to_have_count(50)
+    page.locator(".album-stop").click()
+    expect(page.locator(".album-count")).to_have_text("0 located, 0 not sure, 0 failed, 50 to go")
+
+
+def test_many_photos_go_on_where_a_busy_server_let_them_wait(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+    tries = iter([
+        {"status": 429, "headers": {"Retry-After": "1"}, "body": "{}"},
+        {"status": 200, "body": json.dumps({"results": [{"status": 503, "problem": {
+            "title": "Busy", "detail": "the server is full"}}] * 2})},
+        {"status": 500, "body": "{}"},
+    ])  # fmt: skip
+    page.route("**/locate/batch*", lambda route: route.fulfill(**next(tries)), times=3)
+    page.set_input_files("#file", _files({"a.jpg": photo, "b.jpg": photo}))
+    expect(page.locator(".album-count")).to_contain_text(
+        "2 to go The server answered with an error"
+    )
+    page.locator(".album-again").click()
+    expect(page.locator(".album-count")).to_have_text(re.compile("0 failed$"))
+
+
+# What somebody knows of where a photo is from.
+
+
+def test_countries_and_a_box_bound_the_answer(visit: Callable[..., Visit], photo: bytes) -> None:
+    visited = visit()
+    page = visited.page
+    visited.choose(photo)
+    expect(page.locator(".place")).to_have_count(4)
+    page.locator("#region summary").click()
+    page.locator("#countries").fill("Norway, Narnia")
+    page.locator("#countries").press("Enter")
+    expect(page.locator("#region-problem")).to_contain_text("Narnia: no country")
+    page.locator("#countries").fill("united states, gb")
+    with page.expect_response(lambda answer: "countries=US%2CGB" in answer.url):
+        page.locator("#countries").press("Enter")
+    expect(page.locator(".places .place-name").first).to_have_text(re.compile("US$|GB$"))
+
+    page.locator("#remove-region").click()
+    page.locator("#another").click()
+    page.locator("#draw-box").click()
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    middle_x, middle_y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(middle_x - 60, middle_y - 60)
+    page.mouse.down()
+    page.mouse.move(middle_x, middle_y)
+    page.mouse.move(middle_x + 60, middle_y + 60)
+    page.mouse.up()
+    with page.expect_response(lambda answer: "bbox=" in answer.url) as response:
+        visited.choose(photo)
+    west, south, east, north = map(
+        float, re.findall(r"-?\d+\.\d+", response.value.url.partition("bbox=")[2])
+    )
+    assert west < east
+    assert south < north
+    visited.assert_quiet("status of 422")
