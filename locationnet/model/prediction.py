@@ -34,6 +34,8 @@ FloatArray = NDArray[np.float64]
 MAX_COARSE_KM = 6000
 # Evidence below what two decimals can show moved nothing.
 TELLING_BITS = 0.005
+# A wider circle says little about the place in its middle.
+TELLING_KM = 2000.0
 
 
 @dataclass(frozen=True)
