@@ -237,6 +237,13 @@ const LocationMap = (() => {
       });
     }
 
+    // Outline a box that somebody drew (bounds of Leaflet), or none.
+    showBox(bounds) {
+      if (this.box) this.box.remove();
+      this.box = bounds && L.rectangle(bounds, { interactive: false, fill: false, weight: 2.5,
+        dashArray: "6 4", color: this._colour("--chosen") }).addTo(this.map);
+    }
+
     // Kilometres between two points {lat, lng}, on the sphere.
     static distanceKm(from, to) {
       return EARTH_RADIUS_KM * angleBetween(vector(from), vector(to));
@@ -301,7 +308,7 @@ const LocationMap = (() => {
       control.addTo(this.map);
     }
 
-    // Show places, best guess, truth and the 50 % circle together.
+    // Show places, best guess, truth, somebody's guess and the 50 % circle together.
     fit(animate = true) {
       if (this.photos.length) {
         this.map.setMaxBounds(null);
@@ -316,7 +323,7 @@ const LocationMap = (() => {
       }
       const { answer, truth } = this.shown;
       const center = answer.best;
-      const points = answer.predictions.concat([center], truth || [])
+      const points = answer.predictions.concat([center], truth || [], this.guess || [])
         .map(({ lat, lng }) => [lat, lng]).concat(circle(center, answer.radius_km["50"]));
       // Mercator makes the far north and south too large to frame.
       const bounds = L.latLngBounds(points.map(([lat, lng]) =>
@@ -430,13 +437,14 @@ const LocationMap = (() => {
       this._path(L.polyline, points, "--circle", { weight: 1.8, dashArray });
     }
 
-    // A guess, and how far it is from the best point of the answer if there is one.
+    // A guess, and how far it is from the truth, or without one from the answer's best point.
     _drawGuess() {
       this.guessed.clearLayers();
       this.legend.classList.toggle("without-guess", !this.guess);
       if (!this.guess) return;
       if (this.shown) {
-        this._path(L.polyline, inAllWorlds(greatCircle(this.shown.answer.best, this.guess)),
+        const { answer, truth } = this.shown;
+        this._path(L.polyline, inAllWorlds(greatCircle(truth || answer.best, this.guess)),
           "--truth", { weight: 2.5, dashArray: "1 6", lineCap: "round" }, this.guessed);
       }
       this._marker(this.guess, element("span", "pin pin-guess", "You"), "Your guess", 15000,
