@@ -13,6 +13,10 @@ from locationnet.model.manifest import HintRate
 from locationnet.model.rollups import Group, RollUp
 
 ABSTAINED = "This photo does not say where it was taken"
+WHAT_HELPS = (
+    "Photos that help show a landscape, a street, buildings, signs or plants of their country;"
+    " people, rooms, food and close-ups seldom do."
+)
 UNSURE = "Not sure"
 DEMO = "This demo model can seldom tell; a real one is one command away: locationnet import geoclip"
 # A group is named as the answer where it holds as much.
