@@ -15,8 +15,8 @@ from locationnet.train.places import Pairs
 
 NEAREST = (1, 5, 10)
 _WITHIN_KM = 25.0
-# Photos that ask at a time.
-_PART = 1024
+# Similarities that are held at a time: 64 MB.
+_PART = 1 << 24
 
 
 def nearest(
@@ -66,8 +66,9 @@ def recall(
     # For each photo: whether its place was found so far down, and how far away the first is.
     found = np.zeros((pack.records, len(NEAREST) + 1))
     mine = np.arange(pack.records)[collectives.rank :: collectives.workers]
-    for start in range(0, len(mine), _PART):
-        queries = mine[start : start + _PART]
+    part = max(_PART // pack.records, 1)
+    for start in range(0, len(mine), part):
+        queries = mine[start : start + part]
         answers = nearest(embedding, queries, count)
         alike = pairs.alike(queries[:, None], answers)
         for column, many in enumerate(NEAREST):
