@@ -97,14 +97,20 @@ def csv_name(name: str, file: TextIO) -> str:
     return printable(name) if file.isatty() else valid_text(name)
 
 
-def people_console() -> Console:
+def people_console(*, fitting: bool = False) -> Console:
     """Return a console that prints text as it is: no markup in it, and nothing broken or cut.
 
     A terminal that is narrower than a table wraps whole rows, so that names can be copied.
+
+    Parameters
+    ----------
+    fitting
+        Know how wide the terminal is, where there is one, for what can be made to fit.
     """
     from rich.console import Console
 
-    return Console(width=_UNBOUNDED, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    width = terminal_width() if fitting and sys.stdout.isatty() else _UNBOUNDED
+    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def terminal_width() -> int:
@@ -127,7 +133,7 @@ def stages(bar: Progress) -> StageProgress:
     def advance(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
             tasks[stage] = bar.add_task(stage, total=total)
-        bar.update(tasks[stage], completed=done)
+        bar.update(tasks[stage], completed=done, total=total or None)
 
     return advance
 

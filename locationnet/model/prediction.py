@@ -1,25 +1,32 @@
 """The answer for one photo: ranked places, the whole distribution, and its confidence.
 
-Knows nothing of photos, networks or files.
+Knows nothing of networks, or of how answers are drawn: see `locationnet.model.presenter`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
+from locationnet.images import Photo
 from locationnet.model import summary
 from locationnet.model.cells import CellLayer, top_classes, totals
 from locationnet.model.manifest import HintRate
+from locationnet.model.photo_source import photo_name
+from locationnet.model.presenter import presenter
 from locationnet.model.region import Region
 from locationnet.model.rollups import LEVELS, Group, GroupLevel, RollUp
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FloatArray = NDArray[np.float64]
 
@@ -109,6 +116,8 @@ class Prediction:
         How often the strongest hint of such answers was right, by their bits.
     demo
         Whether a demo answers.
+    photo
+        What was located, as it was given: for a file its path, not its content.
     """
 
     layer: CellLayer
@@ -121,12 +130,21 @@ class Prediction:
     calibrated: bool = True
     hint_rates: tuple[HintRate, ...] = ()
     demo: bool = False
+    photo: Photo | None = None
 
     def __repr__(self) -> str:
         first = self.mode
         bits = f"{self.information_bits:.2f} bits" + (", abstained" if self.abstained else "")
         name = first.name or f"cell {first.cell}"
         return f"Prediction({name} {100 * first.probability:.2g} % ×{first.lift:.2g} · {bits})"
+
+    def _repr_html_(self) -> str:
+        return presenter().html(self)
+
+    @property
+    def source(self) -> str | None:
+        """The path, URL or name of the photo; None where it has none."""
+        return None if self.photo is None else photo_name(self.photo)
 
     @property
     def grid(self) -> Grid:
@@ -259,12 +277,24 @@ class Prediction:
         return None
 
     @cached_property
+    def likely(self) -> Group | None:
+        """The city, region, country or continent, the finest, that holds half of the probability.
+
+        None where the answer abstains, or none holds as much, or only what a region named.
+        """
+        return None if self.abstained else summary.likely(self._levels)
+
+    @property
+    def _levels(self) -> list[RollUp]:
+        return [self.roll_up(level) for level in LEVELS]
+
+    @cached_property
     def summary(self) -> str:
         """The answer in a sentence, at the finest level that can be believed."""
         if self.abstained:
             return summary.ABSTAINED
         return summary.headline(
-            map(self.roll_up, LEVELS),
+            self._levels,
             self.layer,
             self.hint if summary.has_earned(self.hint_rate) else None,
             calibrated=self.calibrated,
@@ -352,6 +382,71 @@ class Prediction:
             prior=prior,
         )  # fmt: skip
 
+    def show(self) -> None:
+        """Open the answer's card: in a notebook below the cell, else in the system's viewer.
+
+        Raises
+        ------
+        LocationNetError
+            There is no viewer or no screen, matplotlib is not installed, or the photo cannot be
+            read any more.
+        """
+        presenter().show(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the answer in the form that the file's ending names.
+
+        Parameters
+        ----------
+        path
+            ``.png``: a card with the photo, the answer in words, a map and the evidence.
+            ``.html``: a map to pan and zoom, for any browser, offline. ``.geojson``, ``.kml``:
+            places and cells for other maps.
+
+        Raises
+        ------
+        FileEndingError
+            The ending is none of these.
+        LocationNetError
+            The file cannot be written; for a card also if matplotlib is not installed or the photo
+            cannot be read any more.
+        """
+        presenter().save(self, path)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the answer's map on matplotlib's axes, or on those of a new figure; return them.
+
+        Raises
+        ------
+        MissingExtraError
+            matplotlib is not installed.
+        """
+        axes: Axes = presenter().plot(self, ax)
+        return axes
+
+    def to_frame(self) -> Any:
+        """Return the places as a pandas DataFrame, or without pandas as a dict of its columns.
+
+        Columns are ``rank``, ``probability``, ``lift``, ``lat``, ``lng``, ``cell``, ``level`` and
+        ``place``; a row for each place, the most probable first.
+        """
+        rows = self._told_places()
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            return columns
+        return DataFrame(columns)
+
+    def to_geojson(self) -> dict[str, Any]:
+        """Return the places and their cells as a GeoJSON FeatureCollection.
+
+        See `locationnet.model.features.features` for what it holds.
+        """
+        from locationnet.model.features import collection
+
+        return collection([(self.source or "", self)])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values, in the form that ``POST /locate`` gives it.
 
@@ -360,19 +455,8 @@ class Prediction:
         around_best, around_mode = self._told_radii_km
         return {
             "summary": self.summary,
-            "predictions": [
-                {
-                    "rank": place.rank,
-                    "probability": place.probability,
-                    "lift": place.lift,
-                    "lat": place.lat,
-                    "lng": place.lng,
-                    "cell": place.cell,
-                    "level": place.level,
-                    "place": place.name,
-                }
-                for place in self.places
-            ],
+            "located": self.likely is not None,
+            "predictions": self._told_places(),
             "mode_radius_km": around_mode,
             "cities": [
                 {
@@ -405,6 +489,21 @@ class Prediction:
             ],
             **({} if self.calibrated else {"calibrated": False}),
         }
+
+    def _told_places(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "rank": place.rank,
+                "probability": place.probability,
+                "lift": place.lift,
+                "lat": place.lat,
+                "lng": place.lng,
+                "cell": place.cell,
+                "level": place.level,
+                "place": place.name,
+            }
+            for place in self.places
+        ]
 
     def _told_hint(self) -> dict[str, Any] | None:
         hint = self.hint

@@ -5,7 +5,7 @@ Knows groups of cells and measured rates of hints; nothing of how words are show
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from locationnet.geo.country_names import country_name
 from locationnet.model.cells import CellLayer
@@ -24,8 +24,19 @@ _EARNED = 0.2
 _ROUNDING = 1e-12
 
 
+def likely(levels: Iterable[RollUp]) -> Group | None:
+    """Return the finest group that holds half of the probability and was not as good as certain.
+
+    Parameters
+    ----------
+    levels
+        The answer by city, region, country and continent, in this order.
+    """
+    return next((group for group in _halves(levels) if group.prior < _KNOWN), None)
+
+
 def headline(
-    levels: Iterable[RollUp], layer: CellLayer, hint: Group | None, *, calibrated: bool, demo: bool
+    levels: Sequence[RollUp], layer: CellLayer, hint: Group | None, *, calibrated: bool, demo: bool
 ) -> str:
     """Return the finest thing about an answer that can be believed, as a sentence without a stop.
 
@@ -42,22 +53,19 @@ def headline(
     demo
         Whether a demo answers, which then says what to do about it.
     """
-    known = ""
-    finest = None
-    for groups in levels:
-        finest = finest or groups
-        for group in groups.first(1):
-            if group.probability < _HALF - _ROUNDING:
-                continue
-            if group.prior < _KNOWN:
-                return _probably(groups, group, finest, layer, calibrated)
-            known = known or f" where in {group.name}"
+    group = likely(levels)
+    if group is not None:
+        note = "" if calibrated else ", not calibrated"
+        inside = _first_inside(levels, group, layer)
+        return f"Probably {group.name} ({percent_text(group.probability)}{note}){inside}"
+    known = next(_halves(levels), None)
+    unsure = UNSURE + (f" where in {known.name}" if known else "")
     if hint is not None:
         return (
-            f"{UNSURE}{known}. Strongest hint: {hint.name},"
+            f"{unsure}. Strongest hint: {hint.name},"
             f" {times_text(hint.lift)} more likely than without the photo"
         )
-    return f"{UNSURE}{known}" + (f". {DEMO}" if demo else "")
+    return unsure + (f". {DEMO}" if demo else "")
 
 
 def has_earned(rate: HintRate | None) -> bool:
@@ -105,16 +113,19 @@ def percent_text(probability: float) -> str:
     return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %"
 
 
-def _probably(
-    groups: RollUp, group: Group, cities: RollUp, layer: CellLayer, calibrated: bool
-) -> str:
-    note = "" if calibrated else ", not calibrated"
-    text = f"Probably {group.name} ({percent_text(group.probability)}{note})"
-    if groups is cities:
-        return text
-    first = groups.within(group, cities)
-    if first is None:
-        return text
-    city, country = (part[first.class_index] for part in (layer.names.city, layer.names.country))
-    inside = f"{city}, {country_name(country)}" if group.level == "continent" else city
-    return f"{text}: {inside} first"
+def _halves(levels: Iterable[RollUp]) -> Iterator[Group]:
+    """Yield the groups that hold half of the probability, the finest first."""
+    for groups in levels:
+        yield from (one for one in groups.first(1) if one.probability >= _HALF - _ROUNDING)
+
+
+def _first_inside(levels: Sequence[RollUp], group: Group, layer: CellLayer) -> str:
+    """Return ``": CITY first"``, the most probable city of a region, country or continent."""
+    cities, *coarser = levels
+    for groups in coarser:
+        first = groups.within(group, cities) if groups.level == group.level else None
+        if first is not None:
+            city = layer.names.city[first.class_index]
+            country = country_name(layer.names.country[first.class_index])
+            return f": {f'{city}, {country}' if group.level == 'continent' else city} first"
+    return ""

@@ -146,6 +146,10 @@ class Answer(Guess):
         description="The answer in a sentence, at the finest level that can be believed.",
         examples=["Probably Japan (60 %): Minato first"],
     )
+    located: bool = Field(
+        description="Whether one city, region, country or continent holds half of the probability: "
+        "the summary then names it."
+    )
     mode_radius_km: RadiusKm = Field(description="Around the first of the predictions.")
     cities: list[City] = Field(
         description="The most probable ones, as many as top_k; none in coarse answers."

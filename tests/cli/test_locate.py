@@ -185,6 +185,24 @@ def test_unreadable_photos_are_reported_and_the_rest_goes_on(
     assert "missing.jpg: cannot read the file (No such file or directory)" in errors[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("www.example.org/photo.jpg", "must begin with https://"),
+        ("data:image/png;base64,iVBORw0KGgo=", "the photo itself"),
+        ("blob:https://example.org/1", "one browser alone"),
+        ("ftp://example.org/photo.jpg", "http and https"),
+        ("https://127.0.0.1/photo.jpg", "not public"),
+    ],
+)
+def test_an_address_that_cannot_be_fetched_is_told_in_the_services_words(
+    run: Run, name: str, says: str
+) -> None:
+    answer = run(name)
+    assert answer.exit_code == 1
+    assert says in answer.stderr
+
+
 def test_a_document_is_whole_even_where_every_photo_failed(run: Run, tmp_path: Path) -> None:
     answer = run(tmp_path / "missing.jpg", "--format", "json")
     assert answer.exit_code == 1

@@ -232,6 +232,7 @@ def test_the_dictionary_is_json_in_the_documented_form() -> None:
     answer = json.loads(json.dumps(prediction.to_dict()))
     assert list(answer) == [
         "summary",
+        "located",
         "predictions",
         "mode_radius_km",
         "cities",

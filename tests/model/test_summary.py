@@ -79,7 +79,9 @@ def rate(low: float, high: float = 1.0) -> HintRate:
 )
 def test_the_headline_is_the_finest_that_holds_half(prediction: Prediction, sentence: str) -> None:
     assert prediction.summary == sentence
-    assert prediction.to_dict()["summary"] == sentence
+    told = prediction.to_dict()
+    assert told["summary"] == sentence
+    assert told["located"] is sentence.startswith("Probably")
 
 
 def test_a_hint_is_the_headline_only_where_it_has_earned_it() -> None:
@@ -125,6 +127,7 @@ def test_an_answer_that_abstains_says_that_the_photo_does_not_say() -> None:
     prediction = replace(answer(Venice=1.0), abstain_below_bits=9.0)
     assert prediction.abstained
     assert prediction.summary == "This photo does not say where it was taken"
+    assert prediction.likely is None
 
 
 def test_what_a_user_said_is_not_given_back_as_news() -> None:
