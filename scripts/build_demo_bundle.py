@@ -26,6 +26,7 @@ from demo.answer import OUTPUTS, add_answer
 from demo.knowledge import Evaluator, Knowledge, Surroundings, read_knowledge
 from demo.network import (
     CLASSES,
+    FEATURES,
     MEAN,
     SIZE,
     STD,
@@ -134,14 +135,16 @@ def build_model(
     ratios: NDArray[np.float16],
     prior: NDArray[np.float32],
 ) -> onnx.ModelProto:
-    """Return the whole graph, from ``images`` to the answer and its evidence."""
+    """Return the whole graph, from ``images`` to the answer, its evidence and the embedding."""
     graph = Nodes()
     add_classifier(graph, network, "images", "posterior")
     concepts = np.array([row.concept for row in knowledge.rows], np.int64)
     add_answer(graph, "posterior", concepts, ratios, prior, GAMMA)
+    graph.step("Identity", ["features"], "embedding")
     shapes: dict[str, list[str | int]] = {
         "probabilities": ["N", len(prior)],
         "posterior": ["N", CLASSES],
+        "embedding": ["N", FEATURES],
     }
     outputs = [
         helper.make_tensor_value_info(
@@ -149,7 +152,7 @@ def build_model(
             TensorProto.INT64 if name == "evidence_class" else TensorProto.FLOAT,
             shapes.get(name, ["N", "K"]),
         )
-        for name in (*OUTPUTS, "posterior")
+        for name in (*OUTPUTS, "posterior", "embedding")
     ]
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])
     model = helper.make_model(

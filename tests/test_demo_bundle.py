@@ -108,6 +108,20 @@ def test_outputs_have_their_shapes_and_sum_to_one(outputs: Outputs, weights: Out
     assert (outputs["evidence_bits"] >= 0).all()
 
 
+def test_the_embedding_is_what_the_last_layer_sees(outputs: Outputs) -> None:
+    embedding = outputs["embedding"].astype(np.float64)
+    assert embedding.shape == (4, 1280)
+    layer = {
+        weight.name: numpy_helper.to_array(weight).astype(np.float64)
+        for weight in onnx.load(BUNDLE / "model.onnx").graph.initializer
+        if weight.name.startswith("classes.")
+    }
+    logits = embedding @ layer["classes.weight"].T + layer["classes.bias"]
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    posterior = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(outputs["posterior"], posterior, atol=1e-5)
+
+
 def test_the_answer_and_its_evidence_equal_the_formula(
     outputs: Outputs, weights: dict[str, NDArray[np.float64]]
 ) -> None:

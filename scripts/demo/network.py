@@ -19,6 +19,8 @@ from onnx import helper, numpy_helper
 
 SIZE = 260
 CLASSES = 1000
+# What the last layer sees, and similar photos share.
+FEATURES = 1280
 # The Lite family was trained on (x - 127) / 128.
 MEAN, STD = 127.0, 128.0
 
