@@ -185,3 +185,24 @@ def export(
     states = Counter(it.state for it in photos)
     counts = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
     say(f"{out}: {len(photos):,} photos: {counts or 'none'}")
+
+
+@app.command()
+def review(
+    library: Library,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="To listen on; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Show proposals on a page of your own machine, to accept, move and reject them.
+
+    Example: locationnet library review library
+
+    Open the printed address; its token keeps everybody else out. Ends with Ctrl-C. Photos stay as
+    they are.
+    """
+    from locationnet.library.catalog import Catalog
+    from locationnet.library.review import serve
+
+    with Catalog(library) as catalog:
+        serve(catalog, port, lambda address: say(f"review at {address}  (Ctrl-C ends it)"))
