@@ -17,7 +17,7 @@ from locationnet.files import write_bytes
 from locationnet.images import Photo, shrunk
 from locationnet.model.photo_source import open_photo
 from locationnet.model.prediction import Prediction
-from locationnet.model.summary import hint_text, percent_text, times_text
+from locationnet.model.summary import WHAT_HELPS, hint_text, percent_text, times_text
 from locationnet.viz import shapes, worldmap
 from locationnet.viz.lettering import quiet_letters, wrapped, write
 from locationnet.viz.shapes import Colouring, Entry, LatLng
@@ -193,6 +193,10 @@ def small_png(figure: Figure, dpi: float) -> bytes:
 
 def _draw_list(figure: Figure, prediction: Prediction, left: float, top: float) -> None:
     """Write what the answer names, and what it says of its hints; from the top left, inches."""
+    if not shapes.is_marked(prediction):
+        helps = wrapped(WHAT_HELPS, _POINTS * (_WIDTH - left - 0.2), size=_TEXT_SIZE, lines=3)
+        write(figure, left, top, helps)
+        return
     share, lift = left + 5.2, left + 6.8
     heads = ((share, "with the photo"), (lift, "against without it"))
     for x, head in heads:
@@ -205,7 +209,7 @@ def _draw_list(figure: Figure, prediction: Prediction, left: float, top: float) 
         write(figure, left + 0.3, y, name)
         write(figure, share, y, percent_text(entry.probability), align="right")
         write(figure, lift, y, times_text(entry.lift, before=True), align="right")
-    if prediction.hint is not None and not prediction.abstained:
+    if prediction.hint is not None:
         note = hint_text(prediction.hint, prediction.hint_rate)
         note = wrapped(note, _POINTS * (_WIDTH - left - 0.2), size=_SMALL_SIZE, lines=2)
         y = top + (len(entries) + 1.2) * _LINE

@@ -21,7 +21,7 @@ from locationnet.model import kml
 from locationnet.model.features import collection
 from locationnet.model.photo_source import is_address
 from locationnet.model.prediction import Prediction
-from locationnet.model.summary import percent_text, times_text
+from locationnet.model.summary import WHAT_HELPS, percent_text, times_text
 from locationnet.names import printable
 from locationnet.viz import picture, shapes, worldmap
 from locationnet.viz.card import card
@@ -105,11 +105,13 @@ def html(prediction: Prediction) -> str:
     out, and so is one behind a URL, which would have to be fetched again; without matplotlib, the
     map is.
     """
-    told = [f"<p><b>{markup.escape(prediction.summary)}</b></p>"]
+    told = [f"<p><b>{markup.escape(shapes.headline(prediction))}</b></p>"]
     if prediction.explanation:
         told.append(f"<p>{markup.escape(prediction.explanation)}</p>")
-    if not prediction.abstained:
+    if shapes.is_marked(prediction):
         told.append(_table(prediction))
+    else:
+        told.append(f"<p>{markup.escape(WHAT_HELPS)}</p>")
     photo, drawn = _photo(prediction), _map(prediction)
     beside = f'<td style="vertical-align:top;text-align:left">{"".join(told)}</td>'
     if photo:
