@@ -20,7 +20,7 @@ from locationnet.model.prediction import Prediction
 from locationnet.model.summary import WHAT_HELPS, hint_text, percent_text, times_text
 from locationnet.viz import shapes, worldmap
 from locationnet.viz.lettering import quiet_letters, wrapped, write
-from locationnet.viz.shapes import Colouring, Entry, LatLng
+from locationnet.viz.shapes import Colouring, Entry, Frame, LatLng
 from locationnet.viz.worldmap import Extent
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _WIDTH = 11.0  # inches
 _PHOTO_PIXELS = 400
 _COLOURS = 128
+_MAP_DPI = 90
 _POINTS = 72
 _TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 13.0, 9.5, 8.0
 _LINE = 0.2  # inches, of the list
@@ -106,7 +107,7 @@ def draw(
         lines=3,
     )
     above = 0.15 + 0.24 * (1 + title.count("\n")) + 0.22 * bool(prediction.explanation)
-    tall = _WIDTH * worldmap.aspect(part) * (part.north - part.south) / (part.east - part.west)
+    tall = _tall(part)
     below = 0.35 + _LINE * (shapes.LISTED + 1.5)
     figure = figure_class((_WIDTH, above + tall + 0.35 + below), facecolor="white")
     height = float(figure.get_size_inches()[1])
@@ -121,6 +122,12 @@ def draw(
         left += _draw_photo(figure, photo, below) + 0.25
     _draw_list(figure, prediction, left, height - below)
     return figure
+
+
+def _tall(part: Frame) -> float:
+    """Return how high a map of a part of the world is, inches."""
+    wide = _WIDTH - 0.1
+    return wide * worldmap.aspect(part) * (part.north - part.south) / (part.east - part.west)
 
 
 def write_png(
@@ -176,6 +183,18 @@ def png(figure: Figure, dpi: float) -> bytes:
     with quiet_letters():
         figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
     return content.getvalue()
+
+
+def map_png(
+    prediction: Prediction, *, truth: LatLng | None = None, by: Colouring | None = None
+) -> bytes:
+    """Return the map with its legend alone as a small PNG file; see `draw`."""
+    part = worldmap.frame(prediction, truth, "world")
+    tall = _tall(part)
+    figure = new_figure()((_WIDTH, tall + 0.4), facecolor="white")
+    axes = figure.add_axes(fractions(figure, (0.05, 0.05, _WIDTH - 0.1, tall)))
+    worldmap.draw_map(axes, prediction, truth, part, by=by)
+    return small_png(figure, _MAP_DPI)
 
 
 def small_png(figure: Figure, dpi: float) -> bytes:

@@ -141,16 +141,17 @@ def cells(
     by = by or ("probability" if is_prior(prediction) else "lift")
     classes = top_cells(prediction.probabilities, SHARE, limit)[::-1]
     probabilities, lifts = prediction.probabilities[classes], prediction.lifts[classes]
+    abstained = by == "lift" and prediction.abstained
+    # Colours of probabilities say already how probable a cell is, but not how large.
+    weights = probabilities if by == "lift" else np.ones(len(classes))
+    levels = prediction.grid.levels[classes].astype(np.int64)
+    opacities = lift_scale.opacities(weights, levels, abstained=abstained)
     if by == "lift":
-        abstained = prediction.abstained
-        shades = lift_scale.shades(lifts, abstained=abstained)
-        levels = prediction.grid.levels[classes].astype(np.int64)
-        opacities = lift_scale.opacities(probabilities, levels, abstained=abstained)
         values = lifts
+        shades = lift_scale.shades(values, abstained=abstained)
     else:
         values = probabilities
         shades = np.searchsorted(colour_steps(values), values, side="right")
-        opacities = np.full(len(classes), lift_scale.STRONGEST)
     name = {"lift": "lift", "probability": "cell"}[by]
     colours = [palette()[f"{name}-{shade}"] for shade in shades]
     grid = prediction.grid
