@@ -21,6 +21,8 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
+from locationnet.viz.picture import paletted
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 # Widgets need a server that runs: each has a picture beside it.
@@ -81,11 +83,9 @@ def tidied(notebook: nbformat.NotebookNode, scratch: Path) -> None:
 
 
 def smaller(picture: str) -> str:
-    """Return a PNG, in base64 as it is given, with at most 256 colours."""
-    content = io.BytesIO()
+    """Return a PNG, in base64 as it is given, with a palette."""
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        image.convert("RGB").quantize(256).save(content, "PNG", optimize=True)
-    return base64.b64encode(content.getvalue()).decode("ascii")
+        return base64.b64encode(paletted(image)).decode("ascii")
 
 
 def _without(output: Any, here: re.Pattern[str]) -> nbformat.NotebookNode:

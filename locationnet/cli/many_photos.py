@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from locationnet.cli.formats import Answer
-from locationnet.cli.one_photo import TELLING_KM, UNCALIBRATED, Detail, prior_text, shortened
+from locationnet.cli.one_photo import UNCALIBRATED, Detail, prior_text, shortened
 from locationnet.cli.terminal import people_console, readable, showable, terminal_width, wrapped
 from locationnet.names import printable
 
@@ -122,6 +122,7 @@ def counts_text(located: int, unsure: int, failed: int) -> str:
 
 def _told(prediction: Prediction) -> tuple[str, tuple[str, str, str, str]]:
     """Return the place of a row, and its share, lift, radius and flag."""
+    from locationnet.model.prediction import TELLING_KM
     from locationnet.model.summary import percent_text, times_text
 
     if prediction.abstained:

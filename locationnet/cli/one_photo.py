@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # the command line reads this module before it knows that it 
     from locationnet.model.bundle import Bundle
     from locationnet.model.prediction import Place, Prediction
 
-# A wider circle says little about where a place in its middle is.
-TELLING_KM = 2000
 # Wider than this, the eye loses the line.
 _WIDEST_TABLE, _WIDEST_NAME, _NARROWEST_NAME = 100, 44, 12
 _GAP = 2
@@ -185,6 +183,8 @@ def shortened(name: str, room: int) -> str:
 
 def _half_within(prediction: Prediction, place: Place, what: str) -> str:
     """Return how near a place half of the probability is; ``""`` where it is all over the world."""
+    from locationnet.model.prediction import TELLING_KM
+
     km = prediction.radius_km(0.5, around=place)
     return f"{what} within {km:,.0f} km of {_shown(place)}" if km < TELLING_KM else ""
 

@@ -14,8 +14,7 @@ from locationnet.model.rollups import Group, RollUp
 
 ABSTAINED = "This photo does not say where it was taken"
 WHAT_HELPS = (
-    "Photos that help show a landscape, a street, buildings, signs or plants of their country;"
-    " people, rooms, food and close-ups seldom do."
+    "A landmark, a street, a sign or a landscape says more than things that are everywhere."
 )
 UNSURE = "Not sure"
 DEMO = "This demo model can seldom tell; a real one is one command away: locationnet import geoclip"

@@ -242,7 +242,7 @@ def _markers(prediction: Prediction, truth: LatLng | None, middle: float) -> lis
         markers.append(_marker((lat, lng), middle, label, f"Error: {text}", -2000))
         sign = _sign("✕", colours["pin-ink"], colours["truth"])
         markers.append(_marker(truth, middle, sign, f"True place, {text} away", 15_000))
-    entries = shapes.listed(prediction, prediction.top_k if shapes.is_marked(prediction) else 0)
+    entries = shapes.telling(prediction, prediction.top_k)
     for entry in reversed(entries):
         sign = _pin(str(entry.rank), colours["pin-ink"], colours["pin"])
         # Better ranks lie on top.

@@ -125,9 +125,9 @@ def _table(prediction: Prediction) -> str:
         f"{markup.escape(picture.name_of(entry))}</td>"
         f"<td>{percent_text(entry.probability)}</td>"
         f"<td>{times_text(entry.lift, before=True)}</td></tr>"
-        for entry in shapes.listed(prediction, shapes.LISTED)
+        for entry in shapes.telling(prediction, shapes.LISTED)
     ]
-    head = "<tr><th></th><th></th><th>with the photo</th><th>against without it</th></tr>"
+    head = "<tr><th></th><th></th><th>share</th><th>lift</th></tr>"
     return f"<table>{head}{''.join(rows)}</table>"
 
 
@@ -145,8 +145,9 @@ def _map(prediction: Prediction) -> str:
     except MissingExtraError as error:
         return f"<p>{markup.escape(str(error))}</p>"
     axes = figure.add_axes((0, 0, 1, 1))
+    part = worldmap.frame(prediction, None, "world")
     worldmap.draw_map(
-        axes, prediction, None, worldmap.frame(prediction, None, "world"), legend=False, numbered=3
+        axes, prediction, None, part, shapes.telling(prediction, shapes.LISTED), legend=False
     )
     # Twice as many pixels, for screens that have them; a palette keeps the file small.
     content = picture.small_png(figure, 2 * _MAP_WIDTH / _MAP_INCHES[0])

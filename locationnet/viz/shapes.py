@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from locationnet.geo import s2, sphere
 from locationnet.model.cells import totals
 from locationnet.model.heatmap import SHARE, top_cells
-from locationnet.model.prediction import Place, Prediction
+from locationnet.model.prediction import TELLING_KM, Place, Prediction
+from locationnet.model.rollups import Group
 from locationnet.model.summary import percent_text, times_text
 from locationnet.viz import assets, lift_scale, payload
 
@@ -35,8 +36,6 @@ COLOURS = 6
 LISTED = 6
 AREA_LEVEL = 4
 _PRIOR = "Without a photo: where photos are taken"
-# A wider circle is most of the world and says nothing.
-WIDEST_CIRCLE_KM = 2000.0
 _RULE = re.compile(r":root\s*\{(.*?)\}", re.DOTALL)
 _VARIABLE = re.compile(r"--([\w-]+):\s*(#[0-9a-f]{6})\b")
 # Web Mercator ends here; it also makes the far north and south too large to frame.
@@ -267,7 +266,7 @@ def frame(prediction: Prediction, truth: LatLng | None = None) -> Frame:
         raise ValueError(f"truth is (latitude, longitude) in degrees, not {truth}")
     first, best = prediction.mode, prediction.best
     points = [np.array([[place.lng, place.lat]]) for place in prediction.places]
-    points += [np.array([[one.lng, one.lat]]) for one in listed(prediction, LISTED)]
+    points += [np.array([[one.lng, one.lat]]) for one in telling(prediction, LISTED)]
     points += [circle(first.lat, first.lng, km) for km in radii(prediction).values()][:1]
     if truth is not None:
         points.append(great_circle((best.lat, best.lng), truth))
@@ -302,23 +301,49 @@ def mercator_view(
 
 def listed(prediction: Prediction, count: int) -> list[Entry]:
     """Return what a list names: cities, else countries, else places; the most probable first."""
-    grid = prediction.grid
     groups = (prediction.cities or prediction.countries)[:count]
-    found = [(one.name, one.probability, one.lift, one.cells, one.class_index) for one in groups]
-    found = found or [
-        (title(place), place.probability, place.lift, 1, place.class_index)
-        for place in prediction.places[:count]
-    ]
+    if groups:
+        return _entries(prediction, groups)
     return [
-        Entry(rank, *one, float(grid.lat[one[-1]]), float(grid.lng[one[-1]]))
-        for rank, one in enumerate(found, 1)
-    ]
+        Entry(
+            place.rank, title(place), place.probability, place.lift, 1, place.class_index,
+            place.lat, place.lng,
+        )
+        for place in prediction.places[:count]
+    ]  # fmt: skip
+
+
+def raised(prediction: Prediction, count: int) -> list[Entry]:
+    """Return what the photo made more probable, the largest lift first."""
+    return _entries(prediction, prediction.raised[:count])
+
+
+def telling(prediction: Prediction, count: int) -> list[Entry]:
+    """Return the few entries that say most: what is probable, or where nothing is, what was raised.
+
+    None where the photo does not say where it was taken.
+    """
+    if not is_marked(prediction):
+        return []
+    unsure = prediction.likely is None and not is_prior(prediction)
+    return (raised(prediction, count) if unsure else []) or listed(prediction, count)
+
+
+def _entries(prediction: Prediction, groups: Sequence[Group]) -> list[Entry]:
+    grid = prediction.grid
+    return [
+        Entry(
+            rank, one.name, one.probability, one.lift, one.cells, one.class_index,
+            float(grid.lat[one.class_index]), float(grid.lng[one.class_index]),
+        )
+        for rank, one in enumerate(groups, 1)
+    ]  # fmt: skip
 
 
 def radii(prediction: Prediction) -> dict[float, float]:
     """Return the radii around the most probable place that say something: of 50 %, of 90 %, km."""
     found = {share: prediction.radius_km(share, around=prediction.mode) for share in (0.5, 0.9)}
-    return {share: km for share, km in found.items() if km < WIDEST_CIRCLE_KM}
+    return {share: km for share, km in found.items() if km < TELLING_KM}
 
 
 def error_km(prediction: Prediction, truth: LatLng) -> float:
