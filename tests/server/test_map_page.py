@@ -262,6 +262,19 @@ def test_what_the_server_refuses_is_said_in_its_words(
     page.locator("#url").press("Enter")
     expect(page.get_by_role("alert")).to_contain_text(re.compile(r"work\. [A-Z].*\.$"))
     expect(page.locator("#again")).to_have_count(0)
+    # The address waits in its field to be mended.
+    address = page.locator("#url")
+    expect(address).to_be_focused()
+    expect(address).to_have_value("http://10.0.0.1/photo.jpg")
+    expect(address).to_have_accessible_description(re.compile("^That did not work"))
+    expect(page.locator("#photo")).to_be_hidden()
+    address.fill(photo_server.put("/page.html", b"<!doctype html><title>A page</title>"))
+    address.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("web page")
+    address.fill(photo_server.put("/mended.jpg", photo))
+    address.press("Enter")
+    expect(page.locator(".place")).to_have_count(4)
+    expect(page.get_by_role("alert")).to_be_hidden()
     visited.assert_quiet("the server responded with a status of 4")
 
 
@@ -499,6 +512,8 @@ def test_the_page_fits_a_phone(visit: Callable[..., Visit], photo: bytes) -> Non
     expect(page.locator("#score-you")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.evaluate(small) == []
+    page.locator(".place-button").last.tap()
+    expect(page.locator("#map")).to_be_in_viewport(ratio=0.99)
     visited.assert_quiet()
 
 

@@ -148,11 +148,7 @@
     state.prior = false;
     byId("prior-badge").hidden = true;
     const waiting = byId("guess-first").checked && !guess.point && !state.revealed;
-    byId("other-photos").addEventListener("click", () => {
-    reset();
-    byId("choose").focus();
-  });
-  byId("show-all").hidden = waiting;
+    byId("show-all").hidden = waiting;
     result.hidden = false;
     if (waiting) {
       map.clear();
@@ -215,13 +211,9 @@
     state.revealed = false;
     result.hidden = true;
     result.replaceChildren();
-    problem.hidden = true;
+    hideProblem();
     keyForm.hidden = true;
-    byId("other-photos").addEventListener("click", () => {
-    reset();
-    byId("choose").focus();
-  });
-  byId("show-all").hidden = true;
+    byId("show-all").hidden = true;
     byId("prior-badge").hidden = true;
     map.clear();
   }
@@ -315,15 +307,36 @@
     setWorking(false);
   }
 
+  // Say why there is no answer; `again` tries once more.
   function fail(message, again) {
     problem.replaceChildren(node("p", {}, node("b", {}, "That did not work. "), message));
     if (again) {
       problem.append(node("button", { type: "button", id: "again", class: "button",
         onclick: again }, "Try again"));
     }
+    photoCard.after(problem);
     problem.hidden = false;
     document.title = `That did not work – ${PRODUCT}`;
     problem.scrollIntoView({ block: "nearest" });
+  }
+
+  // An address that leads to no answer stays in its field, with the reason below, to be mended.
+  function failAddress(text, message, again) {
+    photoCard.hidden = true;
+    intro.hidden = false;
+    address.value = text;
+    fail(message, again);
+    byId("url-form").append(problem);
+    address.setAttribute("aria-invalid", "true");
+    address.setAttribute("aria-describedby", "problem");
+    address.focus({ preventScroll: true });
+    problem.scrollIntoView({ block: "nearest" });
+  }
+
+  function hideProblem() {
+    problem.hidden = true;
+    address.removeAttribute("aria-invalid");
+    address.removeAttribute("aria-describedby");
   }
 
   function askForKey(error, again) {
@@ -334,7 +347,7 @@
       Service.useKey(byId("key").value);
       byId("key").value = "";
       keyForm.hidden = true;
-      problem.hidden = true;
+      hideProblem();
       again();
     };
     byId("key").focus();
@@ -344,6 +357,7 @@
     const { photo } = state;
     stopRequest();
     clearAnswer();
+    if (photoCard.hidden) showPhoto(photo);
     const running = state.running = new AbortController();
     setWorking(true);
     step(photo.url ? 1 : 0);
@@ -363,15 +377,18 @@
       if (state.running !== running) return;
       if (!(error instanceof Service.Failure)) throw error;
       setWorking(false);
+      const again = error.retry ? locate : null;
       if (error.needsKey) askForKey(error, locate);
-      else fail(error.message, error.retry ? locate : null);
+      else if (photo.url) failAddress(photo.url, error.message, again);
+      else fail(error.message, again);
     } finally {
       if (state.running === running) state.running = null;
     }
   }
 
-  // Take what was chosen: a function that returns, or resolves to, a photo of Photos.
-  async function take(read) {
+  // Take what was chosen: a function that returns, or resolves to, a photo of Photos. `refuse` says
+  // why it is none.
+  async function take(read, refuse = fail) {
     stopRequest();
     const taking = state.taking;
     let photo;
@@ -379,8 +396,12 @@
       photo = await read();
     } catch (error) {
       if (taking !== state.taking) return;
-      if (state.photo) reset();
-      fail(error.message);
+      if (album.isOpen) {
+        fail(error.message);
+      } else {
+        if (state.photo) reset();
+        refuse(error.message);
+      }
       return;
     }
     if (taking !== state.taking) return; // another one was chosen meanwhile
@@ -391,6 +412,10 @@
     showPhoto(photo);
     map.fit(false);
     await locate();
+  }
+
+  function takeAddress(text) {
+    return take(() => Photos.fromAddress(text), (message) => failAddress(text, message));
   }
 
   function takeFiles(files) {
@@ -411,7 +436,7 @@
   });
   byId("url-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    take(() => Photos.fromAddress(address.value));
+    takeAddress(address.value);
   });
   byId("cancel").addEventListener("click", () => {
     reset();
@@ -436,7 +461,7 @@
     if (!files.length && !text) return;
     event.preventDefault();
     if (files.length) takeFiles(files);
-    else take(() => Photos.fromAddress(text));
+    else takeAddress(text);
   });
 
   // Entering a child fires before leaving its parent: what is dragged is gone when both are even.
@@ -453,7 +478,7 @@
     dragging(0);
     const { files, text } = Photos.fromTransfer(event.dataTransfer);
     if (files.length) takeFiles(files);
-    else if (text) take(() => Photos.fromAddress(text));
+    else if (text) takeAddress(text);
     else say("There was no photo in that.", true);
   });
 })();

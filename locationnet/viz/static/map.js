@@ -315,6 +315,12 @@ const LocationMap = (() => {
       const zoom = Math.max(3, Math.min(DEEPEST_PLACE_ZOOM, place.level + 1));
       this.map.setView(marker.getLatLng(), zoom, { animate: !calm() });
       marker.openTooltip();
+      this.bringIntoView();
+    }
+
+    // On a phone the map lies above the list that its places are picked from.
+    bringIntoView() {
+      this.container.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
     }
 
     choose(rank) {
