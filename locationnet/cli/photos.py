@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from locationnet.cli.terminal import say
+from locationnet.cli.terminal import say, say_error
 from locationnet.errors import InputError
 from locationnet.image_formats import READ, is_photo_name, kind_of_name
 
@@ -130,7 +130,7 @@ def answered(
     """
     for source, answer in stream(_progress(sources, doing)):
         if isinstance(answer, Exception):
-            say(f"error: {answer}", error=True)
+            say_error(str(answer))
         else:
             yield source, answer
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from locationnet.images import Photo, shrunk
 from locationnet.model.photo_source import open_photo
 from locationnet.model.prediction import Prediction
-from locationnet.model.summary import hint_text, percent_text, times_text
+from locationnet.model.summary import WHAT_HELPS, hint_text, percent_text, times_text
 from locationnet.viz import shapes, worldmap
 from locationnet.viz.lettering import wrapped, write
 from locationnet.viz.picture import fractions, name_of, new_figure, png, show_photo
@@ -28,7 +28,6 @@ _TITLE_LINE, _ROW = 0.42, 0.34
 _WIDEST_PHOTO, _PHOTO_PIXELS = 5.4, 700
 _LISTED = 3
 _FOOT = 0.75
-_HELPS = "A landmark, a street, a sign or a landscape says more than things that are everywhere."
 
 
 def card(prediction: Prediction, photo: Photo | None = None) -> bytes:
@@ -99,7 +98,7 @@ def _draw_answer(figure: Figure, prediction: Prediction, left: float, top: float
         write(figure, left, y, seen, size=_TEXT)
         y += _ROW * (1 + seen.count("\n"))
     if prediction.abstained:
-        helps = wrapped(_HELPS, _POINTS * wide, size=_TEXT, lines=2)
+        helps = wrapped(WHAT_HELPS, _POINTS * wide, size=_TEXT, lines=2)
         write(figure, left, y, helps, size=_TEXT, colour="quiet")
     for entry in entries:
         name = wrapped(f"{entry.rank}. {name_of(entry)}", _POINTS * (wide - 1.9), size=_TEXT)

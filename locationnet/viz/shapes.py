@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from locationnet.geo import s2, sphere
 from locationnet.model.cells import totals
 from locationnet.model.heatmap import SHARE, top_cells
-from locationnet.model.prediction import Place, Prediction
+from locationnet.model.prediction import TELLING_KM, Place, Prediction
 from locationnet.model.summary import percent_text, times_text
 from locationnet.viz import assets, lift_scale, payload
 
@@ -35,8 +35,6 @@ COLOURS = 6
 LISTED = 6
 AREA_LEVEL = 4
 _PRIOR = "Without a photo: where photos are taken"
-# A wider circle is most of the world and says nothing.
-WIDEST_CIRCLE_KM = 2000.0
 _RULE = re.compile(r":root\s*\{(.*?)\}", re.DOTALL)
 _VARIABLE = re.compile(r"--([\w-]+):\s*(#[0-9a-f]{6})\b")
 # Web Mercator ends here; it also makes the far north and south too large to frame.
@@ -317,7 +315,7 @@ def listed(prediction: Prediction, count: int) -> list[Entry]:
 def radii(prediction: Prediction) -> dict[float, float]:
     """Return the radii around the most probable place that say something: of 50 %, of 90 %, km."""
     found = {share: prediction.radius_km(share, around=prediction.mode) for share in (0.5, 0.9)}
-    return {share: km for share, km in found.items() if km < WIDEST_CIRCLE_KM}
+    return {share: km for share, km in found.items() if km < TELLING_KM}
 
 
 def error_km(prediction: Prediction, truth: LatLng) -> float:

@@ -112,6 +112,18 @@ const LocationMap = (() => {
     return node;
   }
 
+  // Where the n-th photo of a place goes, pixels: six around the first, twelve around these, …
+  function beside(n) {
+    let ring = 1;
+    let left = n - 1;
+    while (left >= 6 * ring) {
+      left -= 6 * ring;
+      ring += 1;
+    }
+    const turn = (2 * Math.PI * left) / (6 * ring);
+    return `${Math.round(34 * ring * Math.cos(turn))}px ${Math.round(34 * ring * Math.sin(turn))}px`;
+  }
+
   const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   return class LocationMap {
@@ -195,13 +207,26 @@ const LocationMap = (() => {
       this._drawGuess();
     }
 
-    // Show many photos at once: [{lat, lng, label, text, className}, …]; `onPhoto` is called with the
-    // number of one that is picked.
+    // Show many photos at once: [{lat, lng, label, text, className, image}, …]; `onPhoto` is called
+    // with the number of one that is picked. `image`, a data URL, takes the place of the text.
     showPhotos(photos, onPhoto) {
       this.clear();
       this.photos = photos;
+      const here = new Map();
       photos.forEach((photo, i) => {
         const content = element("span", `pin pin-rank ${photo.className}`, photo.text);
+        if (photo.image) {
+          const image = element("img");
+          image.src = photo.image;
+          image.alt = "";
+          content.replaceChildren(image);
+          content.classList.add("pin-photo");
+        }
+        // Photos at one place lie side by side around it.
+        const spot = `${photo.lat} ${photo.lng}`;
+        const before = here.get(spot) || 0;
+        here.set(spot, before + 1);
+        if (before) content.style.translate = beside(before);
         const marker = this._marker(photo, content, photo.label, depth(i + 1));
         marker.on("click", () => onPhoto(i));
         marker.on("keydown", ({ originalEvent: event }) => {
