@@ -153,8 +153,7 @@ def test_a_chosen_photo_is_located(visit: Callable[..., Visit], photo: bytes) ->
     expect(page.locator(".place.chosen")).to_have_attribute("data-rank", "3")
     page.locator("#count").select_option("3")
     expect(page.locator(".marker .pin-rank")).to_have_count(3)
-    page.locator("#prior-toggle").click()
-    expect(page.locator("#prior-badge")).to_be_visible()
+    expect(page.locator(".prior-places li")).to_have_count(3)
     page.locator("#another").click()
     expect(page.locator(".marker")).to_have_count(0)
     expect(page.locator("#choose")).to_be_focused()
@@ -404,6 +403,45 @@ def test_a_guess_and_the_model_are_scored_against_a_truth_that_the_user_sets(
     page.locator("#set-truth").click()
     page.locator("#map").click(position={"x": 60, "y": 300})
     expect(outcome).to_have_text(re.compile(r"^The model gets [\d,]+ of 5,000 points\.$"))
+    visited.assert_quiet()
+
+
+def test_the_answer_without_the_photo_has_a_map_beside(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+    visited.choose(photo)
+    own = page.locator("#prior-map")
+    with page.expect_response(lambda response: "prior.geojson" in response.url) as cells:
+        page.locator("#prior-toggle").click()
+    assert cells.value.json()["features"]
+    expect(own.locator(".pin-rank")).to_have_count(4)
+    expect(page.locator("#map .pin-rank")).to_have_count(4)
+    left, right = page.locator("#map").bounding_box(), own.bounding_box()
+    assert left is not None and right is not None
+    assert left["height"] > 150 and right["height"] > 150
+    assert left["x"] + left["width"] <= right["x"] or left["y"] + left["height"] <= right["y"]
+    # Both show the same part of the world, whichever is moved.
+    scales = page.locator(".leaflet-control-scale-line")
+    before = scales.all_text_contents()
+    own.focus()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    expect(scales.first).not_to_have_text(before[0])
+    expect(scales.last).to_have_text(scales.first.inner_text())
+    page.locator("#count").select_option("3")
+    expect(own.locator(".pin-rank")).to_have_count(3)
+    page.locator(".place-button").first.click()
+    expect(page.locator("#map .marker.chosen")).to_have_text("1")
+    page.get_by_role("button", name="Close the map without the photo").click()
+    expect(own).to_be_hidden()
+    expect(page.locator("#prior-toggle")).to_be_focused()
+    page.locator("#prior-toggle").click()
+    expect(own.locator(".pin-rank")).to_have_count(3)
+    visited.choose(photo)
+    expect(own).to_be_hidden()
+    assert len([url for url in visited.requests if "prior.geojson" in url]) == 1
     visited.assert_quiet()
 
 

@@ -15,27 +15,38 @@
     ["intro", "photo", "problem", "key-form", "result"].map(byId);
   const [thumbnail, file, address] = ["thumbnail", "file", "url"].map(byId);
 
-  const state = { photo: null, answer: null, count: 5, prior: false, running: null, taking: 0 };
+  const state = { photo: null, answer: null, count: 5, running: null, taking: 0 };
 
   byId("limits").textContent = `${Photos.list(TYPES)}, up to ${Photos.megabytes(MAX_BYTES)}.`;
 
   // The map.
 
-  const map = new LocationMap(byId("map"), null,
-    (rank) => (state.prior ? map.zoomTo(rank) : choose(rank)));
+  const map = new LocationMap(byId("map"), null, choose);
   map.fit(false);
   byId("tile-note").hidden = !options.tileUrl;
-  drawLand();
+  let land = null; // asked for once, also where two maps draw it
+  drawLand(map);
 
   // Nobody waits for the land: without it everything else works.
-  async function drawLand() {
+  async function drawLand(on) {
     try {
-      map.drawLand(await (await fetch(options.land)).json());
+      land ||= fetch(options.land).then((answer) => answer.json());
+      on.drawLand(await land);
     } catch {
+      land = null;
       say("The coasts could not be loaded.", true);
     }
-    if (options.tileUrl) map.addTiles(options.tileUrl, options.tileAttribution);
+    if (options.tileUrl) on.addTiles(options.tileUrl, options.tileAttribution);
   }
+
+  const prior = new PriorMap(map, (container) => {
+    const own = new LocationMap(container, null, (rank) => own.zoomTo(rank));
+    drawLand(own);
+    return own;
+  }, () => {
+    setPrior(false);
+    byId("prior-toggle").focus();
+  });
 
   const album = new Album(byId("album"), Number(options.batch),
     { onChoose: showEntry, onKey: askForKey });
@@ -51,27 +62,37 @@
     say(guess.outcome(state.answer));
   });
 
-  function drawMap(animate) {
-    if (state.prior) {
-      map.show(state.answer.prior, [], null);
-    } else {
-      const { answer } = state;
-      map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap),
-        guess.truth);
-    }
-    map.fit(animate);
-  }
-
   function choose(rank) {
-    if (state.prior) setPrior(false);
     map.zoomTo(rank);
     AnswerView.markChosen(result, rank);
   }
 
   function setPrior(on) {
-    state.prior = on;
-    drawMap(true);
+    if (on) {
+      showPrior();
+    } else {
+      prior.hide();
+      map.fit();
+    }
     AnswerView.markPrior(on);
+  }
+
+  // The places are there at once, the cells when they have come.
+  async function showPrior() {
+    const { answer } = state;
+    const { predictions } = answer.prior;
+    const show = () => prior.show(
+      { ...answer.prior, predictions: predictions.slice(0, state.count) }, answer.priorCells || []);
+    show();
+    if (answer.priorCells) return;
+    try {
+      answer.priorCells = await Service.prior(region.known);
+      if (prior.isOpen && state.answer === answer) show();
+    } catch (error) {
+      if (state.answer !== answer) return;
+      if (error.needsKey) askForKey(error, () => setPrior(true));
+      else say(error.message, true);
+    }
   }
 
   async function toggleCells() {
@@ -100,7 +121,7 @@
     const before = gridView;
     gridView = view;
     try {
-      const cells = view && await Service.cells(view);
+      const cells = view && await Service.cells({ zoom: view.zoom, bbox: view.bbox });
       if (gridView === view) map.showGrid(cells);
     } catch (error) {
       if (gridView === view) gridView = before;
@@ -145,8 +166,6 @@
 
   function showAnswer() {
     const { answer } = state;
-    state.prior = false;
-    byId("prior-badge").hidden = true;
     const waiting = byId("guess-first").checked && !guess.point && !state.revealed;
     byId("show-all").hidden = waiting;
     result.hidden = false;
@@ -166,16 +185,17 @@
     }
     state.revealed = true;
     photoCard.classList.add("small");
-    const prior = answer.prior;
     result.replaceChildren(...[
-      prior && AnswerView.demoNotice(prior), AnswerView.calibrationNotice(answer),
+      answer.prior && AnswerView.demoNotice(answer.prior), AnswerView.calibrationNotice(answer),
       AnswerView.abstention(answer),
       AnswerView.bestGuess(answer), guess.section(answer),
       AnswerView.placeList(places(), choose, countChoice()), information(answer),
-      AnswerView.evidence(answer), prior && AnswerView.priorSection(prior, setPrior),
+      AnswerView.evidence(answer), answer.prior && AnswerView.priorSection(answer.prior, state.count, setPrior),
       timing(answer),
     ].filter(Boolean));
-    drawMap(false);
+    map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap), guess.truth);
+    if (prior.isOpen) setPrior(true);
+    else map.fit(false);
     const [first] = answer.predictions;
     document.title = `${AnswerView.placeName(first)} (${AnswerView.percent(first.probability)}) – `
       + PRODUCT;
@@ -214,7 +234,7 @@
     hideProblem();
     keyForm.hidden = true;
     byId("show-all").hidden = true;
-    byId("prior-badge").hidden = true;
+    prior.hide();
     map.clear();
   }
 
