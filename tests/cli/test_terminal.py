@@ -317,7 +317,7 @@ def test_im2gps_is_measured_whatever_its_files_are_called(
         "evaluate", "--benchmark", "im2gps", "--images", folder, "--model", tiny_bundle, "-o", out
     )
     assert done.returncode == 0, done.stderr
-    (note,) = [line for line in done.stdout.decode().splitlines() if "ken" in line]
+    (note,) = [line for line in done.stdout.decode().splitlines() if "ken [" in line]
     assert note.startswith(
         f"note: {tmp_path}/" + r"im2gps \xfc/br\xf6ken [/bold].jpg: the image is"
     )
