@@ -151,6 +151,16 @@ class Engine:
             found["heatmap"] = heatmap(wanted)
         return found
 
+    def prior_heatmap(self, options: Options) -> dict[str, Any]:
+        """Return the answer without a photo as cells, see `heatmap`; run it in a thread.
+
+        Raises
+        ------
+        ValueError
+            No cell lies in the region.
+        """
+        return heatmap(self._prior(options))
+
     def _prior_of(self, options: Options) -> Prediction:
         return refined(self.locator.prior(), options, self._bounds, self._min_radius_km)
 

@@ -158,30 +158,28 @@ const AnswerView = (() => {
       "places, and say little about how sure to be.") : null;
   }
 
-  // `toggle` is called with whether the prior shall be on the map.
-  function priorSection(prior, toggle) {
+  // As many places as of the answer; `toggle` is called with whether the prior's map shall be shown.
+  function priorSection(prior, count, toggle) {
     const button = node("button", { type: "button", id: "prior-toggle", class: "button",
       "aria-pressed": "false",
       onclick: () => toggle(button.getAttribute("aria-pressed") === "false") },
-    "Show the prior on the map");
+    "Show it on a map beside");
     return node("section", { class: "prior" },
       node("h2", { id: "prior-title" }, "Without looking at the photo"),
       node("p", { class: "quiet" }, "The model's answer before it sees anything (its prior). ",
         `Half of it lies within ${kilometres(prior.radius_km["50"])} of `,
         `${isNamed(prior.best) ? placeName(prior.best) : coordinates(prior.best)}.`),
       node("ol", { class: "prior-places", "aria-labelledby": "prior-title" },
-        ...prior.predictions.slice(0, 5).map((place) => node("li", {},
+        ...prior.predictions.slice(0, count).map((place) => node("li", {},
           node("span", { class: "place-name" }, placeName(place)),
           node("span", { class: "place-share" }, percent(place.probability))))),
       button);
   }
 
-  // Say, and mark on the button and the map's badge, whether the prior is on the map.
+  // Say, and mark on the button, whether the prior has a map beside.
   function markPrior(on) {
-    document.getElementById("prior-badge").hidden = !on;
     document.getElementById("prior-toggle").setAttribute("aria-pressed", String(on));
-    say(on ? "The map shows the answer without the photo."
-      : "The map shows the answer for the photo.");
+    say(on ? "A map beside shows the answer without the photo." : "The map beside is closed.");
   }
 
   return { node, number, kilometres, coordinates, percent, placeName, say, copy, placeList,

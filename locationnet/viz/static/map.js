@@ -133,6 +133,7 @@ const LocationMap = (() => {
       this.onPlace = onPlace;
       this.grid = null;
       this.guess = null;
+      this.middle = 0; // the longitude around which the world is drawn
       this.map = L.map(container, {
         zoomSnap: 0.25, zoomDelta: 1, minZoom: 0, maxZoom: 14, wheelPxPerZoomLevel: 90,
         maxBoundsViscosity: 0.8, attributionControl: false, zoomControl: false,
@@ -164,10 +165,12 @@ const LocationMap = (() => {
     }
 
     // Show an answer in the form of POST /locate. `cells` is [{rings: [[[lng, lat], …], …],
-    // probability}, …]; `truth` is {lat, lng} or null.
-    show(answer, cells, truth) {
+    // probability}, …]; `truth` is {lat, lng} or null; `middle` the longitude around which the world is
+    // drawn, for maps that show the same part of it.
+    show(answer, cells, truth, middle = answer.best.lng) {
       this.clear();
       this.shown = { answer, cells, truth };
+      this.middle = middle;
       this.legend.hidden = false;
       const center = answer.best;
       this.map.setMaxBounds(null); // until `fit` has moved: they would pull the old view along
@@ -242,6 +245,16 @@ const LocationMap = (() => {
       if (this.box) this.box.remove();
       this.box = bounds && L.rectangle(bounds, { interactive: false, fill: false, weight: 2.5,
         dashArray: "6 4", color: this._colour("--chosen") }).addTo(this.map);
+    }
+
+    // Fill the container, whose size has changed.
+    resized() {
+      this.map.invalidateSize({ animate: false });
+    }
+
+    // The turn of a longitude that lies nearest to another one.
+    static nearestTurn(lng, to) {
+      return nearestTurn(lng, to);
     }
 
     // Kilometres between two points {lat, lng}, on the sphere.
@@ -340,6 +353,12 @@ const LocationMap = (() => {
       const zoom = Math.max(3, Math.min(DEEPEST_PLACE_ZOOM, place.level + 1));
       this.map.setView(marker.getLatLng(), zoom, { animate: !calm() });
       marker.openTooltip();
+      this.bringIntoView();
+    }
+
+    // On a phone the map lies above the list that its places are picked from.
+    bringIntoView() {
+      this.container.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
     }
 
     choose(rank) {
@@ -402,7 +421,7 @@ const LocationMap = (() => {
     // A country's name is written where it has room for about two thirds of it.
     _updateNames() {
       const pixelsPerDegree = (256 * 2 ** this.map.getZoom()) / 360;
-      const middle = this.shown ? this.shown.answer.best.lng : 0;
+      const middle = this.shown ? this.middle : 0;
       this.names.forEach(({ marker, name, lng, room }) => {
         const fits = room * pixelsPerDegree > Math.max(30, name.length * 4);
         if (fits === this.map.hasLayer(marker)) return;
@@ -452,7 +471,7 @@ const LocationMap = (() => {
     }
 
     _marker({ lat, lng }, content, label, zIndexOffset, group = this.overlays) {
-      const middle = this.shown ? this.shown.answer.best.lng : this.map.getCenter().lng;
+      const middle = this.shown ? this.middle : this.map.getCenter().lng;
       const icon = L.divIcon({ className: "marker", html: content, iconSize: [28, 28] });
       const marker = L.marker([lat, nearestTurn(lng, middle)],
         { icon, zIndexOffset, riseOnHover: true, keyboard: content.classList.contains("pin-rank") });
