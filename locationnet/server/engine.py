@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from locationnet.errors import ImageError, without_frames
 from locationnet.model.answer import answer
-from locationnet.model.heatmap import heatmap
+from locationnet.geo import geojson
+from locationnet.model.heatmap import heatmap, likely_area
 from locationnet.model.locator import Locator
 from locationnet.model.prediction import Prediction
 from locationnet.model.region import Region
@@ -148,7 +149,9 @@ class Engine:
         if not options.explain:
             del found["evidence"], found["explanation"]
         if options.heatmap:
+            area = likely_area(wanted)
             found["heatmap"] = heatmap(wanted)
+            found["area"] = geojson.feature_collection(area, decimals=geojson.enough_decimals(area))
         return found
 
     def prior_heatmap(self, options: Options) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from locationnet.geo import s2, sphere
-from locationnet.model.cells import totals
+from locationnet.model import heatmap
 from locationnet.model.heatmap import SHARE, top_cells
 from locationnet.model.prediction import TELLING_KM, Place, Prediction
 from locationnet.model.rollups import Group
@@ -34,7 +34,6 @@ Colouring = Literal["lift", "probability"]
 COLOURS = 6
 # What a picture's list names; further ranks would only cover the map.
 LISTED = 6
-AREA_LEVEL = 4
 _PRIOR = "Without a photo: where photos are taken"
 _RULE = re.compile(r":root\s*\{(.*?)\}", re.DOTALL)
 _VARIABLE = re.compile(r"--([\w-]+):\s*(#[0-9a-f]{6})\b")
@@ -177,17 +176,9 @@ def legend(drawn: Cells) -> tuple[str, list[tuple[str, str]]]:
     return "Cell, %:", list(zip(ranges, texts, strict=True))
 
 
-def likely_area(prediction: Prediction, share: float = 0.5) -> Outlines:
-    """Return the outlines of the least area that holds a share of the probability.
-
-    It is made of cells of `AREA_LEVEL`, so that a map of the world can show it, and of larger ones.
-    """
-    ids, classes = np.unique(s2.ancestor_ids(prediction.grid.ids, AREA_LEVEL), return_inverse=True)
-    held = totals(classes, prediction.probabilities, len(ids))
-    # A level down is a quarter of the area.
-    order = np.argsort(-held * 4.0 ** s2.levels(ids), kind="stable")
-    within = np.cumsum(held[order])
-    return _outlines(ids[order[: int(np.searchsorted(within, share * within[-1])) + 1]])
+def likely_area(prediction: Prediction) -> Outlines:
+    """Return the outlines of the least area that holds half of the probability."""
+    return _outlines(heatmap.likely_area(prediction))
 
 
 def outlines_of(prediction: Prediction, places: Sequence[Place | Entry]) -> Outlines:

@@ -137,10 +137,15 @@
 
   // The panel.
 
-  const places = () => state.answer.predictions.slice(0, state.count);
+  // As many cities, or cells, as chosen.
+  function places() {
+    const { cities, predictions } = state.answer;
+    return { cities: cities.slice(0, state.count), predictions: cities.length ? predictions
+      : predictions.slice(0, state.count) };
+  }
 
   function countChoice() {
-    const most = state.answer.predictions.length;
+    const most = LocationMap.ranked(state.answer).length;
     const list = node("select", { id: "count", onchange: () => {
       state.count = Number(list.value);
       showAnswer();
@@ -151,10 +156,9 @@
     return node("div", { class: "count" }, node("label", { for: "count" }, "How many"), list);
   }
 
-  function information({ heatmap: { features }, information_bits: bits }) {
-    const held = features.reduce((sum, { properties }) => sum + properties.probability, 0);
-    return AnswerView.information({ information_bits: bits },
-      { probability: held, cells: features.length, of: Number(options.cells) });
+  function drawn({ heatmap: { features } }) {
+    const probability = features.reduce((sum, { properties }) => sum + properties.probability, 0);
+    return { probability, cells: features.length, of: Number(options.cells) };
   }
 
   function timing({ timing_ms: { fetch: fetching, decode, infer }, model }) {
@@ -185,27 +189,18 @@
     }
     state.revealed = true;
     photoCard.classList.add("small");
-    result.replaceChildren(...[
-      answer.prior && AnswerView.demoNotice(answer.prior), AnswerView.calibrationNotice(answer),
-      AnswerView.abstention(answer),
-      AnswerView.bestGuess(answer), guess.section(answer),
-      AnswerView.placeList(places(), choose, countChoice()), information(answer),
-      AnswerView.evidence(answer), answer.prior && AnswerView.priorSection(answer.prior, state.count, setPrior),
-      timing(answer),
-    ].filter(Boolean));
-    map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap), guess.truth);
+    result.replaceChildren(...AnswerView.answer(answer, { choose, count: state.count, extra: countChoice(),
+      shown: drawn(answer), more: timing(answer), game: guess.section(answer), prior: answer.prior,
+      onPrior: setPrior }));
+    map.show({ ...answer, ...places() }, Service.outlines(answer.heatmap),
+      { area: Service.outlines(answer.area).flatMap(({ rings }) => rings), truth: guess.truth });
     if (prior.isOpen) setPrior(true);
     else map.fit(false);
-    const [first] = answer.predictions;
-    document.title = `${AnswerView.placeName(first)} (${AnswerView.percent(first.probability)}) – `
-      + PRODUCT;
+    document.title = `${answer.summary.split(". ")[0]} – ${PRODUCT}`;
   }
 
   function announce() {
-    const [first] = state.answer.predictions;
-    if (byId("reveal")) say("The answer is ready. Your guess first.");
-    else say(`${state.answer.abstained ? "The model abstains. " : ""}First place: `
-      + `${AnswerView.placeName(first)}, ${AnswerView.percent(first.probability)}.`);
+    say(byId("reveal") ? "The answer is ready. Your guess first." : state.answer.summary);
   }
 
   // A photo on its way.

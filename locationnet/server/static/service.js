@@ -151,7 +151,7 @@ const Service = (() => {
   // GeoJSON as the map draws it.
   function outlines({ features }) {
     return features.map(({ geometry, properties }) => ({
-      rings: geometry.coordinates.map(([ring]) => ring), probability: properties.probability }));
+      ...properties, rings: geometry.coordinates.map(([ring]) => ring) }));
   }
 
   function useKey(text) {

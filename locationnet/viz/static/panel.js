@@ -14,8 +14,8 @@
 
   // Cells of the page are shared by all photos: an answer names them by number.
   function cellsOf(shown) {
-    return shown.cells.map(([index, probability]) =>
-      ({ rings: page.cells[index], probability }));
+    return shown.cells.map(([index, probability, lift]) =>
+      ({ rings: page.cells[index], cell: page.tokens[index], probability, lift }));
   }
 
   const item = () => page.items[state.photo];
@@ -74,14 +74,9 @@
     prior.hide();
     const { answer, shown, truth } = item();
     const before = page.prior && page.prior.answer;
-    panel.replaceChildren(...[
-      selector(), picture(item()), before && AnswerView.demoNotice(before), AnswerView.calibrationNotice(answer),
-      AnswerView.abstention(answer),
-      AnswerView.bestGuess(answer, truth), AnswerView.placeList(answer.predictions, choose),
-      AnswerView.information(answer, shown), AnswerView.evidence(answer),
-      before && AnswerView.priorSection(before, answer.predictions.length, setPrior),
-    ].filter((part) => part !== null));
-    map.show(answer, cellsOf(item()), truth);
+    panel.replaceChildren(...[selector(), picture(item()), ...AnswerView.answer(answer, { choose, truth, shown,
+      count: answer.predictions.length, prior: before, onPrior: setPrior })].filter(Boolean));
+    map.show(answer, cellsOf(item()), { area: item().area.flatMap((index) => page.cells[index]), truth });
     map.fit(false);
     if (!focused) return;
     AnswerView.say(`Photo ${index + 1} of ${page.items.length}: ${item().title}`);

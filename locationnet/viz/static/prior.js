@@ -25,7 +25,7 @@ const PriorMap = (() => {
       this._open(true);
       this.own ||= this._made();
       this.own.resized();
-      this.own.show(prior, cells, null, this.map.middle);
+      this.own.show(prior, cells, { beside: this.map });
       if (isNew) this._frame(prior);
       else this._follow(this.map, this.own);
     }
