@@ -14,6 +14,7 @@ from locationnet.cli.one_photo import Detail
 from locationnet.cli.options import Bbox, Countries, Near, Threads, region_of
 from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.photos import answered, expand
+from locationnet.cli.pictures import Pictures
 from locationnet.cli.terminal import progress_bar, say
 from locationnet.errors import InputError
 from locationnet.image_formats import is_photo_name
@@ -56,7 +57,17 @@ def locate(
     ] = False,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write a map that opens in any browser, offline."),
+        typer.Option(
+            metavar="FILE",
+            help="Also write one page with all photos on a map, small, for any browser, offline.",
+        ),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Also draw a card to hand on: photo, answer and map; of several photos a folder.",
+        ),
     ] = None,
     threads: Threads = None,
     out: Annotated[
@@ -103,8 +114,8 @@ def locate(
         from locationnet.locating.addressed import Source
         from locationnet.locating.locate_table import Job
 
-        if form != "table" or html is not None:
-            raise typer.BadParameter("--out is a table; --format and --html are of photos")
+        if form != "table" or html is not None or card is not None:
+            raise typer.BadParameter("--out is a table; --format, --html and --card are of photos")
         table = _table_of(photos)
         require_folder(out)
         refuse_replacing([table], out)
@@ -129,9 +140,9 @@ def locate(
         )
     from locationnet.model.locator import load_model
 
-    require_folder(html)
     region = region_of(countries, near, bbox)
     sources = expand(photos)
+    pictures = Pictures(sources, card, html)
     locator = load_model(model)
 
     def shown(prediction: Prediction) -> Prediction:
@@ -152,22 +163,16 @@ def locate(
         names = [source.name for source in sources]
         hint = _MAP_HINT if html is None else _DETAIL_HINT
         writer = Rows(locator.bundle, prior, names, hint=hint, verbose=verbose)
-    kept: list[Answer] = []
+    number = {id(source): index for index, source in enumerate(sources)}
     located = 0
     stream = partial(locator.stream, top_k=top_k, threads=threads, on_error="return")
     for source, prediction in answered(sources, stream, "locating"):
         answer = Answer(source.name, shown(prediction))
         writer.write(answer)
+        pictures.add(number[id(source)], answer)
         located += 1
-        if html is not None:
-            kept.append(answer)
     writer.close()
-    if html is not None and kept:
-        from locationnet.viz.html import MapItem, write_map
-
-        items = [MapItem(printable(answer.photo), answer.prediction) for answer in kept]
-        write_map(html, items, prior=prior if locator.bundle.manifest.demo else None)
-        say(f"map: {html}", error=True)
+    pictures.close(prior if locator.bundle.manifest.demo else None)
     if located < len(sources):
         raise typer.Exit(1)
 

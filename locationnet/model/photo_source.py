@@ -48,9 +48,10 @@ def open_photo(photo: Photo) -> Image.Image:
         The file cannot be opened.
     """
     if isinstance(photo, str) and is_address(photo):
-        from locationnet.net.fetch import FetchPolicy, fetch_sync
+        from locationnet.net.fetch import FetchPolicy
+        from locationnet.net.photo_urls import fetch_photo_sync
 
-        photo = fetch_sync(photo, FetchPolicy())
+        photo = fetch_photo_sync(photo, FetchPolicy())
     return as_image(photo)
 
 
