@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 UV := .venv/bin/uv
 # Every extra that can be installed together; gpu excludes train, and gmaps excludes notebook.
-EXTRAS := --extra data --extra train --extra openvino --extra aws --extra dask --extra notebook --extra heic --extra geoclip
+EXTRAS := --extra data --extra train --extra openvino --extra aws --extra dask --extra notebook --extra heic --extra geoclip --extra library
 
 .PHONY: demo test test-newest serve lint bench docs notebooks release publish
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from locationnet.cli.terminal import say, say_error
+from locationnet.errors import InputError
 from locationnet.image_formats import is_photo_name, kind_of_name
 
 # They are done before a bar is read.
@@ -48,8 +49,12 @@ class Source:
 
             return fetch_photo_sync(self.name, FetchPolicy())
         from locationnet.model.photo_source import read_file
+        from locationnet.net.photo_urls import is_meant_as_address, wrong_address
 
-        return read_file(Path(self.name))
+        path = Path(self.name)
+        if is_meant_as_address(self.name) and not path.exists():
+            raise InputError(wrong_address(self.name))
+        return read_file(path)
 
 
 def expand(names: Iterable[str]) -> list[Source]:
