@@ -22,6 +22,7 @@ from locationnet.cli import (
     health,
     importing,
     labels,
+    library,
     locate,
     metadata,
     models,
@@ -32,7 +33,7 @@ from locationnet.cli import (
     split,
     train,
 )
-from locationnet.cli.terminal import begin_output, end_output, say
+from locationnet.cli.terminal import begin_output, end_output, say_error
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -79,6 +80,7 @@ app.command("export")(export.export)
 app.command("health", **_SETTINGS_AS_OPTIONS)(health.health)
 app.add_typer(importing.app, name="import")
 app.command("labels")(labels.labels)
+app.add_typer(library.app, name="library")
 app.command("locate")(locate.locate)
 app.command("metadata")(metadata.metadata)
 app.command("models")(models.models)
@@ -100,14 +102,14 @@ def main() -> None:
         finally:
             end_output()
     except LocationNetError as error:
-        say(f"error: {error}", error=True)
+        say_error(str(error))
         sys.exit(1)
     except UnicodeEncodeError as error:
         # Arrow, for one, takes no path that is not UTF-8.
-        say(f"error: {error.object}: holds characters that are not UTF-8", error=True)
+        say_error(f"{error.object}: holds characters that are not UTF-8")
         sys.exit(1)
     except (OSError, UnicodeError) as error:
-        say(f"error: {error}", error=True)
+        say_error(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

@@ -34,6 +34,8 @@ FloatArray = NDArray[np.float64]
 MAX_COARSE_KM = 6000
 # Evidence below what two decimals can show moved nothing.
 TELLING_BITS = 0.005
+# A wider circle says little about the place in its middle.
+TELLING_KM = 2000.0
 
 
 @dataclass(frozen=True)
@@ -259,13 +261,21 @@ class Prediction:
         return self.roll_up("country").first(self.top_k)
 
     @cached_property
+    def raised(self) -> tuple[Group, ...]:
+        """The `top_k` cities, or in coarse answers countries, with the largest lifts."""
+        return self.roll_up(self._finest).raised(self.top_k)
+
+    @cached_property
     def hint(self) -> Group | None:
         """The strongest hint: the city, or in coarse answers the country, raised most.
 
         That is the one with the largest p · log₂(lift); None where none became more probable.
         """
-        level: GroupLevel = "city" if any(self.layer.names.city) else "country"
-        return self.roll_up(level).strongest()
+        return self.roll_up(self._finest).strongest()
+
+    @property
+    def _finest(self) -> GroupLevel:
+        return "city" if any(self.layer.names.city) else "country"
 
     @property
     def hint_rate(self) -> HintRate | None:
@@ -458,16 +468,8 @@ class Prediction:
             "located": self.likely is not None,
             "predictions": self._told_places(),
             "mode_radius_km": around_mode,
-            "cities": [
-                {
-                    "name": city.name,
-                    "probability": city.probability,
-                    "lift": city.lift,
-                    "cells": city.cells,
-                    **self._centroid(city),
-                }
-                for city in self.cities
-            ],
+            "cities": list(map(self._told, self.cities)),
+            "raised": list(map(self._told, self.raised)),
             "countries": [
                 {
                     "country": country.label,
@@ -506,21 +508,21 @@ class Prediction:
         ]
 
     def _told_hint(self) -> dict[str, Any] | None:
-        hint = self.hint
-        if hint is None:
+        if self.hint is None:
             return None
         return {
-            "name": hint.name,
-            "probability": hint.probability,
-            "lift": hint.lift,
-            **self._centroid(hint),
+            **self._told(self.hint),
             "earned": summary.has_earned(self.hint_rate),
-            "text": summary.hint_text(hint, self.hint_rate),
+            "text": summary.hint_text(self.hint, self.hint_rate),
         }
 
-    def _centroid(self, group: Group) -> dict[str, float]:
-        """Return where the most probable cell of a group lies."""
+    def _told(self, group: Group) -> dict[str, Any]:
+        """Return a group with where its most probable cell lies."""
         return {
+            "name": group.name,
+            "probability": group.probability,
+            "lift": group.lift,
+            "cells": group.cells,
             "lat": float(self.grid.lat[group.class_index]),
             "lng": float(self.grid.lng[group.class_index]),
         }

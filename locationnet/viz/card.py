@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from locationnet.images import Photo, shrunk
 from locationnet.model.photo_source import open_photo
 from locationnet.model.prediction import Prediction
-from locationnet.model.summary import hint_text, percent_text, times_text
+from locationnet.model.summary import WHAT_HELPS, hint_text, percent_text, times_text
 from locationnet.viz import shapes, worldmap
 from locationnet.viz.lettering import wrapped, write
 from locationnet.viz.picture import fractions, name_of, new_figure, png, show_photo
@@ -28,7 +28,6 @@ _TITLE_LINE, _ROW = 0.42, 0.34
 _WIDEST_PHOTO, _PHOTO_PIXELS = 5.4, 700
 _LISTED = 3
 _FOOT = 0.75
-_HELPS = "A landmark, a street, a sign or a landscape says more than things that are everywhere."
 
 
 def card(prediction: Prediction, photo: Photo | None = None) -> bytes:
@@ -82,7 +81,7 @@ def draw_card(prediction: Prediction, image: Image.Image | None) -> Figure:
 def _draw_answer(figure: Figure, prediction: Prediction, left: float, top: float) -> None:
     """Draw the map, and below it what was seen and which cities come first."""
     wide = _WIDTH - _MARGIN - left
-    entries = shapes.listed(prediction, _LISTED if shapes.is_marked(prediction) else 0)
+    entries = shapes.telling(prediction, _LISTED)
     seen = wrapped(prediction.explanation, _POINTS * wide, size=_TEXT, lines=2)
     words = 0.12 + _ROW * (len(entries) + bool(seen) * (1 + seen.count("\n")))
     part = worldmap.frame(prediction, None, "world")
@@ -92,14 +91,14 @@ def _draw_answer(figure: Figure, prediction: Prediction, left: float, top: float
     )
     axes = figure.add_axes(fractions(figure, (left, top, wide, tall)))
     axes.set_anchor("NW")
-    worldmap.draw_map(axes, prediction, None, part, legend=False, numbered=_LISTED)
+    worldmap.draw_map(axes, prediction, None, part, entries, legend=False)
     axes.set_anchor("N")
     y = top + tall + 0.12
     if seen:
         write(figure, left, y, seen, size=_TEXT)
         y += _ROW * (1 + seen.count("\n"))
     if prediction.abstained:
-        helps = wrapped(_HELPS, _POINTS * wide, size=_TEXT, lines=2)
+        helps = wrapped(WHAT_HELPS, _POINTS * wide, size=_TEXT, lines=4)
         write(figure, left, y, helps, size=_TEXT, colour="quiet")
     for entry in entries:
         name = wrapped(f"{entry.rank}. {name_of(entry)}", _POINTS * (wide - 1.9), size=_TEXT)

@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING
 
 from locationnet.errors import FileEndingError, LocationNetError, MissingExtraError
 from locationnet.files import write_bytes, write_text
-from locationnet.images import shrunk
 from locationnet.model import kml
 from locationnet.model.features import collection
-from locationnet.model.photo_source import is_address, open_photo
+from locationnet.model.photo_source import is_address
 from locationnet.model.prediction import Prediction
-from locationnet.model.summary import percent_text, times_text
+from locationnet.model.summary import WHAT_HELPS, percent_text, times_text
 from locationnet.names import printable
 from locationnet.viz import picture, shapes, worldmap
 from locationnet.viz.card import card
-from locationnet.viz.html import MapItem, write_map
+from locationnet.viz.html import MapItem, thumbnail, write_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +33,9 @@ if TYPE_CHECKING:
 _ENDINGS = ".png, .html, .geojson or .kml"
 _UNNAMED = "photo"
 # Of what a notebook keeps with each answer, pixels.
-_PHOTO_PIXELS, _MAP_WIDTH = 200, 560
+_PHOTO_PIXELS, _MAP_WIDTH = 280, 560
+# Of a page, longer side.
+_PAGE_PIXELS = 640
 _MAP_INCHES = (5.6, 2.16)
 
 
@@ -73,7 +74,9 @@ def save(prediction: Prediction, path: str | os.PathLike[str]) -> None:
         case ".png":
             write_bytes(path, card(prediction, prediction.photo))
         case ".html":
-            item = MapItem(printable(name), prediction)
+            photo = prediction.photo
+            small = None if photo is None else thumbnail(photo, _PAGE_PIXELS)
+            item = MapItem(printable(name), prediction, thumbnail=small)
             write_map(path, [item], prior=_before(prediction) if prediction.demo else None)
         case ".geojson":
             write_text(path, json.dumps(collection([(name, prediction)])) + "\n")
@@ -102,11 +105,13 @@ def html(prediction: Prediction) -> str:
     out, and so is one behind a URL, which would have to be fetched again; without matplotlib, the
     map is.
     """
-    told = [f"<p><b>{markup.escape(prediction.summary)}</b></p>"]
+    told = [f"<p><b>{markup.escape(shapes.headline(prediction))}</b></p>"]
     if prediction.explanation:
         told.append(f"<p>{markup.escape(prediction.explanation)}</p>")
-    if not prediction.abstained:
+    if shapes.is_marked(prediction):
         told.append(_table(prediction))
+    else:
+        told.append(f"<p>{markup.escape(WHAT_HELPS)}</p>")
     photo, drawn = _photo(prediction), _map(prediction)
     beside = f'<td style="vertical-align:top;text-align:left">{"".join(told)}</td>'
     if photo:
@@ -120,9 +125,9 @@ def _table(prediction: Prediction) -> str:
         f"{markup.escape(picture.name_of(entry))}</td>"
         f"<td>{percent_text(entry.probability)}</td>"
         f"<td>{times_text(entry.lift, before=True)}</td></tr>"
-        for entry in shapes.listed(prediction, shapes.LISTED)
+        for entry in shapes.telling(prediction, shapes.LISTED)
     ]
-    head = "<tr><th></th><th></th><th>with the photo</th><th>against without it</th></tr>"
+    head = "<tr><th></th><th></th><th>share</th><th>lift</th></tr>"
     return f"<table>{head}{''.join(rows)}</table>"
 
 
@@ -130,13 +135,8 @@ def _photo(prediction: Prediction) -> str:
     photo = prediction.photo
     if photo is None or is_address(photo):
         return ""
-    try:
-        image = shrunk(open_photo(photo), _PHOTO_PIXELS)
-    except (LocationNetError, OSError):
-        return ""
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=80)
-    return _embedded(content.getvalue(), "jpeg", "The photo", image.width)
+    small = thumbnail(photo, _PHOTO_PIXELS)
+    return "" if small is None else _embedded(small, "jpeg", "The photo")
 
 
 def _map(prediction: Prediction) -> str:
@@ -145,17 +145,19 @@ def _map(prediction: Prediction) -> str:
     except MissingExtraError as error:
         return f"<p>{markup.escape(str(error))}</p>"
     axes = figure.add_axes((0, 0, 1, 1))
+    part = worldmap.frame(prediction, None, "world")
     worldmap.draw_map(
-        axes, prediction, None, worldmap.frame(prediction, None, "world"), legend=False, numbered=3
+        axes, prediction, None, part, shapes.telling(prediction, shapes.LISTED), legend=False
     )
     # Twice as many pixels, for screens that have them; a palette keeps the file small.
     content = picture.small_png(figure, 2 * _MAP_WIDTH / _MAP_INCHES[0])
     return _embedded(content, "png", "A map of the answer", _MAP_WIDTH)
 
 
-def _embedded(content: bytes, kind: str, text: str, width: int) -> str:
+def _embedded(content: bytes, kind: str, text: str, width: int | None = None) -> str:
     data = base64.b64encode(content).decode("ascii")
-    return f'<img src="data:image/{kind};base64,{data}" alt="{text}" width="{width}">'
+    wide = "" if width is None else f' width="{width}"'
+    return f'<img src="data:image/{kind};base64,{data}" alt="{text}"{wide}>'
 
 
 def _before(prediction: Prediction) -> Prediction:

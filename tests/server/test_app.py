@@ -50,8 +50,8 @@ def test_all_three_forms_give_the_locators_answer(
 def test_the_answer_has_the_documented_shape(client: Any, make_photo: Make) -> None:
     answer = client.raw(make_photo()).json
     assert list(answer) == [
-        "summary", "located", "predictions", "mode_radius_km", "cities", "countries", "hint",
-        "best", "radius_km", "abstained", "information_bits", "model", "timing_ms",
+        "summary", "located", "predictions", "mode_radius_km", "cities", "raised", "countries",
+        "hint", "best", "radius_km", "abstained", "information_bits", "model", "timing_ms",
     ]  # fmt: skip
     assert list(answer["predictions"][0]) == [
         "rank", "probability", "lift", "lat", "lng", "cell", "level", "place",

@@ -188,7 +188,7 @@ def test_a_notebook_shows_photo_words_and_map_without_scripts(answer: Prediction
     photo, drawn = (base64.b64decode(data) for data in re.findall(r"base64,([\w+/=]+)", page))
     with Image.open(io.BytesIO(photo)) as image:
         assert image.format == "JPEG"
-        assert min(image.size) == 200
+        assert max(image.size) == 280
     with Image.open(io.BytesIO(drawn)) as image:
         assert image.format == "PNG"
         shown = {colour for _, colour in image.convert("RGB").getcolors(10**6) or []}
