@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from locationnet.cli.options import Threads
-from locationnet.cli.outputs import require_new_folder
+from locationnet.cli.outputs import require_folder, require_new_folder
 from locationnet.cli.terminal import progress_bar, say
 
 if TYPE_CHECKING:
@@ -153,3 +154,34 @@ def _sources(use: str) -> set[str]:
     if not sources <= {"time", "model"} or "time" not in sources:
         raise typer.BadParameter(f"--use {use}: expected time, or time,model")
     return sources
+
+
+@app.command()
+def export(
+    library: Library,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="Its suffix: .csv, .gpx, .kml, .geojson."),
+    ],
+) -> None:
+    """Write each photo with its place, 50 % radius, state and reasons to one file.
+
+    Example: locationnet library export library -o proposals.csv
+
+    The states are known, proposed, accepted and left alone; CSV has a row for every photo, the
+    others a point for each that has a place.
+    """
+    from locationnet.files import write_text
+    from locationnet.library.catalog import Catalog
+    from locationnet.library.places import FORMATS, placed_photos
+
+    require_folder(out)
+    form = FORMATS.get(out.suffix.lower())
+    if form is None:
+        raise typer.BadParameter(f"{out}: expected one of {', '.join(FORMATS)}")
+    with Catalog(library) as catalog:
+        photos = placed_photos(catalog)
+    write_text(out, form(photos))
+    states = Counter(it.state for it in photos)
+    counts = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
+    say(f"{out}: {len(photos):,} photos: {counts or 'none'}")
