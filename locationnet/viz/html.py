@@ -81,7 +81,18 @@ def thumbnail(photo: Photo, pixels: int = THUMBNAIL_PIXELS) -> bytes | None:
 
 def page_html(page: dict[str, Any], *, title: str = _TITLE) -> str:
     """Return the page for what `payload.page` returns."""
-    own = (assets.script(name) for name in ("map.js", "answer.js", "prior.js", "library.js", "panel.js"))
+    own = (
+        assets.script(name)
+        for name in (
+            "arcs.js",
+            "shades.js",
+            "map.js",
+            "answer.js",
+            "prior.js",
+            "library.js",
+            "panel.js",
+        )
+    )
     scripts = [assets.leaflet_script(), *own]
     styles = [assets.leaflet_style(), assets.style()]
     data = {
