@@ -135,7 +135,8 @@ const AnswerView = (() => {
       node("h2", { id: "headline" }, rest ? `${first}.` : first),
       rest ? node("p", { id: "headline-rest" }, `${rest}.`) : null,
       abstained ? node("p", { id: "abstained" }, WHAT_HELPS) : null,
-      explanation && !abstained ? node("p", { id: "explanation" }, `${explanation}.`) : null);
+      ...(explanation && !abstained ? [node("p", { id: "explanation" }, `${explanation.replaceAll("× ", "×\u00a0")}.`),
+        node("p", { class: "quiet" }, "× 2 is twice as likely as without the photo.")] : []));
   }
 
   // What the photo raised, with how often such hints were right.
@@ -190,15 +191,17 @@ const AnswerView = (() => {
   // `truth`, `game`, and `prior` with `onPrior`.
   function answer(found, { choose, count, extra, shown, more, truth, game, prior, onPrior }) {
     const places = LocationMap.ranked(found).slice(0, count);
+    // Where no place can be named, what changed says more than what is likely anyway.
+    const demo = prior ? demoNotice(prior) : null;
     const rest = [
-      found.abstained ? null : calibrationNotice(found),
-      shares("countries-title", "Countries", (found.countries || []).slice(0, 4)),
-      placeList(places, choose, extra), raised(found),
+      found.abstained ? null : calibrationNotice(found), found.located ? null : raised(found),
+      shares("countries-title", "Countries", found.countries.slice(0, 4)),
+      placeList(places, choose, extra), found.located ? raised(found) : demo,
       prior ? priorSection(prior, count, onPrior) : null,
       details(found, shown, more),
     ].filter(Boolean);
     return [
-      headline(found), prior ? demoNotice(prior) : null, truthNote(found, truth),
+      headline(found), found.located ? demo : null, truthNote(found, truth),
       ...(found.abstained ? [node("details", { class: "all-the-same" },
         node("summary", {}, "What the model would answer all the same"), ...rest)] : rest),
       game,
