@@ -35,6 +35,7 @@ from locationnet.server.settings import MAX_BATCH_PHOTOS, Settings
 from locationnet.viz import assets
 
 _STATIC = Path(__file__).parent / "static"
+_SHARED_SCRIPTS = ("arcs.js", "shades.js", "map.js", "answer.js", "prior.js")
 _OWN_SCRIPTS = (
     "photos.js", "service.js", "guess.js", "batches.js", "results.js", "filmstrip.js", "album.js",
     "region.js", "app.js",
@@ -45,7 +46,7 @@ _KINDS = {
     "json": "application/json",
     "svg": "image/svg+xml",
 }
-_GEOJSON = "application/geo+json"
+GEOJSON = "application/geo+json"
 _MAX_ZOOM = 30
 # Drawings of the grid that are kept.
 _VIEWS = 32
@@ -108,7 +109,7 @@ def _draw(grid: Grid, zoom: int | None, box: Box | None) -> _Document:
     ids = grid.ids if zoom is None else visible_cells(grid, zoom, box)
     cells = geojson.feature_collection(ids, decimals=geojson.enough_decimals(ids))
     text = json.dumps(cells, separators=(",", ":"))
-    document = _Document(text.encode("ascii"), _GEOJSON)
+    document = _Document(text.encode("ascii"), GEOJSON)
     _ = document.zipped
     return document
 
@@ -169,8 +170,7 @@ def _sources() -> dict[str, _Document]:
         "map.css": assets.style(),
         "app.css": _own("app.css"),
         "leaflet.js": assets.leaflet_script(),
-        "map.js": assets.script("map.js"),
-        "answer.js": assets.script("answer.js"),
+        **{name: assets.script(name) for name in _SHARED_SCRIPTS},
         **{name: _own(name) for name in _OWN_SCRIPTS},
         "land.json": assets.land(),
         "icon.svg": _own("icon.svg"),
