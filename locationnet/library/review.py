@@ -285,7 +285,7 @@ def _files() -> dict[str, tuple[str, str]]:
         "map.css": (assets.style(), css),
         "review.css": (_own("review.css"), css),
         "leaflet.js": (assets.leaflet_script(), script),
-        "map.js": (assets.script("map.js"), script),
+        **{name: (assets.script(name), script) for name in ("arcs.js", "shades.js", "map.js")},
         "review.js": (_own("review.js"), script),
         "land.json": (assets.land(), "application/json"),
     }

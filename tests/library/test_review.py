@@ -146,7 +146,7 @@ def page(
         page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(review.address)
-        expect(page.locator("#name")).to_have_text("IMG_01.jpg")
+        expect(page.locator("#name")).to_have_text("IMG_01.jpg", timeout=15_000)
         yield page
         assert messages == []
         own = (f"http://127.0.0.1:{review.port}/", "data:")
