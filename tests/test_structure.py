@@ -20,6 +20,7 @@ FLOORS = [
     ["geo"],
     ["tables", "net"],
     ["metadata", "pack", "model"],
+    ["retrieval"],
     ["download", "train", "viz"],
     ["export", "evaluation", "server"],
     ["aws", "calibrate", "importing"],

@@ -21,6 +21,7 @@ from locationnet.cli import (
     export,
     health,
     importing,
+    index,
     labels,
     locate,
     metadata,
@@ -78,6 +79,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("health", **_SETTINGS_AS_OPTIONS)(health.health)
 app.add_typer(importing.app, name="import")
+app.command("index")(index.index)
 app.command("labels")(labels.labels)
 app.command("locate")(locate.locate)
 app.command("metadata")(metadata.metadata)

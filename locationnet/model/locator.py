@@ -250,9 +250,19 @@ class Locator:
         BundleError
             The network does not answer it.
         """
-        if "embedding" not in self._network.output_names:
+        return self._embedding(self._network.run(images))
+
+    def embed_and_classify(
+        self, images: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return `embed` of prepared photos, and probabilities ``(n, classes)``, in one run."""
+        outputs = self._network.run(images)
+        return self._embedding(outputs), self._network.calibrated(outputs)
+
+    def _embedding(self, outputs: Outputs) -> NDArray[np.float32]:
+        if "embedding" not in outputs:
             raise BundleError(f"{self.bundle.path / 'model.onnx'}: no output named embedding")
-        return np.asarray(self._network.run(images)["embedding"], np.float32)
+        return np.asarray(outputs["embedding"], np.float32)
 
     def _prediction(
         self, probabilities: NDArray[np.float64], top_k: int, evidence: tuple[Evidence, ...] = ()
