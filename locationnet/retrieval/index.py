@@ -42,6 +42,8 @@ FIELDS = ("id", "lat", "lng", "uploader", "taken", "licence", "author", "page")
 NEAR_DUPLICATE = 0.98
 # Photos that are looked at for those that count; whoever has more copies has no neighbours.
 _WIDEST = 4096
+# Of an embedding's length: what rounding leaves of none.
+_NOTHING = 1e-6
 # For a second look at the embeddings where the search knows them by codes alone.
 _CANDIDATES = 8
 
@@ -270,7 +272,9 @@ class Index:
 
     def photos(self, numbers: Sequence[int]) -> list[IndexedPhoto]:
         """Return photos by their number, whatever has been written to the folder since."""
-        return [IndexedPhoto(**row) for row in self._rows.take(list(numbers)).to_pylist()]
+        return [
+            IndexedPhoto(**row) for row in self._rows.take(np.array(numbers, np.int64)).to_pylist()
+        ]
 
     def search(
         self,
@@ -353,4 +357,4 @@ def unit_length(embedded: NDArray[np.float32]) -> Vectors:
     """Return embeddings ``(n, features)`` of length 1; NaN for one without features."""
     lengths = np.linalg.norm(embedded, axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(lengths > 0, embedded / lengths, np.nan), np.float32)
+        return np.asarray(np.where(lengths > _NOTHING, embedded / lengths, np.nan), np.float32)

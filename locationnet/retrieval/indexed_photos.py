@@ -63,7 +63,7 @@ class PhotosToIndex:
         """Return some of the rows."""
         return PhotosToIndex(
             self.name,
-            self.rows.take(rows),
+            self.rows.take(np.array(rows, np.int64)),
             lambda row: self.photo(rows[row]),
             self.skipped,
             hashlib.sha256(f"{self.fingerprint}{rows}".encode()).hexdigest(),

@@ -140,7 +140,7 @@ def add(
                 samples.append(joined.sample())
                 added += len(joined.vectors)
         if added:
-            contents = _search_over(
+            contents = search_over(
                 out, _identity(locator.bundle, earlier), segments, files, kind, earlier
             )
         elif earlier is not None:
@@ -206,7 +206,7 @@ def remove(
         )
         if not keep.all():
             segments, files = _without(out, index, keep)
-            contents = _search_over(
+            contents = search_over(
                 out, contents.model_dump(), segments, files, contents.kind, contents
             )
         _publish(out, contents)
@@ -355,7 +355,7 @@ def _embed_part(
             kept.append(row)
             vectors.append(answer[0])
     return _Part(
-        photos.rows.take(kept),
+        photos.rows.take(np.array(kept, np.int64)),
         np.array(vectors, np.float32).reshape(len(kept), -1),
         np.array(sampled, np.int64),
         np.array(answers, np.float16).reshape(len(sampled), len(locator.grid)),
@@ -416,7 +416,7 @@ def _write_segment(out: Path, files: dict[str, str], rows: pa.Table, vectors: Ve
     return name
 
 
-def _search_over(
+def search_over(
     out: Path,
     identity: dict[str, Any],
     segments: list[str],

@@ -10,9 +10,10 @@ query, with cosines s₁ ≥ … ≥ s_k and each in a cell, and the classifier'
 
 q is what search alone answers: a distribution that falls back to the prior where no photo of the
 index is similar enough to be trusted. p multiplies what the photo changed by the classifier's word
-with what it changed by the neighbours', and is the classifier's own answer where they are not. In each cell with neighbours the answer's point is that
-neighbour around which most of their weight lies: the density on the sphere of
-sum of w_i · exp(−distance / 1 km), at its highest.
+with what it changed by the neighbours', and is the classifier's own answer where these are not
+trusted. In each cell with neighbours the answer's point is that neighbour around which most of
+their weight lies: where the density on the sphere, the sum of w_i · exp(−distance / 1 km), is
+highest.
 """
 
 from __future__ import annotations

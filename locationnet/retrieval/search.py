@@ -69,7 +69,10 @@ def build(
     index = _empty(kind, dimensions, count) if earlier is None else earlier
     index.reset()
     if not index.is_trained:
-        index.train(sample(max(_POINTS_A_LIST * index.nlist, 1 << 12)))
+        learned_from = sample(max(_POINTS_A_LIST * index.nlist, 1 << 12))
+        # Few are taken several times: Faiss wants at least one for each thing that it learns.
+        fewest = max(len(learned_from), index.nlist, 1 << _PQ_BITS)
+        index.train(np.resize(learned_from, (fewest, dimensions)))
     for part in parts:
         index.add(part)
     return index

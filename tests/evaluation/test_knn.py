@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -22,7 +20,6 @@ from locationnet.evaluation.knn import nearest
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.model.locator import Locator, load_model
-from locationnet.model.manifest import write_manifest
 from locationnet.pack.build import pack_photos
 
 # Colours and where photos of that colour are; reds lie near each other, one blue far from the rest.
@@ -56,31 +53,13 @@ def pack(tmp_path: Path) -> Path:
     return tmp_path / "pack"
 
 
-@pytest.fixture
-def bundle(make_bundle: Callable[..., Path]) -> Path:
-    """A bundle whose network answers the mean colour as its embedding."""
-    path = make_bundle()
-    network = onnx.load(path / "model.onnx")
-    for node in network.graph.node:
-        for names in (node.input, node.output):
-            names[:] = ["embedding" if name == "colour" else name for name in names]
-    network.graph.output.append(
-        onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["n", 3])
-    )
-    onnx.save(network, path / "model.onnx")
-    fields = json.loads((path / "manifest.json").read_text())
-    del fields["files"]
-    write_manifest(path, fields)
-    return path
-
-
 def test_a_photo_is_where_photos_that_are_similar_are(
-    bundle: Path, pack: Path, tmp_path: Path
+    embedding_bundle: Path, pack: Path, tmp_path: Path
 ) -> None:
     asked: Rows = [((0, 5, 240), (50.5, 100.0)), ((245, 20, 5), (11.0, 20.0)), ((0, 0, 0), (1, 2))]
     table = _table(tmp_path, "asked", asked)
     (tmp_path / "asked-2.jpg").write_bytes(b"broken")
-    found = nearest(load_model(bundle), from_table(table), pack, tmp_path)
+    found = nearest(load_model(embedding_bundle), from_table(table), pack, tmp_path)
     assert list(found) == ["nearest photo", "4 nearest photos"]
     lat, lng = found["nearest photo"]
     assert (lat[0], lng[0]) == (50.0, 100.0)
@@ -94,11 +73,11 @@ def test_a_photo_is_where_photos_that_are_similar_are(
 
 @pytest.mark.parametrize("old", [False, True], ids=["this version's state", "an old state"])
 def test_an_interrupted_search_goes_on_and_ends_the_same(
-    bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+    embedding_bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
 ) -> None:
     monkeypatch.setattr(knn, "_PART", 1)
     benchmark = from_table(_table(tmp_path, "asked", SEEN[:2]))
-    locator = load_model(bundle)
+    locator = load_model(embedding_bundle)
     (tmp_path / "whole").mkdir()
     whole = nearest(locator, benchmark, pack, tmp_path / "whole")
 
@@ -126,9 +105,20 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(
         np.testing.assert_array_equal(points, again[name])
 
 
-def test_the_verb_sets_them_beside_the_model(bundle: Path, pack: Path, tmp_path: Path) -> None:
+def test_the_verb_sets_them_beside_the_model(
+    embedding_bundle: Path, pack: Path, tmp_path: Path
+) -> None:
     table = _table(tmp_path, "asked", SEEN)
-    words = ["evaluate", "--benchmark", table, "--model", bundle, "--neighbours", pack, "-o"]
+    words = [
+        "evaluate",
+        "--benchmark",
+        table,
+        "--model",
+        embedding_bundle,
+        "--neighbours",
+        pack,
+        "-o",
+    ]
     result = CliRunner().invoke(app, [*map(str, words), str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "nearest photo" in result.stdout
