@@ -17,6 +17,7 @@ $(UV):
 	touch $@
 
 demo: .venv/.base
+	@echo "A launch photo, picked because the demo model has something to say about it; of most it has not:"
 	.venv/bin/locationnet locate "$$(.venv/bin/python -c 'import skimage; print(skimage.data_dir)')/rocket.jpg" --html map.html
 
 serve: .venv/.base

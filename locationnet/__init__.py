@@ -1,7 +1,8 @@
 """Image geolocation: a photo in, the places on Earth where it was probably taken out.
 
 The public names load on first use, so that ``import locationnet`` (and ``locationnet --version``)
-costs nothing; nothing here knows how any of them work.
+costs nothing; nothing here knows how any of them work. Answers, which may not know who draws them,
+are told here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,11 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from locationnet.model import presenter
+
+if TYPE_CHECKING:
+    from locationnet.model.presenter import Presenter
 
 __version__ = "0.2.0"
 
@@ -62,6 +68,15 @@ __all__ = [
     "load_classifier",
     "load_model",
 ]
+
+
+def _presentation() -> Presenter:
+    from locationnet.viz import presentation
+
+    return presentation
+
+
+presenter.use(_presentation)
 
 
 def __getattr__(name: str) -> Any:

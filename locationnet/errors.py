@@ -68,6 +68,10 @@ class MissingCodecError(MissingExtraError, ImageError):
         super().__init__("reading HEIC", "heic")
 
 
+class FileEndingError(LocationNetError, ValueError):
+    """The ending of a file to write names no format; the message lists those there are."""
+
+
 class FullDiskError(LocationNetError):
     """There is not enough room on the disk to go on."""
 
@@ -88,6 +92,15 @@ class RemoteFailedError(FetchError):
     """The remote server could not be reached or did not answer with a photo."""
 
 
+_OWN = "; download the photo, and use the file"
+_GONE = ": there is nothing at this address"
+_TROUBLE = "; try again later"
+_ADVICE = {
+    401: f": it asks who you are{_OWN}", 403: f": it does not give this to programs{_OWN}",
+    404: f"{_GONE}; is it complete?", 410: _GONE, 429: f": it is asked too often{_TROUBLE}",
+}  # fmt: skip
+
+
 class RemoteStatusError(RemoteFailedError):
     """The remote server answered with another HTTP status than 200.
 
@@ -100,7 +113,8 @@ class RemoteStatusError(RemoteFailedError):
     """
 
     def __init__(self, status: int, retry_after: str = "") -> None:
-        super().__init__(f"the remote server answered {status}, not 200")
+        advice = _ADVICE.get(status, _TROUBLE if status >= 500 else "")
+        super().__init__(f"the remote server answered {status}, not 200" + advice)
         self.status = status
         self.retry_after = retry_after
 

@@ -70,6 +70,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         part.write_text(valid_text(text), encoding="utf-8", newline="")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; see `written_whole` for what it raises."""
+    with written_whole(path) as part:
+        part.write_bytes(content)
+
+
 def csv_writer(file: TextIO) -> Any:
     """Return a `csv.writer` whose rows end with a line feed.
 

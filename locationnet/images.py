@@ -26,6 +26,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from locationnet.errors import ImageError, ImageTooLargeError, MissingCodecError
+from locationnet.file_kinds import TEXT, other_kind
 from locationnet.heif import av1_pixels
 from locationnet.image_formats import READ, Kind, jpeg_has_one_scan, kind_of, without_metadata
 
@@ -97,7 +98,10 @@ def open_image(data: bytes) -> Image.Image:
     """
     kind = kind_of(data)
     if kind is None:
-        raise ImageError(f"not a {READ} image")
+        other = other_kind(data)
+        # Plain text may be anything, a broken photo among it.
+        but = "" if other in (None, TEXT) else f" but {other}"
+        raise ImageError(f"not a {READ} image{but}")
     decoder = _heic_decoder() if kind == "HEIF" else _DECODERS[kind]
     slim = without_metadata(data, kind)
     try:

@@ -1,10 +1,12 @@
 """Measures the service against loops without one, at full load, below it and beyond it.
 
 Everything runs on loopback: a real ``locationnet serve``, and clients in a process of their own
-that share the cores with it. Photos are those that ship with scikit-image, as JPEGs of 1024 pixels.
+that share the cores with it (`bench_serve_client`; what they cost is printed). Photos are those
+that ship with scikit-image, as JPEGs of 1024 pixels.
 
-1. Throughput at 32 connections, against threads that decode and infer the same photos with the same
-   bundle and no server; once more against threads that also work out the whole answers.
+1. Throughput and processor time a photo at 32 connections, against threads that decode and infer
+   the same photos with the same bundle and no server; once more against threads that also work out
+   the whole answers. Where others use the machine, the processor time is what to compare.
 2. Latency at 80 % of that throughput: the 99th percentile against the median. Once with clients
    that each keep a pace of their own, as wrk2 has them, and once with arrivals at random, where
    bursts alone spread the latencies: beside it stands what the same arrivals meet at an ideal
@@ -24,7 +26,6 @@ that share the cores with it. Photos are those that ship with scikit-image, as J
 from __future__ import annotations
 
 import argparse
-import asyncio
 import heapq
 import io
 import json
@@ -37,7 +38,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import cycle
@@ -79,9 +80,11 @@ def _shipped() -> Path:
 # Without a server.
 
 
-def loop(work: Callable[[bytes], object], threads: int, seconds: float) -> float:
-    """Return how many photos a second threads get through."""
-    jpegs, done = photos(), 0
+def loop(work: Callable[[bytes], object], threads: int, seconds: float) -> tuple[float, float]:
+    """Return how many photos a second threads get through, and milliseconds of processor each."""
+    jpegs = photos()
+    work(jpegs[0])  # the first pays for what is made once
+    before = time.process_time()
     until = time.perf_counter() + seconds
 
     def run(offset: int) -> int:
@@ -95,7 +98,8 @@ def loop(work: Callable[[bytes], object], threads: int, seconds: float) -> float
     start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         done = sum(pool.map(run, [index % len(jpegs) for index in range(threads)]))
-    return done / (time.perf_counter() - start)
+    wall, used = time.perf_counter() - start, time.process_time() - before
+    return done / wall, 1000 * used / done
 
 
 def decode_and_infer(locator: Locator) -> Callable[[bytes], object]:
@@ -123,6 +127,12 @@ class Server:
 
     process: subprocess.Popen[bytes]
     port: int
+
+    def processor_s(self) -> float:
+        """Return the processor time that its threads have taken, the kernel's part included."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
         """Return what the process holds now."""
@@ -158,44 +168,7 @@ def _port(process: subprocess.Popen[bytes], log: int) -> int:
     raise SystemExit("the server did not start:\n" + os.pread(log, 1 << 20, 0).decode())
 
 
-# The clients, which run as `python bench_serve.py --client …` in a process of their own.
-
-
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head)
-    await reader.readexactly(int(length[1]) if length else 0)
-    return int(head[9:12])
-
-
-def _requests(port: int) -> list[bytes]:
-    return [
-        f"POST /locate HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: image/jpeg\r\n"
-        f"Content-Length: {len(photo)}\r\n\r\n".encode()
-        + photo
-        for photo in photos()
-    ]
-
-
-async def closed(port: int, seconds: float) -> list[tuple[int, float]]:
-    """Keep 32 connections busy; return status and duration of each request answered in time."""
-    requests, found = _requests(port), []
-    until = time.perf_counter() + seconds
-
-    async def client(offset: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for request in cycle(requests[offset:] + requests[:offset]):
-            start = time.perf_counter()
-            status = await _ask(reader, writer, request)
-            end = time.perf_counter()
-            if end > until:  # what was under way then would count for time that nobody measured
-                break
-            found.append((status, end - start))
-        writer.close()
-
-    await asyncio.gather(*(client(index % len(requests)) for index in range(CONNECTIONS)))
-    return found
+# The clients.
 
 
 def arrivals(kind: str, rate: float, count: int) -> NDArray[np.float64]:
@@ -207,50 +180,38 @@ def arrivals(kind: str, rate: float, count: int) -> NDArray[np.float64]:
     return np.sort(rounds.ravel() * CONNECTIONS / rate)[:count]
 
 
-async def opened(port: int, due: NDArray[np.float64]) -> list[tuple[int, float]]:
-    """Send requests when they are due whatever comes back; return status and duration of each.
+@dataclass
+class Answers:
+    """What came of requests.
 
-    A request that nobody answers has the status 0.
+    Parameters
+    ----------
+    status, seconds, in_time
+        Of each: how it was answered, 0 if not at all; how long that took; whether before the end.
+    client_ms
+        Processor time of the client, a request.
     """
-    requests = cycle(_requests(port))
-    found: list[tuple[int, float]] = []
-    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def one(request: bytes, since: float) -> None:
-        status = 0
-        with suppress(OSError, EOFError):
-            status = await (again(request) if idle else first(request))
-        found.append((status, time.perf_counter() - since))
-
-    async def again(request: bytes) -> int:
-        # A server may close a connection that was idle for long; any client then opens another.
-        try:
-            return await on(*idle.pop(), request)
-        except (OSError, EOFError):
-            return await first(request)
-
-    async def first(request: bytes) -> int:
-        return await on(*await asyncio.open_connection("127.0.0.1", port), request)
-
-    async def on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
-        status = await _ask(reader, writer, request)
-        idle.append((reader, writer))
-        return status
-
-    tasks, start = [], time.perf_counter()
-    for when in due:
-        await asyncio.sleep(max(0, start + when - time.perf_counter()))
-        tasks.append(asyncio.create_task(one(next(requests), start + when)))
-    await asyncio.gather(*tasks)
-    return found
+    status: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    in_time: NDArray[np.bool_]
+    client_ms: float
 
 
-def clients(server: Server, *words: object) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Run clients in another process; return status and seconds of each request."""
-    command = [sys.executable, __file__, "--client", str(server.port), *map(str, words)]
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-    pairs = np.array(json.loads(said))
-    return pairs[:, 0].astype(int), pairs[:, 1]
+def clients(server: Server, *words: object, due: NDArray[np.float64] | None = None) -> Answers:
+    """Run `bench_serve_client` in another process."""
+    script = Path(__file__).with_name("bench_serve_client.py")
+    with tempfile.TemporaryDirectory() as folder:
+        for index, photo in enumerate(photos()):
+            (Path(folder) / f"{index}.jpg").write_bytes(photo)
+        said = subprocess.run(
+            [sys.executable, str(script), str(server.port), folder, *map(str, words)],
+            check=True, stdout=subprocess.PIPE, text=True,
+            input=None if due is None else json.dumps(due.tolist()),
+        ).stdout  # fmt: skip
+    found = json.loads(said)
+    status, took, in_time = map(np.array, zip(*found["answers"], strict=True))
+    return Answers(status, took, in_time, 1000 * found["processor_s"] / len(status))
 
 
 # What is measured.
@@ -259,7 +220,11 @@ def clients(server: Server, *words: object) -> tuple[NDArray[np.int64], NDArray[
 def throughput(
     locator: Locator, server: Server, seconds: float, old: Callable[[bytes], object] | None = None
 ) -> float:
-    """Print photos a second at 32 connections, and of loops; return the former."""
+    """Print photos a second and processor time a photo, of loops and at 32 connections.
+
+    The client's own time is taken off nothing: it is printed. Photos a second depend on who else
+    uses the machine; how much processor time one takes does so far less.
+    """
     threads = len(os.sched_getaffinity(0))
     loops: dict[str, tuple[Callable[[bytes], object], int]] = {
         "plain loop, decode and infer": (decode_and_infer(locator), threads),
@@ -268,26 +233,42 @@ def throughput(
     if old is not None:
         loops["2017: scikit-image, Module"] = (old, 1)  # MXNet has threads of its own
     service = f"the service, {CONNECTIONS} connections"
-    figures: dict[str, list[float]] = {name: [] for name in (*loops, service)}
+    rates: dict[str, list[float]] = {name: [] for name in (*loops, service)}
+    costs: dict[str, list[float]] = {name: [] for name in rates}
+    client_ms = []
     for _ in range(3):  # in turn, because machines do not run evenly
         for name, (work, count) in loops.items():
-            figures[name].append(loop(work, count, seconds / 3))
-        statuses, _ = clients(server, "closed", seconds / 3)
-        assert (statuses == 200).all()  # noqa: S101 - a benchmark of errors would be none
-        figures[service].append(len(statuses) / (seconds / 3))
-    medians = {name: float(np.median(found)) for name, found in figures.items()}
-    for name, median in medians.items():
-        print(f"{name:30s} {median:8.1f} photos/s; the service: {medians[service] / median:.2f}x")
-    return medians[service]
+            a_second, each = loop(work, count, seconds / 3)
+            rates[name].append(a_second)
+            costs[name].append(each)
+        before = server.processor_s()
+        found = clients(server, "closed", CONNECTIONS, seconds / 3)
+        assert (found.status == 200).all()  # noqa: S101 - a benchmark of errors would be none
+        rates[service].append(found.in_time.sum() / (seconds / 3))
+        costs[service].append(1000 * (server.processor_s() - before) / len(found.status))
+        client_ms.append(found.client_ms)
+    rate = {name: float(np.median(found)) for name, found in rates.items()}
+    cost = {name: float(np.median(found)) for name, found in costs.items()}
+    for name in rates:
+        print(
+            f"{name:30s} {rate[name]:8.1f} photos/s"
+            f" (the service: {rate[service] / rate[name]:.2f}x),"
+            f" {cost[name]:6.1f} ms of processor time a photo"
+            f" (the service: {cost[service] / cost[name]:.2f}x)"
+        )
+    print(f"{'the client':30s} {np.median(client_ms):.2f} ms of processor time a photo")
+    return rate[service]
 
 
 def below(server: Server, rate: float, seconds: float) -> None:
     """Print latencies at 80 % of the throughput."""
     load, count = 0.8 * rate, int(0.8 * rate * seconds)
     for kind in ("paced", "random"):
-        statuses, took = clients(server, kind, load, count)
-        print(f"at 80 % load, {kind:6s}: {_spread(took[statuses == 200])};"
-              f" {(statuses != 200).sum()} of {len(took)} not answered with 200")  # fmt: skip
+        found = clients(server, "open", due=arrivals(kind, load, count))
+        fine = found.status == 200
+        print(f"at 80 % load, {kind:6s}: {_spread(found.seconds[fine])};"
+              f" {(~fine).sum()} of {len(fine)} not answered with 200;"
+              f" the client: {found.client_ms:.2f} ms a photo")  # fmt: skip
     print(f"an ideal service, random: {_spread(_ideal(arrivals('random', load, count), rate))}")
 
 
@@ -310,10 +291,11 @@ def _ideal(due: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
 def beyond(server: Server, rate: float, count: int) -> None:
     """Print what comes of four times the throughput, and what it does to the memory."""
     before = server.memory_mb()
-    statuses, took = clients(server, "random", 4 * rate, count // 4)
+    first = clients(server, "open", due=arrivals("random", 4 * rate, count // 4))
     middle = server.memory_mb()
-    more, more_took = clients(server, "random", 4 * rate, count - count // 4)
-    statuses, took = np.concatenate([statuses, more]), np.concatenate([took, more_took])
+    rest = clients(server, "open", due=arrivals("random", 4 * rate, count - count // 4))
+    statuses = np.concatenate([first.status, rest.status])
+    took = np.concatenate([first.seconds, rest.seconds])
     counts = {int(status): int((statuses == status).sum()) for status in np.unique(statuses)}
     refused = 1000 * took[statuses == 503]
     print(f"at 4 x the load: {counts}, {len(took)} requests; 503 after p50"
@@ -330,17 +312,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--client", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.client:
-        port, kind, *rest = chosen.client
-        work = (
-            closed(int(port), float(rest[0]))
-            if kind == "closed"
-            else opened(int(port), arrivals(kind, float(rest[0]), int(rest[1])))
-        )
-        print(json.dumps(asyncio.run(work)))
-        return
     if chosen.large:
         large(chosen.seconds)
         return

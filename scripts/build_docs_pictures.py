@@ -6,7 +6,6 @@ Example: python scripts/build_docs_pictures.py
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib.util import find_spec
@@ -19,12 +18,12 @@ import onnx
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from onnx import numpy_helper
-from PIL import Image
 
 import locationnet
 from locationnet.geo import sphere
 from locationnet.geo.grid import Grid
 from locationnet.viz import payload, picture, shapes, worldmap
+from locationnet.viz.lift_scale import STRONGEST
 from locationnet.viz.shapes import Cells, Frame
 
 if TYPE_CHECKING:
@@ -34,9 +33,8 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs" / "pictures"
 PIXELS = 880
 WIDTH = 11.0  # inches, as the pictures of `locationnet.viz`
-COLOURS = 128
 
-WORLD = Frame(-180.0, -60.0, 180.0, 85.0)
+WORLD = Frame(-180.0, -60.0, 180.0, 78.0)
 EUROPE = Frame(-11.0, 36.0, 27.0, 58.0)
 PARIS = Frame(2.13, 48.77, 2.53, 48.94)
 LONDON = Frame(-0.38, 51.40, 0.15, 51.62)
@@ -78,7 +76,10 @@ def grid_map(part: Frame, coarsest: int, edge: float) -> Figure:
     order = np.argsort(grid.levels, kind="stable")
     shades = np.clip(grid.levels[order] - coarsest, 0, shapes.COLOURS - 1)
     colours = [shapes.palette()[f"cell-{shade}"] for shade in shades]
-    shown = Cells(payload.outlines(grid.ids[order]), np.ones(len(order)), colours)
+    ones = np.ones(len(order))
+    centroids = np.stack([grid.lng[order], grid.lat[order]], axis=-1)
+    outlines = payload.outlines(grid.ids[order])
+    shown = Cells(outlines, centroids, ones, colours, STRONGEST * ones, "probability")
     worldmap.draw_cells(axes, shown, part, edge="white" if edge else None, width=edge)
     _legend(axes, "S2 level, mean width:", dict(_levels(coarsest)))
     return figure
@@ -127,17 +128,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 
 def png(figure: Figure) -> bytes:
     """Return a figure as a PNG with a palette, the same bytes every time."""
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=PIXELS / figure.get_size_inches()[0])
-    content = io.BytesIO()
-    # Every colour counts, not only those of many pixels: a legend's are few.
-    image = (
-        Image.open(raw)
-        .convert("RGB")
-        .quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-    )
-    image.save(content, "PNG", optimize=True)
-    return content.getvalue()
+    return picture.small_png(figure, PIXELS / figure.get_size_inches()[0])
 
 
 def _levels(coarsest: int) -> Iterator[tuple[str, str]]:
@@ -181,15 +172,16 @@ def _new_map(part: Frame, above: float = 0.0) -> tuple[Figure, Axes]:
 def _cells_map(answer: locationnet.Prediction) -> Figure:
     figure, axes = _new_map(WORLD)
     worldmap.draw_land(axes, WORLD)
-    shown = shapes.cells(answer)
-    worldmap.draw_cells(axes, shown, WORLD)
-    _legend(axes, "Cell, %:", shapes.colour_ranges(shown))
+    shown = shapes.cells(answer, by="probability")
+    worldmap.draw_cells(axes, shown, WORLD, fading=True)
+    heading, ranges = shapes.legend(shown)
+    _legend(axes, heading, dict(ranges))
     return figure
 
 
 def _legend(axes: Axes, title: str, texts: dict[str, str]) -> None:
     handles = [
-        Patch(facecolor=colour, alpha=worldmap.ALPHA, label=text) for colour, text in texts.items()
+        Patch(facecolor=colour, alpha=STRONGEST, label=text) for colour, text in texts.items()
     ]
     axes.legend(
         handles=[Patch(alpha=0, label=title), *handles],

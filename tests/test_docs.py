@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from locationnet.cli import app
+from locationnet.geo.sphere import geoscore
 from locationnet.tables.columns import ALIASES
 
 ROOT = Path(__file__).parents[1]
@@ -60,3 +62,27 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def _rows(page: str, head: str) -> list[list[str]]:
+    """The rows of a page's table whose first column is called so."""
+    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").split(f"| {head} |", 1)[1]
+    table = lines.partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in table]
+
+
+def test_the_example_of_lift_and_bits_adds_up() -> None:
+    bits = 0.0
+    for place, prior, after, lift, part in _rows("explanation/numbers.md", "place"):
+        before, now = (float(text.removesuffix(" %")) / 100 for text in (prior, after))
+        assert float(lift) == round(now / before, 1), place
+        found = now * log2(now / before)
+        assert float(part.replace("−", "-")) == pytest.approx(found, abs=0.006), place
+        bits += found
+    assert round(bits, 2) == 0.5
+
+
+def test_the_points_of_a_guess_are_those_of_geoscore() -> None:
+    for off, points in _rows("explanation/numbers.md", "off by"):
+        km = float(off.removesuffix(" km").replace(",", ""))
+        assert float(points.replace(",", "")) == round(float(geoscore(km))), off

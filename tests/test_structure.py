@@ -27,7 +27,7 @@ FLOORS = [
     ["cli"],
 ]
 # What lies at the root and may know a folder.
-ROOT_KNOWS = {"classes": {"geo"}, "metrics": {"geo"}, "__init__": {"geo", "model"}}
+ROOT_KNOWS = {"classes": {"geo"}, "metrics": {"geo"}, "__init__": {"geo", "model", "viz"}}
 
 
 def _imports(path: Path) -> Iterator[str]:

@@ -33,7 +33,7 @@ from locationnet.cli import (
     split,
     train,
 )
-from locationnet.cli.terminal import begin_output, end_output, say
+from locationnet.cli.terminal import begin_output, end_output, say_error
 from locationnet.errors import LocationNetError
 
 app = typer.Typer(
@@ -102,14 +102,14 @@ def main() -> None:
         finally:
             end_output()
     except LocationNetError as error:
-        say(f"error: {error}", error=True)
+        say_error(str(error))
         sys.exit(1)
     except UnicodeEncodeError as error:
         # Arrow, for one, takes no path that is not UTF-8.
-        say(f"error: {error.object}: holds characters that are not UTF-8", error=True)
+        say_error(f"{error.object}: holds characters that are not UTF-8")
         sys.exit(1)
     except (OSError, UnicodeError) as error:
-        say(f"error: {error}", error=True)
+        say_error(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

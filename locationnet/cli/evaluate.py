@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -171,18 +172,24 @@ def _score_predictions(
 
 
 def _report(out: Path, results: Results, answers: pa.Table) -> None:
-
     from locationnet.errors import MissingExtraError
     from locationnet.evaluation.html_report import write_page
     from locationnet.evaluation.report import as_json, print_report
+    from locationnet.evaluation.verdict import verdict
     from locationnet.files import write_text
 
     write_text(out / "report.json", json.dumps(as_json(results), indent=1) + "\n")
-    print_report(results, people_console())
+    console = people_console(fitting=True)
+    print_report(results, console)
     try:
-        write_page(out / "report.html", results, answers)
+        with progress_bar() as bar:
+            drawing = partial(stages(bar), "drawing report")
+            drawing(0, 0)
+            write_page(out / "report.html", results, answers, drawing)
     except MissingExtraError as error:
         say(f"no report.html: {error}", error=True)
+    for sentence in verdict(results):
+        console.print(sentence, soft_wrap=False)
     say(f"wrote {out}")
 
 

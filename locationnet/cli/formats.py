@@ -1,48 +1,28 @@
-"""Predictions as text: a table for people, JSON, JSONL, CSV and GeoJSON for programs.
+"""Answers for programs: JSON, JSONL, CSV, GeoJSON and KML on standard output.
 
-Knows nothing of where photos come from or how they are located.
+Knows nothing of where photos come from or how they are located; what people read is in
+`one_photo` and `many_photos`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from rich import box
-from rich.measure import Measurement
-from rich.table import Table
-
-from locationnet.cli.terminal import (
-    csv_name,
-    data_output,
-    json_text,
-    people_console,
-    showable,
-    terminal_width,
-)
+from locationnet.cli.terminal import csv_name, data_output, json_text
 from locationnet.files import csv_writer
-from locationnet.names import printable, valid_text
+from locationnet.names import valid_text
 
 if TYPE_CHECKING:  # the command line reads this module before it knows that it needs NumPy
     from locationnet.model.bundle import Bundle
-    from locationnet.model.prediction import Place, Prediction
+    from locationnet.model.prediction import Prediction
 
-Format = Literal["table", "json", "jsonl", "csv", "geojson"]
+Format = Literal["table", "json", "jsonl", "csv", "csv-ranked", "geojson", "kml"]
 
-# Evidence below what two decimals can show is left out of the table.
-_TELLING_BITS = 0.005
-_COLUMNS = (
-    "photo", "rank", "probability", "lat", "lng", "cell", "level", "place",
-    "abstained", "information_bits",
+_RANKED = (
+    "rank", "probability", "lift", "lat", "lng", "cell", "level", "place", "abstained",
+    "information_bits",
 )  # fmt: skip
-_UNCALIBRATED_COLUMNS = ("calibrated",)
-_PRIOR_COLUMNS = ("prior_place", "prior_probability")
-_PLACE_HEADS = ("place", "prob.", "lat, lng")
-_PRIOR_HEADS = ("prior (no photo)", "prob.")
-# Names of places give way where a terminal is narrow. Wider than 100, the eye loses the line.
-_NAME_HEADS = (_PLACE_HEADS[0], _PRIOR_HEADS[0])
-_ID = "cell "
-_WIDEST_NAME, _NARROWEST_NAME, _WIDEST_TABLE = 32, 12, 100
 
 
 @dataclass(frozen=True)
@@ -53,162 +33,148 @@ class Answer:
     prediction: Prediction
 
 
-class Writer:
-    """Writes answers as they come; `close` ends the document.
-
-    Parameters
-    ----------
-    form
-        The format.
-    bundle
-        Where the answers come from; named in JSON.
-    prior
-        The answer without a photo, shown beside a demo's.
-    """
-
-    def __init__(self, form: Format, bundle: Bundle, prior: Prediction) -> None:
-        self._form = form
-        self._bundle = bundle
-        self._prior = prior
-        self._demo = bundle.manifest.demo
-        self._calibrated = bundle.manifest.calibrated
-        if form == "table":
-            self._console = people_console()
-            return
-        self._file = data_output()
-        self._csv = csv_writer(self._file)
-        self._waiting: list[dict[str, Any]] = []
-        if form == "csv":
-            uncalibrated = () if self._calibrated else _UNCALIBRATED_COLUMNS
-            self._csv.writerow(_COLUMNS + uncalibrated + (_PRIOR_COLUMNS if self._demo else ()))
+class Writer(Protocol):
+    """Writes answers as they come."""
 
     def write(self, answer: Answer) -> None:
         """Write one answer, or keep it for `close` where the format is a single document."""
-        if self._form == "table":
-            self._print(answer)
-        elif self._form == "csv":
-            self._csv.writerows(self._rows(answer))
-        elif self._form == "jsonl":
-            self._file.write(json_text(self._object(answer), self._file) + "\n")
-        elif self._form == "json":
-            self._waiting.append(self._object(answer))
-        else:
-            self._waiting += self._features(answer)
 
     def close(self) -> None:
         """Write what belongs after the last answer."""
-        if self._form == "json":
-            self._dump(self._waiting)
-        elif self._form == "geojson":
-            self._dump({"type": "FeatureCollection", "features": self._waiting})
 
-    def _dump(self, document: object) -> None:
-        self._file.write(json_text(document, self._file, indent=1) + "\n")
 
-    def _object(self, item: Answer) -> dict[str, Any]:
-        from locationnet.model.answer import answer
+class JsonWriter:
+    """Writes the service's answers: one document, or with `lines` one in each line.
 
-        return {
-            "photo": valid_text(item.photo),
-            **answer(self._bundle, item.prediction, self._prior),
+    Parameters
+    ----------
+    bundle
+        Where the answers come from.
+    prior
+        The answer without a photo, which goes with a demo's.
+    lines
+        Whether it is JSONL.
+    """
+
+    def __init__(self, bundle: Bundle, prior: Prediction, *, lines: bool) -> None:
+        self._bundle, self._prior, self._lines = bundle, prior, lines
+        self._file = data_output()
+        self._waiting: list[dict[str, Any]] = []
+
+    def write(self, answer: Answer) -> None:
+        """See `Writer`."""
+        from locationnet.model.answer import answer as told
+
+        fields = {
+            "photo": valid_text(answer.photo),
+            **told(self._bundle, answer.prediction, self._prior),
         }
+        if self._lines:
+            self._file.write(json_text(fields, self._file) + "\n")
+        else:
+            self._waiting.append(fields)
 
-    def _rows(self, answer: Answer) -> list[list[object]]:
-        prediction = answer.prediction
+    def close(self) -> None:
+        """See `Writer`."""
+        if not self._lines:
+            self._file.write(json_text(self._waiting, self._file, indent=1) + "\n")
+
+
+class CsvWriter:
+    """Writes a row for each photo, or with `ranked` one for each of its places.
+
+    Parameters
+    ----------
+    bundle, prior
+        As for `JsonWriter`.
+    ranked
+        Whether all places get rows.
+    """
+
+    def __init__(self, bundle: Bundle, prior: Prediction, *, ranked: bool) -> None:
+        from locationnet.model.answer import ROW
+
+        self._prior, self._ranked = prior, ranked
+        self._demo, self._calibrated = bundle.manifest.demo, bundle.manifest.calibrated
+        self._file = data_output()
+        self._rows = csv_writer(self._file)
+        columns = ["photo", *(_RANKED if ranked else ROW)]
+        if not self._calibrated:
+            columns.append("calibrated")
+        if self._demo:
+            columns += ["prior_place", "prior_probability"]
+        self._rows.writerow(columns)
+
+    def write(self, answer: Answer) -> None:
+        """See `Writer`."""
         photo = csv_name(answer.photo, self._file)
-        rows: list[list[object]] = []
-        for index, place in enumerate(prediction.places):
-            row: list[object] = [
-                photo, place.rank, place.probability, place.lat, place.lng, place.cell,
-                place.level, place.name, prediction.abstained, prediction.information_bits,
-            ]  # fmt: skip
+        for rank, values in enumerate(self._values(answer.prediction)):
+            row: list[object] = [photo, *values]
             if not self._calibrated:
                 row.append(False)
             if self._demo:
-                row += [self._prior.places[index].name, self._prior.places[index].probability]
-            rows.append(row)
-        return rows
+                before = self._prior.places[rank]
+                row += [before.name, before.probability]
+            self._rows.writerow(row)
 
-    def _features(self, answer: Answer) -> list[dict[str, Any]]:
-        fields = {"demo": True} if self._demo else {}
-        if not self._calibrated:
-            fields["calibrated"] = False
+    def _values(self, prediction: Prediction) -> list[list[object]]:
+        from locationnet.model.answer import answer_row
+
+        if not self._ranked:
+            return [list(answer_row(prediction).values())]
         return [
-            {
-                "type": "Feature",
-                "geometry": {"type": "Point", "coordinates": [place["lng"], place["lat"]]},
-                "properties": {"photo": valid_text(answer.photo), **place, **fields},
-            }
-            for place in answer.prediction.to_dict()["predictions"]
-        ]
+            [
+                place.rank, place.probability, place.lift, place.lat, place.lng, place.cell,
+                place.level, place.name, prediction.abstained, prediction.information_bits,
+            ]
+            for place in prediction.places
+        ]  # fmt: skip
 
-    def _print(self, answer: Answer) -> None:
-        prediction, console = answer.prediction, self._console
-        console.print(printable(answer.photo), style="bold")
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("", *_PLACE_HEADS, *(_PRIOR_HEADS if self._demo else ())):
-            table.add_column(
-                name,
-                justify="left" if name in _NAME_HEADS else "right",
-                no_wrap=True,
-                # There is no ellipsis in ASCII.
-                overflow="crop" if console.options.ascii_only else "ellipsis",
-                style="dim" if len(table.columns) > len(_PLACE_HEADS) else "",
-            )
-        for index, place in enumerate(prediction.places):
-            row = [str(place.rank), _shown(place), f"{place.probability:.2%}"]
-            row.append(f"{place.lat:.2f}, {place.lng:.2f}")
-            if self._demo:
-                other = self._prior.places[index]
-                row += [_shown(other), f"{other.probability:.2%}"]
-            table.add_row(*(showable(cell, console) for cell in row))
-        self._shorten_names(table)
-        console.print(table)
-        for line in self._remarks(prediction):
-            console.print(printable(line))
-        console.print()
-
-    def _shorten_names(self, table: Table) -> None:
-        names = [column for column in table.columns if column.header in _NAME_HEADS]
-        # A cell without a name has an id, which can be copied from the table and is kept whole.
-        ids = [
-            len(cell) for column in names for cell in map(str, column.cells) if cell.startswith(_ID)
-        ]
-        room = min(terminal_width(), _WIDEST_TABLE)
-        for width in range(_WIDEST_NAME, max([_NARROWEST_NAME, *ids]) - 1, -1):
-            for column in names:
-                column.max_width = width
-            if Measurement.get(self._console, self._console.options, table).maximum <= room:
-                return
-
-    def _remarks(self, prediction: Prediction) -> list[str]:
-        best, manifest = prediction.best, self._bundle.manifest
-        half, most = prediction.radius_km(0.5), prediction.radius_km(0.9)
-        lines = [
-            f"best single guess: {_shown(best)} ({best.lat:.3f}, {best.lng:.3f})",
-            f"50 % of the probability lies within {half:,.0f} km of it, 90 % within {most:,.0f} km",
-            f"the photo moved the answer by {prediction.information_bits:.2f} bits",
-        ]
-        if not prediction.calibrated:
-            lines.append(
-                "not calibrated: nobody has compared these probabilities with how often they are"
-                " right"
-            )
-        if prediction.abstained:
-            lines.append("abstained: the photo says too little about where it was taken")
-        seen = [
-            f"{item.label} {item.probability:.2f} ({item.bits:.2f} bits)"
-            for item in prediction.evidence
-            if item.bits >= _TELLING_BITS
-        ]
-        if seen:
-            lines.append(f"evidence: {', '.join(seen)}")
-        if manifest.demo:
-            lines.append(
-                f"model: {manifest.name} {manifest.version}, a demo: weak but real (MODEL_CARD.md)"
-            )
-        return lines
+    def close(self) -> None:
+        """See `Writer`."""
 
 
-def _shown(place: Place) -> str:
-    return place.name or f"{_ID}{place.cell}"
+class GeoJsonWriter:
+    """Writes a feature collection; see `locationnet.model.features.features`."""
+
+    def __init__(self) -> None:
+        self._file = data_output()
+        self._waiting: list[dict[str, Any]] = []
+
+    def write(self, answer: Answer) -> None:
+        """See `Writer`."""
+        from locationnet.model.features import features
+
+        self._waiting += features(answer.photo, answer.prediction)
+
+    def close(self) -> None:
+        """See `Writer`."""
+        document = {"type": "FeatureCollection", "features": self._waiting}
+        self._file.write(json_text(document, self._file, indent=1) + "\n")
+
+
+class KmlWriter:
+    """Writes a folder for each photo; see `locationnet.model.kml.folder`."""
+
+    def __init__(self) -> None:
+        from locationnet.model import kml
+
+        self._kml, self._file = kml, data_output()
+        self._file.write(kml.START)
+
+    def write(self, answer: Answer) -> None:
+        """See `Writer`."""
+        self._file.write(self._kml.folder(answer.photo, answer.prediction))
+
+    def close(self) -> None:
+        """See `Writer`."""
+        self._file.write(self._kml.END)
+
+
+def program_writer(form: Format, bundle: Bundle, prior: Prediction) -> Writer:
+    """Return the writer of a format that is not ``table``."""
+    if form in ("json", "jsonl"):
+        return JsonWriter(bundle, prior, lines=form == "jsonl")
+    if form in ("csv", "csv-ranked"):
+        return CsvWriter(bundle, prior, ranked=form == "csv-ranked")
+    return GeoJsonWriter() if form == "geojson" else KmlWriter()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.formats import Answer, Format, Writer
+from locationnet.cli.formats import Answer, Format, Writer, program_writer
+from locationnet.cli.many_photos import Rows
+from locationnet.cli.one_photo import Detail
 from locationnet.cli.options import Bbox, Countries, Near, Threads, region_of
 from locationnet.cli.outputs import require_folder
 from locationnet.cli.photos import answered, expand
@@ -18,6 +20,9 @@ from locationnet.names import printable
 
 if TYPE_CHECKING:
     from locationnet.model.prediction import Prediction
+
+_DETAIL_HINT = "-v tells more of each photo"
+_MAP_HINT = f"{_DETAIL_HINT}; --html map.html puts all on one map"
 
 
 def locate(
@@ -30,7 +35,10 @@ def locate(
     ] = "demo",
     top_k: Annotated[int, typer.Option(min=1, max=100, help="How many places to list.")] = 5,
     form: Annotated[
-        Format, typer.Option("--format", help="A table for people, the others for programs.")
+        Format,
+        typer.Option(
+            "--format", help="A table for people, the others for programs; csv has a row a photo."
+        ),
     ] = "table",
     coarse: Annotated[
         float | None,
@@ -41,6 +49,9 @@ def locate(
     countries: Countries = None,
     near: Near = None,
     bbox: Bbox = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="In the table: cells, bits, evidence.")
+    ] = False,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write a map that opens in any browser, offline."),
@@ -69,7 +80,15 @@ def locate(
         prior = shown(locator.prior(top_k))
     except ValueError as error:
         raise InputError(str(error)) from error
-    writer = Writer(form, locator.bundle, prior)
+    writer: Writer
+    if form != "table":
+        writer = program_writer(form, locator.bundle, prior)
+    elif len(sources) == 1:
+        writer = Detail(locator.bundle, prior, verbose=verbose)
+    else:
+        names = [source.name for source in sources]
+        hint = _MAP_HINT if html is None else _DETAIL_HINT
+        writer = Rows(locator.bundle, prior, names, hint=hint, verbose=verbose)
     kept: list[Answer] = []
     located = 0
     stream = partial(locator.stream, top_k=top_k, threads=threads, on_error="return")

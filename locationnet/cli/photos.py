@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from locationnet.cli.terminal import say
+from locationnet.cli.terminal import say, say_error
 from locationnet.errors import InputError
 from locationnet.image_formats import READ, is_photo_name, kind_of_name
 
@@ -46,9 +46,10 @@ class Source:
             The file cannot be read.
         """
         if self.is_url:
-            from locationnet.net.fetch import FetchPolicy, fetch_sync
+            from locationnet.net.fetch import FetchPolicy
+            from locationnet.net.photo_urls import fetch_photo_sync
 
-            return fetch_sync(self.name, FetchPolicy())
+            return fetch_photo_sync(self.name, FetchPolicy())
         path = Path(self.name)
         try:
             if path.is_dir():
@@ -58,6 +59,10 @@ class Source:
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+            from locationnet.net.photo_urls import is_meant_as_address, wrong_address
+
+            if is_meant_as_address(self.name):
+                raise InputError(wrong_address(self.name)) from error
             reason = getattr(error, "strerror", None) or "not a file name"
             raise InputError(f"cannot read the file ({reason})") from error
         if len(data) > MAX_BYTES:
@@ -125,7 +130,7 @@ def answered(
     """
     for source, answer in stream(_progress(sources, doing)):
         if isinstance(answer, Exception):
-            say(f"error: {answer}", error=True)
+            say_error(str(answer))
         else:
             yield source, answer
 

@@ -6,12 +6,14 @@ here fails: people read an escape in place of a character, programs read UTF-8.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import json
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,19 +28,37 @@ if TYPE_CHECKING:
 # Control characters of ASCII are escaped in all JSON.
 _UNSEEN = re.compile(f"[{UNSEEN}]")
 _UNBOUNDED = 10_000
+# Longer lines are hard to read.
+_WIDEST_TEXT = 100
+# How the signs of our own sentences are written where there are only letters.
+_STAND_INS = {"×": "x", "→": "->", "±": "+-", "°": " deg", "·": "-", "–": "-", "—": "-", "−": "-"}
+_ERRORS = "locationnet.stand_ins"
+
+
+def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeEncodeError):
+        sign = _STAND_INS.get(error.object[error.start])
+        if sign is not None:
+            return sign, error.start + 1
+        error.end = error.start + 1  # of the others behind it, some may have a stand-in
+    return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error(_ERRORS, _stand_in)
 
 
 def begin_output() -> None:
     """Have characters that a terminal's encoding lacks escaped, for all that this process writes.
 
-    Python would stop at them, or write the bytes of a name that is not UTF-8 as they are.
+    Python would stop at them, or write the bytes of a name that is not UTF-8 as they are. Signs
+    such as × get a plain letter.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # whoever started us has closed it
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_ERRORS)
 
 
 def end_output() -> None:
@@ -75,6 +95,29 @@ def say(text: str, *, error: bool = False) -> None:
     file.flush()
 
 
+def say_error(text: str) -> None:
+    """Print in one line on standard error what went wrong, in red on a terminal with colours."""
+    from rich.console import Console
+
+    # FORCE_COLOR colours logs as well, which rich heeds; a file is read by programs.
+    if sys.stderr.isatty():
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        console.print(f"error: {printable(text)}", style="red")
+    else:
+        say(f"error: {text}", error=True)
+
+
+def wrapped(text: str) -> str:
+    """Return a sentence broken between words as wide as the terminal is; whole in files and pipes.
+
+    Names of files do not go through here: who copies them gets them whole.
+    """
+    if not sys.stdout.isatty():
+        return text
+    width = min(terminal_width(), _WIDEST_TEXT)
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
 def json_text(value: object, file: TextIO, *, indent: int | None = None) -> str:
     """Return JSON that reads back the same and that a terminal only shows.
 
@@ -97,14 +140,20 @@ def csv_name(name: str, file: TextIO) -> str:
     return printable(name) if file.isatty() else valid_text(name)
 
 
-def people_console() -> Console:
+def people_console(*, fitting: bool = False) -> Console:
     """Return a console that prints text as it is: no markup in it, and nothing broken or cut.
 
     A terminal that is narrower than a table wraps whole rows, so that names can be copied.
+
+    Parameters
+    ----------
+    fitting
+        Know how wide the terminal is, where there is one, for what can be made to fit.
     """
     from rich.console import Console
 
-    return Console(width=_UNBOUNDED, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    width = terminal_width() if fitting and sys.stdout.isatty() else _UNBOUNDED
+    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def terminal_width() -> int:
@@ -116,8 +165,20 @@ def terminal_width() -> int:
 
 def showable(text: str, console: Console) -> str:
     """Return a cell of a table as wide as the terminal will show it: what it lacks as ``?``."""
-    known = printable(text).encode(console.encoding, "replace")
-    return known.decode(console.encoding)
+
+    def known(sign: str) -> str:
+        try:
+            sign.encode(console.encoding)
+        except UnicodeEncodeError:
+            return _STAND_INS.get(sign, "?")
+        return sign
+
+    return "".join(map(known, printable(text)))
+
+
+def readable(name: str, console: Console) -> str:
+    """Return a name of a file as the terminal will show it: what it lacks escaped."""
+    return printable(name).encode(console.encoding, _ERRORS).decode(console.encoding)
 
 
 def stages(bar: Progress) -> StageProgress:
@@ -127,7 +188,7 @@ def stages(bar: Progress) -> StageProgress:
     def advance(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
             tasks[stage] = bar.add_task(stage, total=total)
-        bar.update(tasks[stage], completed=done)
+        bar.update(tasks[stage], completed=done, total=total or None)
 
     return advance
 

@@ -64,7 +64,7 @@ class Benchmark:
     uploaders
         Who took each, or whatever else belongs together, where it is known.
     clustered_by
-        What `uploaders` holds.
+        What `uploaders` holds: ``"uploader"``, or the name of a column.
     rule
         How answers are scored.
     notes
@@ -137,6 +137,7 @@ def from_table(
         places.lat,
         places.lng,
         uploaders,
+        clustered_by=cluster_column or "uploader",
         notes=places.notes,
     )
     return without_null_island(made)

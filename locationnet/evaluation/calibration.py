@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 INFORMATION_KM = 750.0
 # A model that is confident of the wrong continent loses 20 bits at most.
 _FLOOR = 1e-6
+# Share of the photos in the first bin from which on bins hold equally many, and at least how many.
+_CROWDED = 0.9
+_FEWEST = 30
 
 
 class Reliability(NamedTuple):
@@ -41,9 +44,11 @@ class RiskCoverage(NamedTuple):
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Reliability:
-    """Return a reliability diagram over equal bins of (0, 1].
+    """Return a reliability diagram over equal bins of (0, 1], or of what there is of confidence.
 
-    DeGroot and Fienberg, "The comparison and evaluation of forecasters" (1983).
+    Where nearly all photos would lie in the first bin, as with thousands of cells, bins hold
+    equally many instead. DeGroot and Fienberg, "The comparison and evaluation of forecasters"
+    (1983).
 
     Parameters
     ----------
@@ -52,12 +57,17 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Re
     correct
         bool ``(n,)``.
     """
-    index = confidence_bins(confidence, bins)
+    values = np.asarray(confidence, np.float64)
+    index = confidence_bins(values, bins)
+    if (index == 0).mean() > _CROWDED:
+        steps = np.linspace(0, 1, max(1, min(bins, len(values) // _FEWEST)) + 1)[1:-1]
+        # Equals stay together.
+        index = np.searchsorted(np.unique(np.quantile(values, steps)), values, side="left")
     photos = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
         confident, accurate = (
-            np.bincount(index, np.asarray(values, np.float64), minlength=bins) / photos
-            for values in (confidence, correct)
+            np.bincount(index, np.asarray(one, np.float64), minlength=bins) / photos
+            for one in (values, correct)
         )
     return Reliability(confident, accurate, photos)
 

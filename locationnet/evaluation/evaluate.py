@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     from locationnet.model.locator import Locator
 
 
+_ALONE = (
+    "the uploaders are not known, so the intervals may be too narrow; --cluster names a column of"
+    " photos that belong together"
+)
+
+
 def evaluate(
     locator: Locator,
     benchmark: Benchmark,
@@ -104,12 +110,18 @@ def evaluate(
     (out / STATE).unlink(missing_ok=True)
     bootstrap = Bootstrap.of(benchmark.uploaders, len(benchmark))
     measures = model_scores(table, benchmark.rule, bootstrap) | place_scores(table, bootstrap)
+    blind = _blind(locator, benchmark, bootstrap)
+    prior_km = blind["prior: best point"].km
+    assert prior_km is not None  # noqa: S101 - it answers every photo
+    measures["over_prior"] = paired(
+        best_km(table, benchmark.rule), prior_km, benchmark.rule, bootstrap
+    )
     guesses: dict[str, Guess] = {
         "most probable cell": measures["mode"],
         "best point": measures["best"],
         "nearest of five": measures["top5"],
         **_at(neighbour_answers, benchmark, bootstrap),
-        **_blind(locator, benchmark, bootstrap),
+        **blind,
         "oracle upper bound": _oracle(locator, benchmark, bootstrap),
     }
     difference, notes = _against(table, other, benchmark, bootstrap)
@@ -215,7 +227,7 @@ def _against(
     """Return by how much answers beat others, and what a reader must know of both."""
     notes: tuple[str, ...] = ()
     if benchmark.uploaders is None:
-        notes += ("the uploaders are not known, so the intervals may be too narrow",)
+        notes += (_ALONE,)
     if other is None:
         return None, notes
     rule = benchmark.rule

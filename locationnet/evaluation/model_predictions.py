@@ -97,7 +97,7 @@ def answer(
         stop = min(start + _PART, len(benchmark.paths))
         path = parts / f"{start:09d}.parquet"
         if not path.is_file():
-            rows = _rows(locator, benchmark, classes, range(start, stop), threads)
+            rows = _rows(locator, benchmark, classes, range(start, stop), threads, advance)
             _write(path, pa.Table.from_pylist(rows, _schema()))
         with arrow_file(path) as file:
             tables.append(parquet.read_table(file))
@@ -163,15 +163,20 @@ def _rows(
     classes: Any,
     indices: Sequence[int],
     threads: int | None,
+    advance: Progress | None,
 ) -> list[dict[str, Any]]:
     paths = [benchmark.paths[index] for index in indices]
     answers = locator.stream(paths, top_k=TOP, threads=threads, on_error="return")
-    return [
-        _right(benchmark, index, answer, int(classes[index]))
-        if isinstance(answer, Prediction)
-        else _wrong(locator, benchmark, index, reason_of(answer))
-        for index, (_, answer) in zip(indices, answers, strict=True)
-    ]
+    rows = []
+    for index, (_, answer) in zip(indices, answers, strict=True):
+        if isinstance(answer, Prediction):
+            rows.append(_right(benchmark, index, answer, int(classes[index])))
+        else:
+            rows.append(_wrong(locator, benchmark, index, reason_of(answer)))
+        # The last of them counts when all are written.
+        if advance is not None and index < indices[-1]:
+            advance(index + 1, len(benchmark))
+    return rows
 
 
 def _truth(benchmark: Benchmark, index: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#555555")
 # So that a curve shows through another that lies on it.
 _LINES = ("solid", "dashed", "dotted", "dashdot", "solid")
 _THUMBNAIL = 240
+# Below it a diagram of shares is a dot in a corner.
+_NEAR_ZERO = 0.1
+_ENOUGH = 10
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -74,18 +77,36 @@ def error_distances(kilometres: Mapping[str, Floats], thresholds: tuple[float, .
 
 
 def reliability_diagram(found: Reliability) -> Figure:
-    """Draw how often the answer is right against its confidence; a dot's area is its photos."""
+    """Draw how often the answer is right against its confidence; a dot's area is its photos.
+
+    The lines at a dot are its 95 % interval. Where all is near 0, both axes are logarithmic, and
+    a dot at the lower edge stands for photos of which none is right.
+    """
     figure = new_figure(5, 4.8)
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, label="honest")
     seen = found.photos > 0
-    area = 20 + 300 * found.photos[seen] / found.photos.max()
+    confidence, accuracy = found.confidence[seen], found.accuracy[seen]
+    photos = found.photos[seen]
+    low, high = _wilson(accuracy, photos)
+    near_zero = confidence.max() < _NEAR_ZERO and accuracy.max() < _NEAR_ZERO
+    bounds = (0.0, 1.0)
+    if near_zero:
+        least = min([confidence[confidence > 0].min(initial=1), *accuracy[accuracy > 0]])
+        bounds = (10 ** np.floor(np.log10(max(least / 2, 1e-6))), 1.0)
+    floor = bounds[0]
+    axes.plot(bounds, bounds, color="#bbbbbb", linewidth=1, label="honest")
+    shown = np.maximum(accuracy, floor), np.maximum(low, floor), np.maximum(high, floor)
+    axes.vlines(confidence, shown[1], shown[2], color=_COLOURS[0], linewidth=1, alpha=0.6)
     axes.scatter(
-        found.confidence[seen], found.accuracy[seen], s=area, color=_COLOURS[0], alpha=0.8,
-        label="photos, by confidence", clip_on=False,
+        np.maximum(confidence, floor), shown[0], s=20 + 130 * photos / photos.max(),
+        color=_COLOURS[0], alpha=0.8, label="photos, by confidence", clip_on=False,
     )  # fmt: skip
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the cell named first",
-             ylabel="share that is right", aspect="equal")  # fmt: skip
+    scale = "log" if near_zero else "linear"
+    axes.set(xscale=scale, yscale=scale, xlim=bounds, ylim=bounds, aspect="equal")
+    axes.set(xlabel="probability of the cell named first", ylabel="share that is right")
+    if near_zero:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     axes.legend(loc="upper left")
     axes.grid(alpha=0.3)
     return figure
@@ -95,11 +116,13 @@ def risk_curve(found: RiskCoverage) -> Figure:
     """Draw the mean loss of GeoScore of the photos that a model is surest of, by their share."""
     figure = new_figure(5.6, 4.2)
     axes = figure.subplots()
-    axes.plot(found.coverage, found.risk, color=_COLOURS[0])
+    # The mean of a handful of photos is luck.
+    known = found.coverage * len(found.coverage) >= min(_ENOUGH, len(found.coverage))
+    axes.plot(found.coverage[known], found.risk[known], color=_COLOURS[0])
     axes.axhline(found.risk[-1], color="#bbbbbb", linewidth=1)
-    axes.annotate("all photos", (0.01, found.risk[-1]), va="bottom", fontsize="small")
+    axes.annotate("all photos", (0.99, found.risk[-1]), ha="right", va="bottom", fontsize="small")
     axes.set(xlim=(0, 1), xlabel="share of photos answered, most information first",
-             ylabel="GeoScore short of 5000")  # fmt: skip
+             ylabel="points of GeoScore lost, mean")  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     return figure
@@ -133,31 +156,24 @@ def error_map(truth: tuple[Floats, Floats], km: Floats, thresholds: tuple[float,
     return figure
 
 
-def photo_sheet(rows: list[dict[str, Any]], km: list[float]) -> Figure:
-    """Draw photos beside each other with their errors.
+def thumbnail(path: Path) -> bytes | None:
+    """Return a photo as a small JPEG, None where it cannot be read."""
+    try:
+        image = shrunk(open_image(path.read_bytes()), _THUMBNAIL)
+    except (ImageError, OSError):
+        return None
+    small = BytesIO()
+    image.save(small, "JPEG", quality=80)
+    return small.getvalue()
 
-    Parameters
-    ----------
-    rows
-        Of a table of answers, at most twelve.
-    km
-        The error of each.
+
+def _wilson(share: Floats, photos: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Return the 95 % interval of shares of photos.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 1927).
     """
-    across = 4
-    down = -(-len(rows) // across)
-    figure = new_figure(10, 2.6 * down)
-    for axes in figure.subplots(down, across, squeeze=False).ravel():
-        axes.axis("off")
-    for axes, row, error in zip(figure.axes, rows, km, strict=False):
-        confidence = row.get("mode_probability")
-        title = f"{error:,.0f} km" + (
-            "" if confidence is None else f", confidence {confidence:.0%}"
-        )
-        axes.set_title(title, fontsize="small")
-        try:
-            image = shrunk(open_image(Path(row["path"]).read_bytes()), _THUMBNAIL)
-        except (ImageError, OSError):
-            axes.text(0.5, 0.5, "cannot be read", ha="center", va="center")
-            continue
-        axes.imshow(np.asarray(image))
-    return figure
+    z = 1.96
+    middle = (share + z**2 / (2 * photos)) / (1 + z**2 / photos)
+    spread = np.sqrt(share * (1 - share) / photos + z**2 / (4 * photos**2))
+    half = z / (1 + z**2 / photos) * spread
+    return middle - half, middle + half

@@ -156,6 +156,7 @@ def _own_benchmark(file: PredictionsFile, folder: Path, cluster_column: str | No
         places.lat[rows],
         places.lng[rows],
         uploaders=None if groups is None else tuple(groups[row] for row in rows),
+        clustered_by=cluster_column or "uploader",
         notes=places.notes,
     )
     return without_null_island(made)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.bootstrap import Interval
@@ -80,6 +82,9 @@ class Results:
 
 # What stands in a file of answers, in whose model's place nobody knows more.
 FIRST_ANSWER = "first answer"
+_LEAST_NAME = 25
+# Where a table has its intervals, from the widest table to the narrowest.
+_Intervals = Literal["beside", "below", "none"]
 # Unreadable photos that the printed report names.
 _SHOWN = 10
 SHARES = {
@@ -118,6 +123,7 @@ def as_json(results: Results) -> dict[str, Any]:
                 if photos
             ],
             "risk_coverage_area": measures["risk_coverage"].area,
+            "over_prior": {name: list(one) for name, one in measures["over_prior"].items()},
         }
     return {
         **fields,
@@ -132,8 +138,9 @@ def print_report(results: Results, console: Console) -> None:
     """Print the table."""
     benchmark = results.benchmark
 
-    def say(text: str) -> None:  # names of files may hold anything, markup included
-        console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
+    def say(text: str, *, whole: bool = False) -> None:
+        # Names of files may hold anything, markup included, and are not broken.
+        console.print(printable(text), markup=False, emoji=False, soft_wrap=whole)
 
     say(
         f"{benchmark.name}: {len(benchmark):,} photos, {benchmark.rule}; 95 % intervals by"
@@ -141,34 +148,80 @@ def print_report(results: Results, console: Console) -> None:
     )
     if results.broken:
         say(results.broken)
-    table = Table(box=None, header_style="none", pad_edge=False)
-    table.add_column("% within", no_wrap=True)
-    limits = benchmark.rule.thresholds_km
-    for limit in limits:
-        table.add_column(f"{limit:g} km", justify="right", no_wrap=True)
-    for name in ("median km", "GeoScore"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, one in results.guesses.items():
-        table.add_row(
-            name,
-            *(share(one.within[limit], unit="") for limit in limits),
-            number(one.median_km),
-            number(one.geoscore),
-        )
-    for row in published(benchmark.name):
-        shares = (row.within.get(limit) for limit in limits)
-        texts = ("" if one is None else f"{100 * one:.1f}" for one in shares)
-        table.add_row(f"{row.model}, {row.year}", *texts, "", "(published)")
-    console.print(table)
+    _print_guesses(results, console)
     for label, text in other_measures(results):
         say(f"{label:32} {text}")
     for name, gain in (results.paired or {}).items():
         text = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
         say(f"{'against the other, ' + name:32} {text}")
     for note in (*benchmark.notes, *results.notes, *results.problems[:_SHOWN]):
-        say(f"note: {note}")
+        say(f"note: {note}", whole=True)
     if len(results.problems) > _SHOWN:
         say(f"note: {len(results.problems) - _SHOWN} more photos are in report.json")
+
+
+def _print_guesses(results: Results, console: Console) -> None:
+    """Print how near each guess comes, as a table where there is room for one."""
+    rows = _rows(results)
+    for where in get_args(_Intervals):
+        table = _table(results, rows, where)
+        # Long names may take two lines.
+        spare = max(0, max(map(len, rows)) - _LEAST_NAME)
+        if _width(table, console) - spare <= console.width:
+            console.print(table)
+            if where == "none":
+                text = "95 % intervals: in the report, or here in a wider terminal"
+                console.print(text, soft_wrap=False)
+            return
+    limits = [f"{limit:g} km" for limit in results.benchmark.rule.thresholds_km]
+    labels = [*(f"within {limit}, %:" for limit in limits), "median km:", "GeoScore:"]
+    for name, texts in rows.items():
+        known = (f"{label} {text}" for label, text in zip(labels, texts, strict=True) if text)
+        console.print(Text(f"{name}: {'; '.join(known)}"), soft_wrap=False)
+
+
+def _rows(results: Results) -> dict[str, list[str]]:
+    """Return what is known of each guess, by name: shares by radius, median and GeoScore."""
+    limits = results.benchmark.rule.thresholds_km
+    rows = {
+        name: [
+            *(share(one.within[limit], unit="") for limit in limits),
+            number(one.median_km),
+            number(one.geoscore),
+        ]
+        for name, one in results.guesses.items()
+    }
+    for row in published(results.benchmark.name):
+        shares = (row.within.get(limit) for limit in limits)
+        texts = ("" if one is None else f"{100 * one:.1f}" for one in shares)
+        rows[f"{row.model}, {row.year} (published)"] = [*texts, "", ""]
+    return rows
+
+
+def _table(results: Results, rows: dict[str, list[str]], intervals: _Intervals) -> Table:
+    padding = (0, 1) if intervals == "beside" else (0, 1, 0, 0)
+    table = Table(box=None, header_style="none", pad_edge=False, padding=padding)
+    table.add_column("% within", overflow="fold")
+    for limit in results.benchmark.rule.thresholds_km:
+        table.add_column(f"{limit:g} km", justify="right", no_wrap=True)
+    for name in ("median km", "GeoScore"):
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def cell(text: str) -> Text:
+        value, bracket, interval = text.partition(" [")
+        if bracket and intervals != "none":
+            return Text(text if intervals == "beside" else f"{value}\n[{interval}")
+        return Text(value)
+
+    for name, texts in rows.items():
+        table.add_row(Text(name), *map(cell, texts))
+    return table
+
+
+def _width(table: Table, console: Console) -> int:
+    """Return how wide a table is where there is room for all of it."""
+    roomy = console.options.update(max_width=10_000)
+    return Measurement.get(console, roomy, table).maximum
 
 
 def other_measures(results: Results) -> list[tuple[str, str]]:

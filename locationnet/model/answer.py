@@ -1,4 +1,4 @@
-"""A prediction as the plain JSON object that the command line and the service both give.
+"""A prediction as plain values: the JSON object of every door, and the row of a table.
 
 Knows nothing of HTTP or of terminals.
 """
@@ -9,6 +9,11 @@ from typing import Any
 
 from locationnet.model.bundle import Bundle
 from locationnet.model.prediction import Prediction
+
+ROW = (
+    "place", "country", "probability", "lift", "lat", "lng", "radius_50_km", "abstained", "located",
+    "information_bits", "summary",
+)  # fmt: skip
 
 
 def answer(bundle: Bundle, prediction: Prediction, prior: Prediction) -> dict[str, Any]:
@@ -40,3 +45,30 @@ def answer(bundle: Bundle, prediction: Prediction, prior: Prediction) -> dict[st
         "grid_sha256": bundle.grid.sha256,
     }
     return fields
+
+
+def answer_row(prediction: Prediction) -> dict[str, str | float | bool]:
+    """Return what a table says of a photo in one row: the most probable cell, and how sure it is.
+
+    Returns
+    -------
+    dict
+        `ROW`'s columns: the place and its country's ISO code (``""`` where nobody knows them), its
+        probability and lift, degrees, the radius around it that holds half of the probability
+        (kilometres), whether the answer abstains, whether it names a place, bits, and the sentence.
+    """
+    mode = prediction.mode
+    values = (
+        mode.name,
+        prediction.layer.names.country[mode.class_index],
+        mode.probability,
+        mode.lift,
+        mode.lat,
+        mode.lng,
+        prediction.radius_km(0.5, around=mode),
+        prediction.abstained,
+        prediction.likely is not None,
+        prediction.information_bits,
+        prediction.summary,
+    )
+    return dict(zip(ROW, values, strict=True))

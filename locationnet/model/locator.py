@@ -1,6 +1,6 @@
 """A bundle's network and grid joined: a photo in, a `Prediction` out.
 
-Knows nothing of URLs, of the command line or of the server.
+Knows nothing of the command line or of the server.
 """
 
 from __future__ import annotations
@@ -133,8 +133,9 @@ class Locator:
         Parameters
         ----------
         photo
-            A path, the bytes of an image file, a Pillow image, or a uint8 array
-            ``(height, width, 3)``.
+            A path, a URL, the bytes of an image file, a Pillow image, or a uint8 array
+            ``(height, width, 3)``. A URL is fetched as if a stranger had chosen it: from public
+            addresses only, with limits on time and size.
         top_k
             How many places the prediction lists; at least 1.
         within
@@ -144,12 +145,15 @@ class Locator:
         ------
         ImageError
             The photo cannot be read.
+        FetchError
+            The URL is refused, or its server failed.
         OSError
             The file cannot be opened.
         ValueError
             No cell lies in the region, or it is not valid.
         """
         found = self.predict(self.prepare(photo)[None], top_k=top_k)[0]
+        found = replace(found, photo=photo)
         return found if within is None else found.within(within)
 
     def locate_many(
@@ -196,14 +200,17 @@ class Locator:
         photo, Prediction or error
             In the order of the photos.
         """
-        return answer_photos(
+        for photo, answer in answer_photos(
             photos,
             self.prepare,
             partial(self.predict, top_k=top_k),
             threads=threads,
             on_error=on_error,
             batch_size=batch_size,
-        )
+        ):
+            if isinstance(answer, Prediction):
+                answer = replace(answer, photo=photo)
+            yield photo, answer
 
     def prepare(self, photo: Photo) -> NDArray[np.float32]:
         """Decode a photo into the network's input, float32 ``(3, size, size)``; see `locate`."""

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import BundleError
-from locationnet.images import Photo, as_image
+from locationnet.images import Photo
 from locationnet.model.bundle import Bundle
+from locationnet.model.photo_source import open_photo
 from locationnet.model.sessions import OnnxSession, OpenVinoSession, Session, can_run
 from locationnet.preprocess import tensor
 
@@ -65,10 +66,12 @@ class Network:
         ------
         ImageError
             The photo cannot be read.
+        FetchError
+            The URL is refused, or its server failed.
         OSError
             The file cannot be opened.
         """
-        return tensor(as_image(photo), self._preprocessing)
+        return tensor(open_photo(photo), self._preprocessing)
 
     def run(self, images: NDArray[np.float32]) -> Outputs:
         """Return all outputs for prepared photos ``(n, 3, size, size)``, by name."""

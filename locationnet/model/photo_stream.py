@@ -6,7 +6,6 @@ Knows threads, batches and errors; neither networks nor what an answer is.
 from __future__ import annotations
 
 import operator
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from locationnet.errors import LocationNetError, without_frames
 from locationnet.images import Photo
+from locationnet.model.photo_source import photo_name
 from locationnet.processors import processors
 
 OnError = Literal["raise", "return"]
@@ -128,9 +128,8 @@ def _named(
     error: LocationNetError | OSError, photo: Photo, number: int
 ) -> LocationNetError | OSError:
     """Return an error that says which photo it is about; see `reason_of`."""
-    name = photo if isinstance(photo, (str, os.PathLike)) else getattr(photo, "name", None)
-    shown = f"photo {number}" if name is None else os.fspath(name)
-    text = f"{shown}: {_reason(error)}"
+    name = photo_name(photo)
+    text = f"{f'photo {number}' if name is None else name}: {_reason(error)}"
     if isinstance(error, OSError):
         named: LocationNetError | OSError = type(error)(text)
     else:

@@ -1,25 +1,32 @@
 """The answer for one photo: ranked places, the whole distribution, and its confidence.
 
-Knows nothing of photos, networks or files.
+Knows nothing of networks, or of how answers are drawn: see `locationnet.model.presenter`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
+from locationnet.images import Photo
 from locationnet.model import summary
 from locationnet.model.cells import CellLayer, top_classes, totals
 from locationnet.model.manifest import HintRate
+from locationnet.model.photo_source import photo_name
+from locationnet.model.presenter import presenter
 from locationnet.model.region import Region
 from locationnet.model.rollups import LEVELS, Group, GroupLevel, RollUp
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FloatArray = NDArray[np.float64]
 
@@ -27,6 +34,8 @@ FloatArray = NDArray[np.float64]
 MAX_COARSE_KM = 6000
 # Evidence below what two decimals can show moved nothing.
 TELLING_BITS = 0.005
+# A wider circle says little about the place in its middle.
+TELLING_KM = 2000.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,8 @@ class Prediction:
         How often the strongest hint of such answers was right, by their bits.
     demo
         Whether a demo answers.
+    photo
+        What was located, as it was given: for a file its path, not its content.
     """
 
     layer: CellLayer
@@ -121,12 +132,21 @@ class Prediction:
     calibrated: bool = True
     hint_rates: tuple[HintRate, ...] = ()
     demo: bool = False
+    photo: Photo | None = None
 
     def __repr__(self) -> str:
         first = self.mode
         bits = f"{self.information_bits:.2f} bits" + (", abstained" if self.abstained else "")
         name = first.name or f"cell {first.cell}"
         return f"Prediction({name} {100 * first.probability:.2g} % ×{first.lift:.2g} · {bits})"
+
+    def _repr_html_(self) -> str:
+        return presenter().html(self)
+
+    @property
+    def source(self) -> str | None:
+        """The path, URL or name of the photo; None where it has none."""
+        return None if self.photo is None else photo_name(self.photo)
 
     @property
     def grid(self) -> Grid:
@@ -241,13 +261,21 @@ class Prediction:
         return self.roll_up("country").first(self.top_k)
 
     @cached_property
+    def raised(self) -> tuple[Group, ...]:
+        """The `top_k` cities, or in coarse answers countries, with the largest lifts."""
+        return self.roll_up(self._finest).raised(self.top_k)
+
+    @cached_property
     def hint(self) -> Group | None:
         """The strongest hint: the city, or in coarse answers the country, raised most.
 
         That is the one with the largest p · log₂(lift); None where none became more probable.
         """
-        level: GroupLevel = "city" if any(self.layer.names.city) else "country"
-        return self.roll_up(level).strongest()
+        return self.roll_up(self._finest).strongest()
+
+    @property
+    def _finest(self) -> GroupLevel:
+        return "city" if any(self.layer.names.city) else "country"
 
     @property
     def hint_rate(self) -> HintRate | None:
@@ -364,6 +392,71 @@ class Prediction:
             prior=prior,
         )  # fmt: skip
 
+    def show(self) -> None:
+        """Open the answer's card: in a notebook below the cell, else in the system's viewer.
+
+        Raises
+        ------
+        LocationNetError
+            There is no viewer or no screen, matplotlib is not installed, or the photo cannot be
+            read any more.
+        """
+        presenter().show(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the answer in the form that the file's ending names.
+
+        Parameters
+        ----------
+        path
+            ``.png``: a card with the photo, the answer in words, a map and the evidence.
+            ``.html``: a map to pan and zoom, for any browser, offline. ``.geojson``, ``.kml``:
+            places and cells for other maps.
+
+        Raises
+        ------
+        FileEndingError
+            The ending is none of these.
+        LocationNetError
+            The file cannot be written; for a card also if matplotlib is not installed or the photo
+            cannot be read any more.
+        """
+        presenter().save(self, path)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the answer's map on matplotlib's axes, or on those of a new figure; return them.
+
+        Raises
+        ------
+        MissingExtraError
+            matplotlib is not installed.
+        """
+        axes: Axes = presenter().plot(self, ax)
+        return axes
+
+    def to_frame(self) -> Any:
+        """Return the places as a pandas DataFrame, or without pandas as a dict of its columns.
+
+        Columns are ``rank``, ``probability``, ``lift``, ``lat``, ``lng``, ``cell``, ``level`` and
+        ``place``; a row for each place, the most probable first.
+        """
+        rows = self._told_places()
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            return columns
+        return DataFrame(columns)
+
+    def to_geojson(self) -> dict[str, Any]:
+        """Return the places and their cells as a GeoJSON FeatureCollection.
+
+        See `locationnet.model.features.features` for what it holds.
+        """
+        from locationnet.model.features import collection
+
+        return collection([(self.source or "", self)])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values, in the form that ``POST /locate`` gives it.
 
@@ -373,30 +466,10 @@ class Prediction:
         return {
             "summary": self.summary,
             "located": self.likely is not None,
-            "predictions": [
-                {
-                    "rank": place.rank,
-                    "probability": place.probability,
-                    "lift": place.lift,
-                    "lat": place.lat,
-                    "lng": place.lng,
-                    "cell": place.cell,
-                    "level": place.level,
-                    "place": place.name,
-                }
-                for place in self.places
-            ],
+            "predictions": self._told_places(),
             "mode_radius_km": around_mode,
-            "cities": [
-                {
-                    "name": city.name,
-                    "probability": city.probability,
-                    "lift": city.lift,
-                    "cells": city.cells,
-                    **self._centroid(city),
-                }
-                for city in self.cities
-            ],
+            "cities": list(map(self._told, self.cities)),
+            "raised": list(map(self._told, self.raised)),
             "countries": [
                 {
                     "country": country.label,
@@ -419,22 +492,37 @@ class Prediction:
             **({} if self.calibrated else {"calibrated": False}),
         }
 
+    def _told_places(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "rank": place.rank,
+                "probability": place.probability,
+                "lift": place.lift,
+                "lat": place.lat,
+                "lng": place.lng,
+                "cell": place.cell,
+                "level": place.level,
+                "place": place.name,
+            }
+            for place in self.places
+        ]
+
     def _told_hint(self) -> dict[str, Any] | None:
-        hint = self.hint
-        if hint is None:
+        if self.hint is None:
             return None
         return {
-            "name": hint.name,
-            "probability": hint.probability,
-            "lift": hint.lift,
-            **self._centroid(hint),
+            **self._told(self.hint),
             "earned": summary.has_earned(self.hint_rate),
-            "text": summary.hint_text(hint, self.hint_rate),
+            "text": summary.hint_text(self.hint, self.hint_rate),
         }
 
-    def _centroid(self, group: Group) -> dict[str, float]:
-        """Return where the most probable cell of a group lies."""
+    def _told(self, group: Group) -> dict[str, Any]:
+        """Return a group with where its most probable cell lies."""
         return {
+            "name": group.name,
+            "probability": group.probability,
+            "lift": group.lift,
+            "cells": group.cells,
             "lat": float(self.grid.lat[group.class_index]),
             "lng": float(self.grid.lng[group.class_index]),
         }

@@ -16,6 +16,7 @@ from locationnet.model.cells import Labels, top_classes, totals
 
 FloatArray = NDArray[np.float64]
 GroupLevel = Literal["city", "region", "country", "continent"]
+_LEAST_GAIN = 1e-3
 LEVELS: tuple[GroupLevel, ...] = ("city", "region", "country", "continent")
 
 
@@ -90,13 +91,28 @@ class RollUp:
 
         None if no group with a name became more probable.
         """
-        raised = np.flatnonzero(
-            self.labels.is_named & (self.held > self.before) & (self.before > 0)
-        )
-        if not len(raised):
-            return None
-        held = self.held[raised]
-        return self.group(int(raised[np.argmax(held * np.log2(held / self.before[raised]))]))
+        gained = self._gained()
+        return self.group(int(gained.argmax())) if gained.any() else None
+
+    def raised(self, count: int) -> tuple[Group, ...]:
+        """Return the groups with the largest lifts.
+
+        Only groups with a name that became more probable, and that have a thousandth of what all of
+        them gained: a lift over hardly any probability says little.
+        """
+        gained = self._gained()
+        codes = np.flatnonzero((gained > 0) & (gained >= _LEAST_GAIN * gained.sum()))
+        lifts = self.held[codes] / self.before[codes]
+        order = np.argsort(-lifts, kind="stable")[:count]
+        return tuple(map(self.group, codes[order].tolist()))
+
+    def _gained(self) -> FloatArray:
+        """Return p · log₂(p / prior) of groups that became more probable, 0 for the others."""
+        gained = np.zeros(len(self.held))
+        is_raised = self.labels.is_named & (self.held > self.before) & (self.before > 0)
+        held = self.held[is_raised]
+        gained[is_raised] = held * np.log2(held / self.before[is_raised])
+        return gained
 
     def group(self, code: int) -> Group:
         """Return one group."""

@@ -13,6 +13,9 @@ from locationnet.model.manifest import HintRate
 from locationnet.model.rollups import Group, RollUp
 
 ABSTAINED = "This photo does not say where it was taken"
+WHAT_HELPS = (
+    "A landmark, a street, a sign or a landscape says more than things that are everywhere."
+)
 UNSURE = "Not sure"
 DEMO = "This demo model can seldom tell; a real one is one command away: locationnet import geoclip"
 # A group is named as the answer where it holds as much.

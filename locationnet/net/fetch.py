@@ -9,11 +9,13 @@ one deadline covers everything.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -51,6 +53,10 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 OnRedirect = Callable[[Target], Awaitable[object]]
 """Called with where a redirect leads before it is followed; what it raises ends the fetch."""
+
+OnAnswer = Callable[[Target, str], object]
+"""Called before a body is read with where it is, after redirects, and the media type that its
+server names, ``""`` for none."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_DIALS = 3
@@ -119,6 +125,7 @@ async def fetch(
     backend: httpcore2.AsyncNetworkBackend | None = None,
     ssl_context: ssl.SSLContext | None = None,
     on_redirect: OnRedirect | None = None,
+    on_answer: OnAnswer = lambda _, __: None,
 ) -> bytes:
     """Return the body behind a URL.
 
@@ -134,6 +141,8 @@ async def fetch(
         Replace the system's name resolution, sockets and trusted certificates.
     on_redirect
         May object to a redirect; the time that it takes is its own.
+    on_answer
+        Learns what is said of the body.
 
     Raises
     ------
@@ -164,7 +173,7 @@ async def fetch(
                     dial_timeout_s=policy.timeout_s / _MAX_DIALS,
                 )
                 trust = ssl_context or _system_trust()
-                answer = await _get(target, network, policy, trust, receive)
+                answer = await _get(target, network, policy, trust, receive, on_answer)
                 if isinstance(answer, bytes):
                     return answer
                 target = answer
@@ -183,8 +192,17 @@ async def fetch(
 
 
 def fetch_sync(url: str, policy: FetchPolicy, on_redirect: OnRedirect | None = None) -> bytes:
-    """Return the body behind a URL, for callers without an event loop; see `fetch`."""
-    return anyio.run(partial(fetch, url, policy, on_redirect=on_redirect))
+    """Return the body behind a URL, for callers who do not await; see `fetch`.
+
+    Where an event loop runs already, as in a notebook, it waits like everything else.
+    """
+    work = partial(anyio.run, partial(fetch, url, policy, on_redirect=on_redirect))
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
@@ -264,6 +282,7 @@ async def _get(
     policy: FetchPolicy,
     ssl_context: ssl.SSLContext,
     receive: Callable[[int], None],
+    on_answer: OnAnswer,
 ) -> bytes | Target:
     """Request one URL; return the body, or where a redirect leads."""
     url = httpcore2.URL(
@@ -288,6 +307,7 @@ async def _get(
                 return _redirected(target, response.headers)
             if response.status != 200:
                 raise RemoteStatusError(response.status, fields.get("retry-after", ""))
+            on_answer(target, fields.get("content-type", ""))
             return await _body(response, fields, policy, receive)
     except httpcore2.ConnectError as error:
         # Its cause is lost on the way, its argument is not.

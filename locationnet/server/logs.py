@@ -1,4 +1,4 @@
-"""The service's log: one JSON object a line on standard error, one line a request.
+"""The service's log on standard error: one JSON object a line, and on a terminal a line to read.
 
 Nothing of a photo, of an answer or of whoever asks is in it, and no URL unless the operator wants
 them: a path is logged only where it is one of ours.
@@ -16,6 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from locationnet.names import printable
 from locationnet.server.prometheus import Metrics
 
 logger = logging.getLogger("locationnet.server")
@@ -28,6 +29,10 @@ _KNOWN = _QUIET | {
 }  # fmt: skip
 
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
+
+_REQUEST = "request"
+_OTHER = "other"
+RELOADED = "the bundle was reloaded"
 
 
 class JsonFormatter(logging.Formatter):
@@ -46,6 +51,34 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class PeopleFormatter(logging.Formatter):
+    """Writes a record as a person reads it: a request in a few words, anything else as it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and below it the traceback of a failure nobody expected."""
+        fields = getattr(record, "fields", {})
+        text = record.getMessage()
+        if text == _REQUEST:
+            text = "{method} {path}: {status} in {ms:,.0f} ms".format_map(fields)
+        elif "error" in fields:
+            text += f": {fields['error']}"
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        time = datetime.fromtimestamp(record.created).astimezone()
+        line = printable(f"{time:%H:%M:%S} {level}{text}")
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+    @staticmethod
+    def concerns(record: logging.LogRecord) -> bool:
+        """Say whether a record says something to a person: how it starts, the banner says.
+
+        A page brings a dozen files with it; those come as others.
+        """
+        message, fields = record.getMessage(), getattr(record, "fields", {})
+        if message == _REQUEST:
+            return bool(fields["path"] != _OTHER or fields["status"] >= 400)
+        return record.levelno >= logging.WARNING or message == RELOADED
+
+
 class _Handler(logging.StreamHandler[Any]):
     """Writes to standard error, and goes on where that is full or gone."""
 
@@ -54,9 +87,13 @@ class _Handler(logging.StreamHandler[Any]):
 
 
 def configure() -> None:
-    """Make every logger of this process write JSON lines to standard error."""
+    """Make every logger of this process write to standard error: JSON, but for a terminal words."""
     handler = _Handler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    if sys.stderr.isatty():
+        handler.setFormatter(PeopleFormatter())
+        handler.addFilter(PeopleFormatter.concerns)
+    else:
+        handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -103,14 +140,14 @@ class Observed:
             await self._app(scope, receive, watched)
         finally:
             duration = perf_counter() - start
-            path = scope["path"] if scope["path"] in _KNOWN else "other"
+            path = scope["path"] if scope["path"] in _KNOWN else _OTHER
             self._metrics.requests.labels(path, str(status)).inc()
             self._metrics.seconds.labels(path).observe(duration)
             if path not in _QUIET:
                 note(
-                    "request",
+                    _REQUEST,
                     request_id=request_id,
-                    method=scope["method"] if scope["method"] in _METHODS else "other",
+                    method=scope["method"] if scope["method"] in _METHODS else _OTHER,
                     path=path,
                     status=status,
                     ms=round(1000 * duration, 1),

@@ -31,11 +31,14 @@ from locationnet.image_formats import MEDIA_TYPES
 from locationnet.images import can_read_heic
 from locationnet.net.urls import tile_origin
 from locationnet.server.problems import Problem
-from locationnet.server.settings import Settings
+from locationnet.server.settings import MAX_BATCH_PHOTOS, Settings
 from locationnet.viz import assets
 
 _STATIC = Path(__file__).parent / "static"
-_OWN_SCRIPTS = ("photos.js", "service.js", "guess.js", "app.js")
+_OWN_SCRIPTS = (
+    "photos.js", "service.js", "guess.js", "batches.js", "results.js", "filmstrip.js", "album.js",
+    "region.js", "app.js",
+)  # fmt: skip
 _KINDS = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -194,6 +197,7 @@ def _page(settings: Settings, cells: int) -> _Document:
     values = {
         "accept": ",".join(accept),
         "max_bytes": str(settings.max_upload_bytes),
+        "batch": str(MAX_BATCH_PHOTOS),
         "cells": str(cells),
         "tile_url": settings.tile_url,
         "tile_attribution": settings.tile_attribution,

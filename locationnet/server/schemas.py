@@ -56,9 +56,11 @@ class Place(BaseModel):
 
 
 class City(BaseModel):
-    """All cells of one city."""
+    """All cells of one city; in coarse answers of one country."""
 
-    name: str = Field(description="City, region, country.", examples=["Minato, Tokyo, JP"])
+    name: str = Field(
+        description="City, region, country; or the country.", examples=["Minato, Tokyo, JP"]
+    )
     probability: float = Field(examples=[0.21])
     lift: float = Field(description=_LIFT, examples=[14.2])
     cells: int = Field(description="Of the grid, in this city.", examples=[3])
@@ -75,14 +77,9 @@ class Country(BaseModel):
     lift: float = Field(description=_LIFT, examples=[9.1])
 
 
-class Hint(BaseModel):
-    """The city, or in coarse answers the country, that the photo raised most."""
+class Hint(City):
+    """The city, or in coarse answers the country, that gained most: largest p · log2(lift)."""
 
-    name: str = Field(examples=["Minato, Tokyo, JP"])
-    probability: float = Field(examples=[0.21])
-    lift: float = Field(description=_LIFT, examples=[14.2])
-    lat: float = Field(description="Of its most probable cell's centroid.", examples=[35.66])
-    lng: float = Field(description="Of its most probable cell's centroid.", examples=[139.73])
     earned: bool = Field(
         description="Whether such hints were right often enough on photos held out to be believed."
     )
@@ -153,6 +150,9 @@ class Answer(Guess):
     mode_radius_km: RadiusKm = Field(description="Around the first of the predictions.")
     cities: list[City] = Field(
         description="The most probable ones, as many as top_k; none in coarse answers."
+    )
+    raised: list[City] = Field(
+        description="The cities, or in coarse answers countries, with the largest lifts."
     )
     countries: list[Country] = Field(description="The most probable ones, as many as top_k.")
     hint: Hint | None = Field(None, description="Not where the photo made no city more probable.")

@@ -18,10 +18,10 @@ from starlette.requests import ClientDisconnect
 
 from locationnet.errors import LocationNetError
 from locationnet.model.locator import Locator
-from locationnet.net.fetch import fetch
+from locationnet.net.photo_urls import fetch_photo
 from locationnet.server.admission import Account, Memory, Overloaded, Queue, Ticket
 from locationnet.server.engine import Engine, measure_speed
-from locationnet.server.logs import note
+from locationnet.server.logs import RELOADED, note
 from locationnet.server.problems import Problem, as_problem, bug
 from locationnet.server.prometheus import Metrics
 from locationnet.server.request_options import Options
@@ -86,7 +86,7 @@ class Service:
                      reason=reason)  # fmt: skip
                 return
             old, self._engine, self.locator, self.ready = self._engine, engine, locator, True
-            note("the bundle was reloaded", **self._model_fields())
+            note(RELOADED, **self._model_fields())
             if old is not None:
                 await old.drained()
                 await old.close()
@@ -226,7 +226,7 @@ class Service:
         if self.settings.log_urls:
             log["url"] = url
         start = perf_counter()
-        photo = await fetch(url, self._policy, receive=account.take)
+        photo = await fetch_photo(url, self._policy, receive=account.take)
         return photo, perf_counter() - start
 
     async def _make_engine(self, locator: Locator) -> Engine:

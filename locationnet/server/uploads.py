@@ -168,7 +168,13 @@ def _merged(options: Options, fields: dict[str, Any]) -> Options:
 
 
 async def _read_json(request: Request, form: type[Model], most: int) -> Model:
-    body = await _read(request, most, "JSON")
+    try:
+        body = await _read(request, most, "JSON")
+    except Problem as error:
+        if error.status == 413:  # as it is where it holds a photo
+            detail = f"{error.detail}; a photo itself is sent as a file, not as a data: URL"
+            raise Problem(413, detail) from error
+        raise
     try:
         return form.model_validate_json(body)
     except ValidationError as error:

@@ -54,7 +54,7 @@ class Collectives:
         mark = os.environ.get(LEADS)
         return self.rank == 0 if mark is None else mark == "1"
 
-    def sum(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sum(self, name: str, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Return the sum over all workers, in float32 precision; everyone must call it.
 
         Parameters

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ LEADS = "LOCATIONNET_LEADS"
 
 Triple = tuple[float, float, float]
 ClassWeights = Literal["none", "sqrt", "inverse"]
+Objective = Literal["cross-entropy", "triplet"]
 # Validation metrics that the best checkpoint can be chosen by; for these two, less is better.
 LESS_IS_BETTER = ("loss", "median_km")
 MORE_IS_BETTER = (
@@ -39,6 +41,8 @@ MORE_IS_BETTER = (
     "within_750_km",
     "within_2500_km",
 )
+# Those of the objective `triplet` alone; more is better.
+OF_NEIGHBOURS = ("recall_at_1", "recall_at_5", "recall_at_10", "nearest_within_25_km")
 # A rate of 0.1 for each 256 photos of a batch (Goyal et al., "Accurate, Large Minibatch SGD",
 # 2017), as in MXNet's image-classification example.
 _PHOTOS_PER_RATE = 256
@@ -131,14 +135,22 @@ class Settings:
         Where the step schedule falls, as shares of the epochs.
     smooth_km, class_weights
         See `locationnet.train.soft_labels.SoftLabels`.
+    objective
+        ``cross-entropy``: tell the classes apart. ``triplet``: put photos of one place closer
+        together than photos of others; see `locationnet.train.triplet`.
+    photos_per_place, place_km, positive_km, negative_km
+        Of the objective ``triplet``; see `locationnet.train.places`.
+    margin
+        By how much a negative must be farther than a positive, in squared distances of embeddings
+        of length 1 (0 to 4).
     augmentation
         Random crops, flips and colours.
     fp16
         Compute in float16 with float32 master weights; GPUs only.
     best_by, patience
-        The validation metric that names the best epoch (None for GeoScore, and for top-1 where
-        classes are labels), and after how many epochs without a better
-        one the run ends; 0 never ends it.
+        The validation metric that names the best epoch (None for GeoScore, for top-1 where classes
+        are labels, for recall@1 with the objective ``triplet``), and after how many epochs without
+        a better one the run ends; 0 never ends it.
     every_batches, every_minutes
         Write a checkpoint within an epoch as well; 0 for never.
     log_every
@@ -181,6 +193,20 @@ class Settings:
     warmup: float = _option(0.1, "Epochs in which the rate rises, or part of one.")
     smooth_km: float = _option(0.0, "Smooth labels over cells around; 75 is usual, 0 is none.")
     class_weights: ClassWeights = _option("none", "How much photos of rare classes count.")
+    objective: Objective = _option(
+        "cross-entropy", "cross-entropy: tell classes apart; triplet: embeddings to search with."
+    )
+    photos_per_place: int = _option(4, "Triplet: photos of each place in a batch of a device.")
+    place_km: float | None = _option(
+        None, "Triplet: places are circles of this radius, not the pack's cells."
+    )
+    positive_km: float | None = _option(
+        None, "Triplet: photos so near show one place; by default those of one cell or circle."
+    )
+    negative_km: float | None = _option(
+        None, "Triplet: photos of other places count beyond this distance; 25 by default."
+    )
+    margin: float = _option(0.2, "Triplet: by how much others must be farther than one's own.")
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     fp16: bool = _option(False, "Compute in float16; GPUs only.", names=("--fp16",))
     best_by: str | None = _option(None, "geoscore, top1, top5, loss, median_km, within_25_km, ...")
@@ -209,10 +235,13 @@ class Settings:
                 0 <= self.warmup <= self.epochs
             ),
             f"body rate {self.body_rate}: expected 0 to 1": 0 <= self.body_rate <= 1,
-            f"best by {self.best_by!r}: expected one of"
-            f" {', '.join(LESS_IS_BETTER + MORE_IS_BETTER)}": (
-                self.best_by is None or self.best_by in LESS_IS_BETTER + MORE_IS_BETTER
+            f"best by {self.best_by!r}: expected one of {', '.join(self.metrics)}": (
+                self.best_by is None or self.best_by in self.metrics
             ),
+            f"{self.objective!r} is not a valid objective; expected cross-entropy or triplet": (
+                self.objective in ("cross-entropy", "triplet")
+            ),
+            **self._checks_of_triplets(),
             f"seed {self.seed}: expected at least 0": self.seed >= 0,
             f"threads {self.threads}: expected at least 1": self.threads >= 1,
             f"a record every {self.log_every} batches: expected at least 1": self.log_every >= 1,
@@ -223,6 +252,51 @@ class Settings:
                 raise InputError(message)
         if self.init is None:
             self.depth  # noqa: B018 - reading it checks the network's name
+
+    def _checks_of_triplets(self) -> dict[str, bool]:
+        """Return what must be true of the settings of one objective, by what is said if not."""
+        if not self.triplets:
+            alone = ("photos_per_place", "place_km", "positive_km", "negative_km", "margin")
+            usual = {field.name: field.default for field in dataclasses.fields(self)}
+            return {
+                f"--{name.replace('_', '-')} needs --objective triplet": (
+                    getattr(self, name) == usual[name]
+                )
+                for name in alone
+            }
+        near = 0.0 if self.positive_km is None else self.positive_km
+        far = near if self.negative_km is None else self.negative_km
+        return {
+            "class weights and smoothed labels belong to the objective cross-entropy": (
+                self.class_weights == "none" and self.smooth_km == 0
+            ),
+            f"{self.photos_per_place} photos of each place: expected at least 2": (
+                self.photos_per_place >= 2
+            ),
+            f"batch size {self.batch_size}: expected two places or more of"
+            f" {self.photos_per_place} photos each (--photos-per-place)": (
+                self.batch_size % self.photos_per_place == 0
+                and self.batch_size >= 2 * self.photos_per_place
+            ),
+            f"margin {self.margin}: expected above 0 and at most 4": 0 < self.margin <= 4,
+            f"places of {self.place_km} km: expected a number above 0": (
+                self.place_km is None or 0 < self.place_km < math.inf
+            ),
+            f"positives within {near} km, negatives beyond {far} km: expected 0 or more, and the"
+            " second no smaller": 0 <= near <= far < math.inf,
+        }
+
+    @property
+    def triplets(self) -> bool:
+        """Whether embeddings are trained to be searched."""
+        return self.objective == "triplet"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The validation metrics that there are to choose by."""
+        if self.triplets:
+            return OF_NEIGHBOURS + MORE_IS_BETTER + ("median_km",)
+        return LESS_IS_BETTER + MORE_IS_BETTER
 
     @property
     def depth(self) -> int:
@@ -278,6 +352,9 @@ class Settings:
     def differing(self, other: Settings) -> list[str]:
         """Return the names of settings that differ and that the run's result depends on."""
         fixed = {field.name for field in dataclasses.fields(self)} - {*FREE_ON_RESUME, "out"}
+        if self.triplets:
+            # Which photos are compared depends on what each device holds.
+            fixed.add("batch_size")
         return sorted(name for name in fixed if getattr(self, name) != getattr(other, name))
 
 

@@ -5,7 +5,7 @@ Knows log records only. Needs matplotlib; a run is complete without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from locationnet.files import written_whole
 from locationnet.train.log import LOG, read
 
 PICTURE = "training.png"
+
+# Across, up and label.
+Curve = tuple[list[Any], list[float], str]
 
 
 def draw(run: Path) -> Path:
@@ -40,19 +43,19 @@ def draw(run: Path) -> Path:
     )
     ends = [record["epoch"] for record in epochs]
     validated = [record["validation"] for record in epochs]
-    _plot(loss, "loss", [(ends, _values(epochs, "loss"), "training"),
-                         (ends, _values(validated, "loss"), "validation")])  # fmt: skip
+    _plot(loss, "loss", [(ends, _values(epochs, "loss"), "training")])
+    _plot(loss, "loss", _known(ends, validated, {"loss": "validation"}))
     _plot(rate, "learning rate", [(_epochs(batches), _values(batches, "rate"), "")], dots=0)
     _plot(accuracy, "share", [
         (ends, _values(epochs, "top1"), "top-1, training"),
         (ends, _values(validated, "top1"), "top-1, validation"),
         (ends, _values(validated, "top5"), "top-5, validation"),
+        *_known(ends, validated, {f"recall_at_{many}": f"recall@{many}" for many in (1, 5, 10)}),
     ])  # fmt: skip
-    _plot(distance, "share of validation photos", [
-        (ends, _values(validated, f"within_{km}_km"), f"within {km} km")
-        for km in (1, 25, 200, 750, 2500)
-        if all(f"within_{km}_km" in record for record in validated)  # classes may be labels
-    ])  # fmt: skip
+    # Classes may be labels.
+    near = {f"within_{km}_km": f"within {km} km" for km in (1, 25, 200, 750, 2500)}
+    near["nearest_within_25_km"] = "nearest photo within 25 km"
+    _plot(distance, "share of validation photos", _known(ends, validated, near))
     for axes in (accuracy, distance):
         axes.set_ylim(0, 1)
     for axes in (loss, rate, accuracy, distance):
@@ -78,9 +81,18 @@ def _values(records: Sequence[dict[str, Any]], name: str) -> list[float]:
     return [float(record[name]) for record in records]
 
 
-def _plot(
-    axes: Any, what: str, curves: Sequence[tuple[list[Any], list[float], str]], *, dots: float = 4
-) -> None:
+def _known(
+    ends: list[Any], validated: Sequence[dict[str, Any]], labels: Mapping[str, str]
+) -> list[Curve]:
+    """Return the curves of the metrics that were measured."""
+    return [
+        (ends, _values(validated, name), label)
+        for name, label in labels.items()
+        if all(name in record for record in validated)
+    ]
+
+
+def _plot(axes: Any, what: str, curves: Sequence[Curve], *, dots: float = 4) -> None:
     axes.set_ylabel(what)
     for across, up, label in curves:
         if across:

@@ -25,7 +25,9 @@ from locationnet.train.backbones import DATA
 from locationnet.train.compat import mx
 from locationnet.train.config import Augmentation
 from locationnet.train.loss import LABEL_CLASSES, LABEL_WEIGHTS
+from locationnet.train.places import Pairs
 from locationnet.train.soft_labels import SoftLabels
+from locationnet.train.triplet import LABEL_RELATIONS
 
 # Photos that a thread decodes before it asks for more.
 _CHUNK = 8
@@ -34,6 +36,8 @@ _AHEAD = 3
 
 Pixels = NDArray[np.uint8]
 Records = NDArray[np.int64]
+# As `PackIter.provide_label` describes them.
+Labels = tuple[NDArray[np.int64] | NDArray[np.float32], ...]
 
 
 class Part(NamedTuple):
@@ -53,19 +57,22 @@ class Plan:
     Parameters
     ----------
     records
-        Photos of the pack.
+        Photos of an epoch.
     batch_size
         Photos in each batch of each worker.
     part
         This worker.
     seed
         Of the order; None for the pack's own order in every epoch.
+    draw
+        Makes the order of an epoch, where it is not simply a random one of all photos.
     """
 
     records: int
     batch_size: int
     part: Part = ALONE
     seed: int | None = None
+    draw: Callable[[int], Records] | None = None
 
     @property
     def global_batch(self) -> int:
@@ -79,6 +86,8 @@ class Plan:
 
     def order(self, epoch: int) -> Records:
         """Return the order of all photos, int64 ``(records,)``."""
+        if self.draw is not None:
+            return self.draw(epoch)
         if self.seed is None:
             return np.arange(self.records)
         return np.random.default_rng([self.seed, epoch]).permutation(self.records)
@@ -99,8 +108,9 @@ class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
     """Batches of a pack's photos.
 
     ``data``: uint8 (n, size, size, 3). ``softmax_label``, ``softmax_label_weight``: float32
-    (n, k), see `SoftLabels`; photos that only fill the last batch up weigh nothing. A batch's
-    ``index`` is the photos' records in the pack, its ``pad`` how many fill it up.
+    (n, k), see `SoftLabels`; photos that only fill the last batch up weigh nothing. ``relations``,
+    where pairs are compared: float32 (n, block), see `Pairs.relations`. A batch's ``index`` is the
+    photos' records in the pack, its ``pad`` how many fill it up.
 
     `reset` goes to the next epoch, `start` to any batch.
 
@@ -116,6 +126,10 @@ class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
         The network's preprocessing; used as it is unless photos are varied.
     augmentation
         How photos are varied; None for the centre of each, exactly as the locator sees it.
+    pairs
+        What photos are to each other; None where each is learned from by itself.
+    block
+        With `pairs`: photos on each device.
     threads
         That decode.
     """
@@ -128,10 +142,13 @@ class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
         how: Preprocessing,
         *,
         augmentation: Augmentation | None = None,
+        pairs: Pairs | None = None,
+        block: int = 1,
         threads: int = 4,
     ) -> None:
         super().__init__(plan.batch_size)
         self.plan = plan
+        self._pairs, self._block = pairs, block
         self._pack, self._labels = pack, labels
         self._jpegs = PackedJpegs(pack)
         # The centre square, before the mean is subtracted.
@@ -154,9 +171,12 @@ class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
     @property
     def provide_label(self) -> list[mx.io.DataDesc]:
         """The labels' names and shapes."""
-        shape = (self.batch_size, self._labels.width)
+        widths = dict.fromkeys((LABEL_CLASSES, LABEL_WEIGHTS), self._labels.width)
+        if self._pairs is not None:
+            widths[LABEL_RELATIONS] = self._block
         return [
-            mx.io.DataDesc(name, shape, np.float32, "NC") for name in (LABEL_CLASSES, LABEL_WEIGHTS)
+            mx.io.DataDesc(name, (self.batch_size, width), np.float32, "NC")
+            for name, width in widths.items()
         ]
 
     def start(self, epoch: int, batch: int = 0) -> None:
@@ -189,10 +209,9 @@ class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
         pending = self._pending.popleft()
         for task in pending.tasks:
             task.result()
-        named, weights = pending.labels.result()
         batch = mx.io.DataBatch(
             data=[mx.nd.array(pending.pixels, dtype=np.uint8)],
-            label=[mx.nd.array(named), mx.nd.array(weights)],
+            label=[mx.nd.array(label) for label in pending.labels.result()],
             pad=self.batch_size - pending.counting,
             index=pending.records,
         )
@@ -221,14 +240,14 @@ class PackIter(mx.io.DataIter):  # type: ignore[misc]  # mxnet has no types
         labels = self._pool.submit(self._labels_of, records, counting)
         return _Pending(records, counting, pixels, tasks, labels)
 
-    def _labels_of(
-        self, records: Records, counting: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _labels_of(self, records: Records, counting: int) -> Labels:
         pack = self._pack
         classes = pack.classes_of_records[records].astype(np.int64)
         named, weights = self._labels(classes, pack.lat[records], pack.lng[records])
         weights[counting:] = 0
-        return named, weights
+        if self._pairs is None:
+            return named, weights
+        return named, weights, self._pairs.relations(records, self._block)
 
     def _filler(self, records: Records, pixels: Pixels) -> Callable[[slice], None]:
         how = self._augmentation
@@ -277,4 +296,4 @@ class _Pending(NamedTuple):
     counting: int
     pixels: Pixels
     tasks: list[Future[None]]
-    labels: Future[tuple[NDArray[np.int64], NDArray[np.float32]]]
+    labels: Future[Labels]

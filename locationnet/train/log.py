@@ -131,10 +131,18 @@ def line(record: Record) -> str:
             f"  loss {record['loss']:.4f}  {record['images_per_second']:,.1f} images/s"
             f"  rate {record['rate']:.3g}  {record['memory_mb']:,.0f} MB"
         )
+    validation = record["validation"]
+    found = summary_line(validation)
+    if "recall_at_1" in validation:
+        recall = "/".join(f"{validation[f'recall_at_{many}']:.1%}" for many in (1, 5, 10))
+        near = validation.get("nearest_within_25_km")
+        within = "" if near is None else f", the nearest within 25 km {near:.1%}"
+        found = f"recall@1/5/10 {recall}{within}; classifier: {found}"
+    else:
+        found = f"loss {validation['loss']:.4f}, {found}"
     return (
         f"epoch {record['epoch']} done  loss {record['loss']:.4f}, top-1 {record['top1']:.1%}"
-        f"  validation: loss {record['validation']['loss']:.4f},"
-        f" {summary_line(record['validation'])}"
+        f"  validation: {found}"
         f"  {record['images_per_second']:,.1f} images/s  {record['memory_mb']:,.0f} MB"
     )
 

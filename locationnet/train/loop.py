@@ -27,6 +27,7 @@ from locationnet.train.interrupts import InterruptedRunError, Interrupts
 from locationnet.train.log import memory_mb
 from locationnet.train.module import Pending
 from locationnet.train.parts import Parts, build, restore
+from locationnet.train.places import places_of
 from locationnet.train.preflight import clear_errors, find_state, open_packs
 from locationnet.train.validate import validate
 
@@ -78,11 +79,15 @@ def train(settings: Settings, *, resume: bool = False) -> Outcome:
     training, validation = open_packs(settings)
     with clear_errors(settings), Interrupts() as interrupts:
         collectives = Collectives.join(devices.kind)
+        places = None
+        if settings.triplets:
+            places = places_of(settings, training, validation, collectives.workers)
         init = initial_weights(settings, training.class_set)
         if collectives.leads:
             init.check_export(settings)
         newest = find_state(settings, training, resume=resume) if collectives.leads else None
-        with closing(build(settings, training, validation, init, collectives)) as parts:
+        parts = build(settings, training, validation, places, init, collectives)
+        with closing(parts):
             progress = restore(parts, init, newest)
             return TrainingRun(parts, progress, interrupts).finish()
 
@@ -175,11 +180,12 @@ class TrainingRun:
                 parts.validation,
                 parts.collectives,
                 self._may_continue,
+                None if parts.places is None else parts.places.validation,
             )
         if metrics is None:
             self._stop()
             return
-        if not math.isfinite(metrics["loss"]):
+        if not math.isfinite(metrics.get("loss", 0.0)):
             raise self._diverged("validation loss")
         sums = self._epoch_sums()
         epoch, value = progress.epoch + 1, metrics[parts.best_by]

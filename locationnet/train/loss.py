@@ -46,6 +46,15 @@ def training_symbol(
         photo, ``-Σ weight · log p(class)``, float32 (n,); the best classes, float32
         (n, at most 5), best first.
     """
+    logits = last_layer(network).logits(**{DATA: prepared_pixels(mean, std, fp16=fp16)})
+    if fp16:
+        logits = mx.sym.cast(logits, dtype="float32")
+    loss = mx.sym.MakeLoss(cross_entropy(logits), name="loss")
+    return mx.sym.Group([loss, best_classes(logits, classes)])
+
+
+def prepared_pixels(mean: Triple, std: Triple, *, fp16: bool) -> mx.sym.Symbol:
+    """Return what enters a network: ``data``, uint8 (n, size, size, 3), as (n, 3, size, size)."""
     pixels = mx.sym.transpose(
         mx.sym.cast(mx.sym.Variable(DATA), dtype="float32"), axes=(0, 3, 1, 2)
     )
@@ -54,11 +63,11 @@ def training_symbol(
     prepared = mx.sym.concat(
         *((planes[channel] - mean[channel]) * (1 / std[channel]) for channel in range(3)), dim=1
     )
-    if fp16:
-        prepared = mx.sym.cast(prepared, dtype="float16")
-    logits = last_layer(network).logits(**{DATA: prepared})
-    if fp16:
-        logits = mx.sym.cast(logits, dtype="float32")
+    return mx.sym.cast(prepared, dtype="float16") if fp16 else prepared
+
+
+def cross_entropy(logits: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Return ``-Σ weight · log p(class)`` of each photo, float32 (n,), over its label's pairs."""
     named = mx.sym.Variable(LABEL_CLASSES)
     weights = mx.sym.Variable(LABEL_WEIGHTS)
     # Only the named classes are read out of the table of log-probabilities.
@@ -66,6 +75,10 @@ def training_symbol(
         mx.sym.expand_dims(mx.sym.contrib.arange_like(named, axis=0), axis=1), named
     )
     own = mx.sym.gather_nd(mx.sym.log_softmax(logits, axis=1), mx.sym.stack(rows, named, axis=0))
-    loss = mx.sym.MakeLoss(-mx.sym.sum(own * weights, axis=1), name="loss")
+    return -mx.sym.sum(own * weights, axis=1)
+
+
+def best_classes(logits: mx.sym.Symbol, classes: int) -> mx.sym.Symbol:
+    """Return the best classes, float32 (n, at most 5), best first; nothing is learned from them."""
     top = mx.sym.topk(mx.sym.BlockGrad(logits), k=min(TOP, classes), axis=1, name="top")
-    return mx.sym.Group([loss, mx.sym.BlockGrad(top)])
+    return mx.sym.BlockGrad(top)

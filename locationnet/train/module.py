@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from locationnet.errors import LocationNetError
 from locationnet.train.backbones import DATA
 from locationnet.train.compat import mx
-from locationnet.train.loss import LABEL_CLASSES, LABEL_WEIGHTS
 from locationnet.train.schedule import Schedule
 
 _MOMENTUM, _MASTER = "momentum:", "master:"
@@ -25,21 +24,26 @@ Arrays = dict[str, mx.nd.NDArray]
 
 
 class Answer(NamedTuple):
-    """What a batch gave: loss float32 ``(n,)`` and best classes int64 ``(n, at most 5)``."""
+    """What a batch gave: loss float32 ``(n,)`` and best classes int64 ``(n, at most 5)``.
+
+    Where embeddings are learned, they are float32 ``(n, features)``, of length 1.
+    """
 
     loss: NDArray[np.float32]
     best: NDArray[np.int64]
+    embedding: NDArray[np.float32] | None = None
 
 
 class Pending:
     """An answer that the devices may still be computing."""
 
-    def __init__(self, loss: mx.nd.NDArray, best: mx.nd.NDArray) -> None:
-        self._loss, self._best = loss, best
+    def __init__(self, outputs: Sequence[mx.nd.NDArray]) -> None:
+        self._outputs = outputs
 
     def read(self) -> Answer:
         """Wait for the answer."""
-        return Answer(self._loss.asnumpy(), self._best.asnumpy().astype(np.int64))
+        loss, best, *embedding = (output.asnumpy() for output in self._outputs)
+        return Answer(loss, best.astype(np.int64), *embedding)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class TrainingModule:
     Parameters
     ----------
     symbol
-        From `locationnet.train.loss.training_symbol`.
+        From `locationnet.train.loss.training_symbol`, or another whose outputs begin with those of
+        an `Answer`.
     contexts
         The devices; each gets an equal share of every batch.
     data, label
@@ -95,7 +100,7 @@ class TrainingModule:
         self._module = mx.mod.Module(
             symbol,
             data_names=[DATA],
-            label_names=[LABEL_CLASSES, LABEL_WEIGHTS],
+            label_names=[description.name for description in label],
             context=list(contexts),
             fixed_param_names=list(fixed),
         )
@@ -104,7 +109,11 @@ class TrainingModule:
         self._kvstore = kvstore
         self._devices = len(contexts)
         self._global_batch = data[0].shape[0] * (kvstore.num_workers if kvstore else 1)
-        inputs = {description.name: description.shape for description in (*data, *label)}
+        # One device's share: photos that are compared with each other are.
+        inputs = {
+            description.name: (description.shape[0] // self._devices, *description.shape[1:])
+            for description in (*data, *label)
+        }
         arguments, _, states = symbol.infer_shape(**inputs)
         self.shapes = {
             name: shape
@@ -266,8 +275,8 @@ class TrainingModule:
 
     def _pending(self) -> Pending:
         # Copies: the next batch overwrites MXNet's own arrays.
-        loss, best = (output.copyto(mx.cpu()) for output in self._module.get_outputs())
-        return Pending(loss, best)
+        outputs = self._module.get_outputs()[: len(Answer._fields)]
+        return Pending([output.copyto(mx.cpu()) for output in outputs])
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Arrays:

@@ -26,8 +26,10 @@ from locationnet.train.init_weights import InitialWeights
 from locationnet.train.log import LOG, RunLog
 from locationnet.train.loss import training_symbol
 from locationnet.train.module import Arrays, Optimizer, TrainingModule, random_weights
+from locationnet.train.places import Places
 from locationnet.train.schedule import Schedule
 from locationnet.train.soft_labels import SoftLabels, balanced
+from locationnet.train.triplet import triplet_symbol
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Parts:
         What to do.
     training, validation
         The packs.
+    places
+        How their photos are compared, where embeddings are learned.
     collectives
         The workers that train together.
     devices
@@ -59,6 +63,7 @@ class Parts:
     settings: Settings
     training: Pack
     validation: Pack
+    places: Places | None
     collectives: Collectives
     devices: Devices
     plan: Plan
@@ -71,8 +76,11 @@ class Parts:
     @property
     def best_by(self) -> str:
         """The validation metric that names the best epoch."""
-        located = isinstance(self.training.class_set, Grid)
-        return self.settings.best_by or ("geoscore" if located else "top1")
+        if self.settings.triplets:
+            usual = "recall_at_1"
+        else:
+            usual = "geoscore" if isinstance(self.training.class_set, Grid) else "top1"
+        return self.settings.best_by or usual
 
     def close(self) -> None:
         """Stop the threads that decode."""
@@ -84,6 +92,7 @@ def build(
     settings: Settings,
     training: Pack,
     validation: Pack,
+    places: Places | None,
     init: InitialWeights,
     collectives: Collectives,
 ) -> Parts:
@@ -95,6 +104,8 @@ def build(
         What to do.
     training, validation
         The photos.
+    places
+        How photos are compared; None for the objective ``cross-entropy``.
     init
         The network before its first step.
     collectives
@@ -103,7 +114,10 @@ def build(
     devices = Devices.parse(settings.devices)
     batch = settings.batch_size * len(devices)
     part = Part(collectives.rank, collectives.workers)
-    plan = Plan(training.records, batch, part, settings.seed)
+    records, draw = training.records, None
+    if places is not None:
+        records, draw = places.order.records, places.order
+    plan = Plan(records, batch, part, settings.seed, draw)
     weights = balanced(training.counts, settings.class_weights)
     photos = PackIter(
         training,
@@ -111,6 +125,8 @@ def build(
         SoftLabels(training.class_set, settings.smooth_km, weights),
         settings.preprocessing,
         augmentation=settings.augmentation,
+        pairs=None if places is None else places.training,
+        block=settings.batch_size,
         threads=settings.threads,
     )
     held_out = PackIter(
@@ -118,13 +134,12 @@ def build(
         Plan(validation.records, batch, part),
         SoftLabels(training.class_set, settings.smooth_km),
         settings.preprocessing,
+        pairs=None if places is None else places.validation,
+        block=settings.batch_size,
         threads=settings.threads,
     )
-    symbol = training_symbol(
-        init.symbol, training.classes, mean=settings.mean, std=settings.std, fp16=settings.fp16
-    )
     module = TrainingModule(
-        symbol,
+        _symbol(settings, init.symbol, training.classes),
         [mx.Context(devices.kind, index) for index in devices.indices],
         photos.provide_data,
         photos.provide_label,
@@ -141,9 +156,16 @@ def build(
     )
     log = RunLog(settings.out if collectives.leads else None)
     return Parts(
-        settings, training, validation, collectives, devices,
+        settings, training, validation, places, collectives, devices,
         plan, photos, held_out, module, schedule, log,
     )  # fmt: skip
+
+
+def _symbol(settings: Settings, network: mx.sym.Symbol, classes: int) -> mx.sym.Symbol:
+    how: dict[str, Any] = {"mean": settings.mean, "std": settings.std, "fp16": settings.fp16}
+    if settings.triplets:
+        return triplet_symbol(network, classes, margin=settings.margin, **how)
+    return training_symbol(network, classes, **how)
 
 
 def restore(parts: Parts, init: InitialWeights, newest: Path | None) -> Progress:
@@ -224,6 +246,8 @@ def _new_folder(parts: Parts, init: InitialWeights) -> None:
         f" {plan.batches:,} batches of {plan.global_batch:,} an epoch,"
         f" {len(init.fixed)} parameters frozen"
     )
+    if parts.places is not None:
+        parts.log.say(f"triplets: {parts.places.order}")
 
 
 def _run_fields(parts: Parts) -> dict[str, Any]:

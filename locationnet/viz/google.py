@@ -17,16 +17,22 @@ from typing import Any
 import numpy as np
 
 from locationnet.errors import MissingExtraError
-from locationnet.model.prediction import Place, Prediction
+from locationnet.model.prediction import Prediction
 from locationnet.viz import shapes
-from locationnet.viz.shapes import FloatArray, LatLng
+from locationnet.viz.shapes import Colouring, FloatArray, LatLng
 
 # Each cell is a widget of its own, with its own line to the browser.
 MAX_CELLS = 300
 _WIDTH, _HEIGHT = 900, 460
 
 
-def figure(prediction: Prediction, key: str, *, truth: LatLng | None = None) -> Any:
+def figure(
+    prediction: Prediction,
+    key: str,
+    *,
+    truth: LatLng | None = None,
+    by: Colouring | None = None,
+) -> Any:
     """Return a map of an answer that a classic notebook shows.
 
     Cells are polygons rather than a heatmap, which would blur their borders and hide how large they
@@ -41,6 +47,8 @@ def figure(prediction: Prediction, key: str, *, truth: LatLng | None = None) -> 
         with its widgets saves the key.
     truth
         Where the photo was really taken, (latitude, longitude) in degrees, where that is known.
+    by
+        What the cells' colours stand for: ``"lift"`` or ``"probability"``.
 
     Returns
     -------
@@ -65,7 +73,7 @@ def figure(prediction: Prediction, key: str, *, truth: LatLng | None = None) -> 
         # Made of gmaps's classes and not by its ``…_layer`` functions, which read
         # ``collections.Iterable``, a name that Python 3.10 dropped, and check every polygon.
         layer = _unframed(gmaps)
-        world.add_layer(layer(features=_cells(gmaps, prediction)))
+        world.add_layer(layer(features=_cells(gmaps, prediction, by)))
         world.add_layer(layer(features=_lines(gmaps, prediction, truth)))
         world.add_layer(gmaps.Markers(markers=_markers(gmaps, prediction, truth)))
     return world
@@ -100,26 +108,34 @@ def _unframed(gmaps: Any) -> Any:
     return Layer
 
 
-def _cells(gmaps: Any, prediction: Prediction) -> list[Any]:
+def _cells(gmaps: Any, prediction: Prediction, by: Colouring | None) -> list[Any]:
+    drawn = shapes.cells(prediction, MAX_CELLS, by=by)
     return [
         gmaps.GeoJsonFeature(
             feature=_feature("MultiPolygon", [[[*ring, ring[0]]] for ring in parts]),
             fill_color=colour,
-            fill_opacity=0.6,
+            fill_opacity=float(opacity),
             stroke_color=colour,
+            stroke_opacity=float(opacity),
             stroke_weight=1.0,
         )
-        for parts, _, colour in zip(*shapes.cells(prediction, MAX_CELLS), strict=True)
+        for parts, colour, opacity in zip(
+            drawn.outlines, drawn.colours, drawn.opacities, strict=True
+        )
     ]
 
 
 def _lines(gmaps: Any, prediction: Prediction, truth: LatLng | None) -> list[Any]:
-    best, colours = prediction.best, shapes.palette()
-    # gmaps knows no dashes: the 90 % circle is the thinner one.
-    drawn = [
-        (shapes.circle(best.lat, best.lng, shapes.radius(prediction, share)), "circle", weight)
-        for share, weight in ((0.9, 1.0), (0.5, 2.5))
-    ]
+    first, best, colours = prediction.mode, prediction.best, shapes.palette()
+    drawn = []
+    if shapes.is_marked(prediction):
+        # gmaps knows no dashes: the 90 % circle is the thinner one.
+        drawn = [
+            (shapes.circle(first.lat, first.lng, km), "circle", 2.5 if share == 0.5 else 1.0)
+            for share, km in shapes.radii(prediction).items()
+        ]
+        outlines = shapes.outlines_of(prediction, prediction.places)
+        drawn += [(ring, "pin", 1.5) for rings in outlines for ring in rings]
     if truth is not None:
         drawn.append((shapes.great_circle((best.lat, best.lng), truth), "truth", 3.0))
     return [
@@ -134,14 +150,14 @@ def _lines(gmaps: Any, prediction: Prediction, truth: LatLng | None) -> list[Any
 
 
 def _markers(gmaps: Any, prediction: Prediction, truth: LatLng | None) -> list[Any]:
+    entries = shapes.listed(prediction, prediction.top_k if shapes.is_marked(prediction) else 0)
     markers = [
-        _marker(gmaps, (place.lat, place.lng), str(place.rank), _text(place))
-        for place in prediction.places
+        _marker(gmaps, (entry.lat, entry.lng), str(entry.rank), shapes.label(entry))
+        for entry in entries
     ]
-    best = prediction.best
-    text = f"Best single guess: {shapes.title(best)}"
-    markers.append(_marker(gmaps, (best.lat, best.lng), "◆", text))
     if truth is not None:
+        best, text = prediction.best, shapes.best_label(prediction)
+        markers.append(_marker(gmaps, (best.lat, best.lng), "◆", text))
         distance = shapes.distance_text(shapes.error_km(prediction, truth))
         markers.append(_marker(gmaps, truth, "✕", f"True place, {distance} away"))
     return markers
@@ -155,10 +171,6 @@ def _marker(gmaps: Any, place: LatLng, label: str, text: str) -> Any:
         hover_text=text,
         info_box_content=html.escape(text),
     )
-
-
-def _text(place: Place) -> str:
-    return f"{place.rank}. {shapes.title(place)} · {shapes.percent_text(place.probability)}"
 
 
 def _feature(kind: str, coordinates: list[Any]) -> dict[str, Any]:

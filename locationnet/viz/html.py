@@ -8,18 +8,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import io
 import json
 import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from locationnet.errors import LocationNetError
 from locationnet.files import write_text
+from locationnet.images import Photo, shrunk
+from locationnet.model.photo_source import open_photo
 from locationnet.model.prediction import Prediction
 from locationnet.viz import assets, payload
 from locationnet.viz.payload import MapItem
 
-__all__ = ["MapItem", "page_html", "write_map"]
+__all__ = ["MapItem", "page_html", "thumbnail", "write_map"]
+
+THUMBNAIL_PIXELS = 128
 
 _TITLE = "Where the photos were probably taken"
 
@@ -53,9 +59,29 @@ def write_map(
     write_text(path, page_html(payload.page(items, prior), title=title))
 
 
+def thumbnail(photo: Photo, pixels: int = THUMBNAIL_PIXELS) -> bytes | None:
+    """Return a photo as a small JPEG for `MapItem`, or None if it cannot be read.
+
+    Parameters
+    ----------
+    photo
+        Whatever `Locator.locate` takes. Of what a file says beside the pixels nothing is kept.
+    pixels
+        Of its longer side.
+    """
+    try:
+        image = shrunk(open_photo(photo), pixels)
+    except (LocationNetError, OSError):
+        return None
+    image.thumbnail((pixels, pixels))
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=80, optimize=True)
+    return content.getvalue()
+
+
 def page_html(page: dict[str, Any], *, title: str = _TITLE) -> str:
     """Return the page for what `payload.page` returns."""
-    own = (assets.script(name) for name in ("map.js", "answer.js", "panel.js"))
+    own = (assets.script(name) for name in ("map.js", "answer.js", "library.js", "panel.js"))
     scripts = [assets.leaflet_script(), *own]
     styles = [assets.leaflet_style(), assets.style()]
     data = {

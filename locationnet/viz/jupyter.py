@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from locationnet.errors import MissingExtraError
-from locationnet.model.prediction import Place, Prediction
+from locationnet.model.prediction import Prediction
 from locationnet.viz import shapes
-from locationnet.viz.shapes import FloatArray, Frame, LatLng
+from locationnet.viz.shapes import Colouring, FloatArray, Frame, LatLng
 
 if TYPE_CHECKING:
     from ipyleaflet import GeoJSON, Marker
@@ -31,12 +31,15 @@ _HALF_WORLD = 270.0
 _EDGE_OF_MERCATOR = 85.06
 # Of degrees: land.json has two, cells need a third at the deepest zoom.
 _DECIMALS = 3
+_DASHES = {0.9: "5 7", 0.5: None}
+_SIGNS = {0.9: "- -", 0.5: "—"}
 
 
 def show_map(
     prediction: Prediction,
     *,
     truth: LatLng | None = None,
+    by: Colouring | None = None,
     google_key: str | None = None,
 ) -> Any:
     """Return a map of an answer that a notebook shows; pan and zoom it, click its markers.
@@ -49,6 +52,9 @@ def show_map(
         The answer.
     truth
         Where the photo was really taken, (latitude, longitude) in degrees, where that is known.
+    by
+        What the cells' colours stand for: ``"lift"``, how many times more likely the photo made
+        each, or ``"probability"``.
     google_key
         A key for Google's Maps JavaScript API: the map is then Google's, and Google sees what is
         looked at. Unless given, that of the environment variable ``GOOGLE_API_KEY`` counts where
@@ -71,13 +77,13 @@ def show_map(
     if google_key:
         from locationnet.viz import google
 
-        return google.figure(prediction, google_key, truth=truth)
+        return google.figure(prediction, google_key, truth=truth, by=by)
     try:
         import ipyleaflet
         import ipywidgets
     except ImportError as error:
         raise MissingExtraError("drawing maps", "notebook") from error
-    cells = shapes.cells(prediction)
+    cells = shapes.cells(prediction, by=by)
     center, zoom = shapes.mercator_view(
         shapes.frame(prediction, truth), _WIDTH, _HEIGHT, _ZOOM_STEP
     )
@@ -100,7 +106,7 @@ def show_map(
         prefer_canvas=True,
         layout={"height": f"{_HEIGHT}px"},
     )
-    legend = ipywidgets.HTML(_legend(cells, with_truth=truth is not None))
+    legend = ipywidgets.HTML(_legend(prediction, cells, with_truth=truth is not None))
     world.add(ipyleaflet.WidgetControl(widget=legend, position="bottomleft"))
     world.add(ipyleaflet.ScaleControl(position="bottomright", imperial=False))
     return world
@@ -135,32 +141,45 @@ def _land(part: Frame) -> GeoJSON:
 
 def _cells(cells: shapes.Cells, part: Frame) -> GeoJSON:
     features = []
-    for parts, probability, colour in zip(*cells, strict=True):
+    for parts, value, colour, opacity in zip(
+        cells.outlines, cells.values, cells.colours, cells.opacities, strict=True
+    ):
         copies = [
             [_points(copy)]
             for ring in parts
             for copy in shapes.copies(np.array([*ring, ring[0]]), part)
         ]
-        feature = _feature("MultiPolygon", copies, _filled(colour, 0.72))
-        feature["properties"]["probability"] = float(f"{probability:.3g}")
+        style = _filled(colour, round(float(opacity), 3)) | {"opacity": round(float(opacity), 3)}
+        feature = _feature("MultiPolygon", copies, style)
+        feature["properties"][cells.by] = float(f"{value:.3g}")
         features.append(feature)
     return _layer(features, "Cells")
 
 
 def _lines(prediction: Prediction, truth: LatLng | None, part: Frame) -> GeoJSON:
-    best, colours = prediction.best, shapes.palette()
-    drawn: list[tuple[str, FloatArray, dict[str, Any]]] = [
-        (
-            f"{100 * share:.0f} %",
-            shapes.circle(best.lat, best.lng, shapes.radius(prediction, share)),
-            _stroke(colours["circle"], 1.8, dashes),
-        )
-        for share, dashes in ((0.9, "5 7"), (0.5, None))
-    ]
+    colours, features = shapes.palette(), []
+    drawn: list[tuple[str, FloatArray, dict[str, Any]]] = []
+    if shapes.is_marked(prediction):
+        first, circles = prediction.mode, shapes.radii(prediction)
+        drawn += [
+            (
+                f"{100 * share:.0f} %",
+                shapes.circle(first.lat, first.lng, km),
+                _stroke(colours["circle"], 1.8, _DASHES[share]),
+            )
+            for share, km in circles.items()
+        ]
+        edges = _stroke(colours["pin"], 1.5)
+        outlines = shapes.outlines_of(prediction, prediction.places)
+        features.append(_feature("MultiLineString", _copied(outlines, part), edges))
+        if not circles:
+            area = [[ring] for ring in _copied(shapes.likely_area(prediction), part)]
+            shaded = _filled(colours["circle"], 0.16) | {"weight": 0}
+            features.append(_feature("MultiPolygon", area, shaded))
     if truth is not None:
+        best = prediction.best
         line = shapes.great_circle((best.lat, best.lng), truth)
         drawn.append(("error", line, _stroke(colours["truth"], 2.5, "1 6")))
-    features = []
     for name, line, style in drawn:
         copies = [_points(copy) for copy in shapes.copies(line, part)]
         halo = _stroke(colours["halo"], style["weight"] + 2.7)
@@ -169,35 +188,43 @@ def _lines(prediction: Prediction, truth: LatLng | None, part: Frame) -> GeoJSON
     return _layer(features, "Circles")
 
 
+def _copied(outlines: shapes.Outlines, part: Frame) -> list[list[list[float]]]:
+    return [
+        _points(copy) for rings in outlines for ring in rings for copy in shapes.copies(ring, part)
+    ]
+
+
 def _markers(prediction: Prediction, truth: LatLng | None, middle: float) -> list[Marker]:
     best, colours = prediction.best, shapes.palette()
-    markers = [
-        _marker(
-            (best.lat, best.lng),
-            middle,
-            _sign("◆", colours["pin"], colours["paper"]),
-            f"Best single guess: {shapes.title(best)}",
-            -1000,
-        )
-    ]
+    markers = []
     if truth is not None:
+        sign = _sign("◆", colours["pin"], colours["paper"])
+        markers.append(
+            _marker((best.lat, best.lng), middle, sign, shapes.best_label(prediction), -1000)
+        )
         text = shapes.distance_text(shapes.error_km(prediction, truth))
         lng, lat = shapes.great_circle((best.lat, best.lng), truth)[64]
         label = f'<b style="{_LABEL}color:{colours["truth"]}">{text}</b>'
         markers.append(_marker((lat, lng), middle, label, f"Error: {text}", -2000))
         sign = _sign("✕", colours["pin-ink"], colours["truth"])
         markers.append(_marker(truth, middle, sign, f"True place, {text} away", 15_000))
-    for place in reversed(prediction.places):
-        sign = _sign(str(place.rank), colours["pin-ink"], colours["pin"])
+    entries = shapes.listed(prediction, prediction.top_k if shapes.is_marked(prediction) else 0)
+    for entry in reversed(entries):
+        sign = _pin(str(entry.rank), colours["pin-ink"], colours["pin"])
         # Better ranks lie on top.
-        height = 100 * max(1, 101 - place.rank)
-        marker = _marker((place.lat, place.lng), middle, sign, _text(place), height)
-        markers.append(marker)
+        height = 100 * max(1, 101 - entry.rank)
+        spot = (entry.lat, entry.lng)
+        markers.append(_marker(spot, middle, sign, shapes.label(entry), height))
     return markers
 
 
 # Leaflet frames an icon: without a size its frame is a dot, and what it holds is laid around it.
-_CENTRED = "position:absolute;transform:translate(-50%,-50%);text-align:center;"
+_CENTRED = "position:absolute;transform:translate(-50%,-50%);"
+_ABOVE = "position:absolute;transform:translate(-50%,-100%);"
+_DISC = (
+    "width:22px;height:22px;border:2px solid #fff;border-radius:50%;box-shadow:0 0 2px #000;"
+    "text-align:center;font:bold 12px/22px sans-serif;"
+)
 _SMALL = "font:11px/1.45 sans-serif"
 _LABEL = (
     "position:absolute;transform:translate(-50%,-150%);white-space:nowrap;padding:0 4px;"
@@ -206,19 +233,28 @@ _LABEL = (
 
 
 def _sign(text: str, ink: str, ground: str) -> str:
+    return f'<div style="{_CENTRED}{_DISC}background:{ground};color:{ink}">{text}</div>'
+
+
+def _pin(text: str, ink: str, ground: str) -> str:
+    """Return a number on a stem above its place, which it does not hide."""
     return (
-        f'<div style="{_CENTRED}width:22px;height:22px;border:2px solid #fff;border-radius:50%;'
-        f"box-shadow:0 0 2px #000;background:{ground};color:{ink};"
-        f'font:bold 12px/22px sans-serif">{text}</div>'
+        f'<div style="{_ABOVE}"><div style="{_DISC}background:{ground};color:{ink}">{text}</div>'
+        f'<div style="width:2px;height:10px;margin:0 auto;background:{ground}"></div></div>'
     )
 
 
-def _legend(cells: shapes.Cells, *, with_truth: bool) -> str:
-    ranges = shapes.colour_ranges(cells).items()
+def _legend(prediction: Prediction, cells: shapes.Cells, *, with_truth: bool) -> str:
+    heading, ranges = shapes.legend(cells)
     swatch = "display:inline-block;width:14px;height:11px;margin-right:5px"
     rows = [f'<span style="{swatch};background:{colour}"></span>{text}' for colour, text in ranges]
-    signs = ["◆ best guess", "— holds 50 %", "- - holds 90 %"] + ["✕ true place"] * with_truth
-    lines = "<br>".join(["<b>Cell, %</b>", *rows, *signs])
+    signs = []
+    if shapes.is_marked(prediction):
+        circles = shapes.radii(prediction)
+        signs = [f"{_SIGNS[share]} holds {share:.0%}" for share in circles]
+        signs = signs or ["shaded: holds 50 %"]
+    signs += ["◆ highest expected score", "✕ true place"] * with_truth
+    lines = "<br>".join([f"<b>{heading}</b>", *rows, *signs])
     # Maps are light even where the notebook is dark.
     return f'<div style="padding:3px 8px;background:#fff;color:#1c2530;{_SMALL}">{lines}</div>'
 
@@ -237,10 +273,6 @@ def _marker(place: LatLng, middle: float, content: str, text: str, height: int) 
         rise_on_hover=True,
         z_index_offset=height,
     )
-
-
-def _text(place: Place) -> str:
-    return f"{place.rank}. {shapes.title(place)} · {shapes.percent_text(place.probability)}"
 
 
 def _layer(features: list[dict[str, Any]], name: str) -> GeoJSON:

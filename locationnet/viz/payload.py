@@ -5,6 +5,7 @@ Knows nothing of HTML, scripts or files.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,11 +38,15 @@ class MapItem:
         The answer.
     truth
         Where it was really taken, (latitude, longitude) in degrees, where that is known.
+    thumbnail
+        The photo as a small JPEG file, which becomes a part of the page; see
+        `locationnet.viz.html.thumbnail`.
     """
 
     title: str
     prediction: Prediction
     truth: tuple[float, float] | None = None
+    thumbnail: bytes | None = None
 
 
 def page(items: Sequence[MapItem], prior: Prediction | None = None) -> dict[str, Any]:
@@ -57,7 +62,8 @@ def page(items: Sequence[MapItem], prior: Prediction | None = None) -> dict[str,
     Returns
     -------
     dict
-        ``items``, each with ``title``, ``answer``, ``cells``, ``shown`` and ``truth``; ``prior``
+        ``items``, each with ``title``, ``answer``, ``cells``, ``shown``, ``truth`` and, if it has
+        one, ``thumbnail``; ``prior``
         (``answer``, ``cells``, ``shown``) or None; ``cells``, the outlines that they all refer to:
         lists of rings of [lng, lat], cut at ±180°.
     """
@@ -72,7 +78,7 @@ def page(items: Sequence[MapItem], prior: Prediction | None = None) -> dict[str,
     ]
     return {
         "items": [
-            {"title": item.title, **fields, "truth": _truth(item)}
+            {"title": item.title, **fields, "truth": _truth(item), **_picture(item)}
             for item, fields in zip(items, drawn, strict=False)
         ],
         "prior": drawn[-1] if prior is not None else None,
@@ -104,6 +110,13 @@ def _drawn(
             "of": len(prediction.probabilities),
         },
     }
+
+
+def _picture(item: MapItem) -> dict[str, str]:
+    if item.thumbnail is None:
+        return {}
+    data = base64.b64encode(item.thumbnail).decode("ascii")
+    return {"thumbnail": f"data:image/jpeg;base64,{data}"}
 
 
 def _truth(item: MapItem) -> dict[str, float] | None:

@@ -7,25 +7,33 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locationnet.errors import LocationNetError, MissingExtraError
-from locationnet.images import Photo, as_image, shrunk
+from PIL import Image
+
+from locationnet.errors import MissingExtraError
+from locationnet.files import write_bytes
+from locationnet.images import Photo, shrunk
+from locationnet.model.photo_source import open_photo
 from locationnet.model.prediction import Prediction
+from locationnet.model.summary import hint_text, percent_text, times_text
 from locationnet.viz import shapes, worldmap
-from locationnet.viz.shapes import LatLng
+from locationnet.viz.lettering import quiet_letters, wrapped, write
+from locationnet.viz.shapes import Colouring, Entry, LatLng
 from locationnet.viz.worldmap import Extent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 _WIDTH = 11.0  # inches
-_LISTED = 6
 _PHOTO_PIXELS = 400
+_COLOURS = 128
+_POINTS = 72
+_TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 13.0, 9.5, 8.0
+_LINE = 0.2  # inches, of the list
+_MARGIN = 0.1
 
 
 def draw(
@@ -34,6 +42,7 @@ def draw(
     truth: LatLng | None = None,
     photo: Photo | None = None,
     extent: Extent = "world",
+    by: Colouring | None = None,
     axes: Axes | None = None,
 ) -> Figure:
     """Draw an answer on a map, offline.
@@ -47,9 +56,12 @@ def draw(
     truth
         Where the photo was really taken, (latitude, longitude) in degrees, where that is known.
     photo
-        The photo itself, shown beside the list of places: whatever `Locator.locate` takes.
+        The photo itself, shown beside the list of cities: whatever `Locator.locate` takes.
     extent
         ``"world"``, or ``"places"`` for the part of the world that holds the answer.
+    by
+        What the cells' colours stand for: ``"lift"``, how many times more likely the photo made
+        each, on one scale for all pictures; or ``"probability"``, as for answers without a photo.
     axes
         Where to draw the map alone, without the list below it; a new figure unless given.
 
@@ -65,32 +77,49 @@ def draw(
     ImageError
         The photo cannot be read.
     ValueError
-        `extent` is neither of the two, both `photo` and `axes` are given, or `truth` is not a
-        latitude and longitude.
+        `extent` or `by` is neither of the two, both `photo` and `axes` are given, or `truth` is not
+        a latitude and longitude.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("drawing maps", "notebook") from error
+    figure_class = new_figure()
     if extent not in ("world", "places"):
         raise ValueError(f"extent is 'world' or 'places', not {extent!r}")
+    if by not in (None, "lift", "probability"):
+        raise ValueError(f"by is 'lift' or 'probability', not {by!r}")
+    part = worldmap.frame(prediction, truth, extent)
     if axes is not None:
         if photo is not None:
             raise ValueError("there is no room for a photo in given axes")
-        worldmap.draw_map(axes, prediction, truth, worldmap.frame(prediction, truth, extent))
-        return worldmap.figure_of(axes)
+        worldmap.draw_map(axes, prediction, truth, part, by=by)
+        figure = worldmap.figure_of(axes)
+        points = axes.get_position().width * figure.get_size_inches()[0] * _POINTS
+        title = wrapped(shapes.headline(prediction), points, size=10, lines=3)
+        axes.set_title(
+            title, loc="left", fontsize=10, color=shapes.palette()["ink"], parse_math=False
+        )
+        return figure
     # As high as the map's shape asks for, so that nothing around it is blank.
-    part = worldmap.frame(prediction, truth, extent)
-    heights = [
-        _WIDTH * worldmap.aspect(part) * (part.north - part.south) / (part.east - part.west),
-        1.5,
-    ]
-    figure = Figure((_WIDTH, sum(heights) + 0.7), layout="constrained", facecolor="white")
-    map_axes, below = figure.subplots(2, 1, height_ratios=heights)
-    worldmap.draw_map(map_axes, prediction, truth, part)
-    _draw_list(below, prediction, left=0.0 if photo is None else 0.24)
+    title = wrapped(
+        shapes.headline(prediction),
+        _POINTS * (_WIDTH - 0.3),
+        size=_TITLE_SIZE,
+        weight="bold",
+        lines=3,
+    )
+    above = 0.15 + 0.24 * (1 + title.count("\n")) + 0.22 * bool(prediction.explanation)
+    tall = _WIDTH * worldmap.aspect(part) * (part.north - part.south) / (part.east - part.west)
+    below = 0.35 + _LINE * (shapes.LISTED + 1.5)
+    figure = figure_class((_WIDTH, above + tall + 0.35 + below), facecolor="white")
+    height = float(figure.get_size_inches()[1])
+    map_axes = figure.add_axes(fractions(figure, (0.05, above, _WIDTH - 0.1, tall)))
+    worldmap.draw_map(map_axes, prediction, truth, part, by=by)
+    write(figure, _MARGIN, 0.1, title, size=_TITLE_SIZE, weight="bold")
+    if prediction.explanation:
+        line = wrapped(prediction.explanation, _POINTS * (_WIDTH - 0.3), size=_TEXT_SIZE)
+        write(figure, _MARGIN, above - 0.23, line, size=_TEXT_SIZE, colour="quiet")
+    left = _MARGIN
     if photo is not None:
-        _draw_photo(below, photo)
+        left += _draw_photo(figure, photo, below) + 0.25
+    _draw_list(figure, prediction, left, height - below)
     return figure
 
 
@@ -101,6 +130,7 @@ def write_png(
     truth: LatLng | None = None,
     photo: Photo | None = None,
     extent: Extent = "world",
+    by: Colouring | None = None,
     dpi: int = 120,
 ) -> None:
     """Write the picture as a PNG file; see `draw`.
@@ -109,7 +139,7 @@ def write_png(
     ----------
     path
         Where to write, whatever its ending.
-    prediction, truth, photo, extent
+    prediction, truth, photo, extent, by
         As for `draw`.
     dpi
         Pixels to the inch: the picture is 11 inches wide.
@@ -119,45 +149,96 @@ def write_png(
     LocationNetError
         The file cannot be written, matplotlib is not installed or the photo cannot be read.
     ValueError
-        `extent` is neither of the two, or `truth` is not a latitude and longitude.
+        `extent` or `by` is neither of the two, or `truth` is not a latitude and longitude.
     """
-    figure = draw(prediction, truth=truth, photo=photo, extent=extent)
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        # A name in a script that no font here has is drawn as boxes; the map is right all the same.
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
+    figure = draw(prediction, truth=truth, photo=photo, extent=extent, by=by)
+    write_bytes(Path(path), png(figure, dpi))
+
+
+def new_figure() -> type[Figure]:
+    """Return matplotlib's class of figures, which no window or notebook knows of.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed.
+    """
     try:
-        Path(path).write_bytes(content.getvalue())
-    except OSError as error:
-        raise LocationNetError(f"{path}: cannot be written ({error.strerror})") from error
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("drawing maps", "notebook") from error
+    return Figure
 
 
-def _draw_list(axes: Axes, prediction: Prediction, left: float) -> None:
+def png(figure: Figure, dpi: float) -> bytes:
+    """Return a figure as a PNG file, the same every time."""
+    content = io.BytesIO()
+    with quiet_letters():
+        figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
+    return content.getvalue()
+
+
+def small_png(figure: Figure, dpi: float) -> bytes:
+    """Return a figure as a PNG file with a palette, a third as large, the same every time."""
+    content = io.BytesIO()
+    # Every colour counts, not only those of many pixels: a legend's are few.
+    image = (
+        Image.open(io.BytesIO(png(figure, dpi)))
+        .convert("RGB")
+        .quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    )
+    image.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def _draw_list(figure: Figure, prediction: Prediction, left: float, top: float) -> None:
+    """Write what the answer names, and what it says of its hints; from the top left, inches."""
+    share, lift = left + 5.2, left + 6.8
+    heads = ((share, "with the photo"), (lift, "against without it"))
+    for x, head in heads:
+        write(figure, x, top, head, size=_SMALL_SIZE, colour="quiet", align="right")
+    entries = shapes.listed(prediction, shapes.LISTED)
+    for row, entry in enumerate(entries):
+        y = top + (row + 1) * _LINE
+        name = wrapped(name_of(entry), _POINTS * 3.8, size=_TEXT_SIZE)
+        write(figure, left + 0.15, y, str(entry.rank), align="right", weight="bold")
+        write(figure, left + 0.3, y, name)
+        write(figure, share, y, percent_text(entry.probability), align="right")
+        write(figure, lift, y, times_text(entry.lift, before=True), align="right")
+    if prediction.hint is not None and not prediction.abstained:
+        note = hint_text(prediction.hint, prediction.hint_rate)
+        note = wrapped(note, _POINTS * (_WIDTH - left - 0.2), size=_SMALL_SIZE, lines=2)
+        y = top + (len(entries) + 1.2) * _LINE
+        write(figure, left, y, note, size=_SMALL_SIZE, colour="quiet")
+
+
+def name_of(entry: Entry) -> str:
+    """Return an entry's name, with the number of its cells where there are several."""
+    return f"{entry.name}, {entry.cells} cells" if entry.cells > 1 else entry.name
+
+
+def _draw_photo(figure: Figure, photo: Photo, room: float) -> float:
+    """Draw the photo at the lower left, as high as there is room; return its width, inches."""
+    image = shrunk(open_photo(photo), _PHOTO_PIXELS)
+    height = float(figure.get_size_inches()[1])
+    tall = room - 2 * _MARGIN
+    wide = min(0.3 * _WIDTH, tall * image.width / image.height)
+    show_photo(figure, image, (_MARGIN, height - room + _MARGIN, wide, tall))
+    return wide
+
+
+def show_photo(figure: Figure, image: Image.Image, box: tuple[float, float, float, float]) -> None:
+    """Draw a photo whole in a box: left, top, width and height in inches from the top left."""
+    axes = figure.add_axes(fractions(figure, box))
+    axes.imshow(image)
+    axes.set_anchor("NW")
     axes.set_axis_off()
-    ink = shapes.palette()["ink"]
-    for row, place in enumerate(prediction.places[:_LISTED]):
-        height = 1 - row / _LISTED
-        for x, text, align in (
-            (left + 0.02, str(place.rank), "right"),
-            (left + 0.08, shapes.percent_text(place.probability), "right"),
-            (left + 0.095, shapes.title(place), "left"),
-        ):
-            axes.text(
-                x,
-                height,
-                text,
-                ha=align,
-                va="top",
-                fontsize=9,
-                color=ink,
-                parse_math=False,
-                transform=axes.transAxes,
-            )
 
 
-def _draw_photo(axes: Axes, photo: Photo) -> None:
-    inset = axes.inset_axes((0.0, 0.0, 0.23, 1.0))
-    inset.imshow(shrunk(as_image(photo), _PHOTO_PIXELS))
-    inset.set_anchor("W")
-    inset.set_axis_off()
+def fractions(
+    figure: Figure, box: tuple[float, float, float, float]
+) -> tuple[float, float, float, float]:
+    """Return a box, inches from the top left, as matplotlib places axes."""
+    left, top, wide, tall = box
+    width, height = map(float, figure.get_size_inches())
+    return left / width, 1 - (top + tall) / height, wide / width, tall / height

@@ -9,21 +9,32 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from itertools import pairwise
+from operator import itemgetter
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from locationnet.geo import sphere
+from locationnet.geo import s2, sphere
+from locationnet.model.cells import totals
 from locationnet.model.heatmap import SHARE, top_cells
-from locationnet.model.prediction import Place, Prediction
-from locationnet.viz import assets, payload
+from locationnet.model.prediction import TELLING_KM, Place, Prediction
+from locationnet.model.summary import percent_text, times_text
+from locationnet.viz import assets, lift_scale, payload
 
 FloatArray = NDArray[np.float64]
 LatLng = tuple[float, float]
+Outlines = list[list[FloatArray]]
+Colouring = Literal["lift", "probability"]
 
 COLOURS = 6
+# What a picture's list names; further ranks would only cover the map.
+LISTED = 6
+AREA_LEVEL = 4
+_PRIOR = "Without a photo: where photos are taken"
 _RULE = re.compile(r":root\s*\{(.*?)\}", re.DOTALL)
 _VARIABLE = re.compile(r"--([\w-]+):\s*(#[0-9a-f]{6})\b")
 # Web Mercator ends here; it also makes the far north and south too large to frame.
@@ -40,16 +51,33 @@ class Frame(NamedTuple):
     north: float
 
 
+class Entry(NamedTuple):
+    """A city, country or place of an answer's list; `lat` and `lng` are its likeliest cell's."""
+
+    rank: int
+    name: str
+    probability: float
+    lift: float
+    cells: int
+    class_index: int
+    lat: float
+    lng: float
+
+
 class Cells(NamedTuple):
     """Cells to draw, the least probable first, so that what matters lies on top.
 
-    `outlines` holds for each its open rings of [lng, lat], cut at ±180°; `probabilities` is float64
-    ``(cells,)``, `colours` ``#rrggbb``: the more probable, the darker, in any colour vision.
+    `outlines` holds for each its open rings of [lng, lat], cut at ±180°; `centroids` are lng and
+    lat, float64 ``(cells, 2)``; `values`, probabilities or lifts as `by` says, and `opacities`, 0
+    to 1, are float64 ``(cells,)``; `colours` are ``#rrggbb``.
     """
 
     outlines: list[list[list[list[float]]]]
-    probabilities: FloatArray
+    centroids: FloatArray
+    values: FloatArray
     colours: list[str]
+    opacities: FloatArray
+    by: Colouring
 
 
 class Land(NamedTuple):
@@ -86,24 +114,87 @@ def colour_steps(probabilities: ArrayLike) -> list[float]:
     return [float(f"{least * ratio**step:.2g}") for step in range(1, COLOURS)]
 
 
-def cells(prediction: Prediction, limit: int = payload.MAX_CELLS) -> Cells:
-    """Return the cells that hold most of the probability, at most `limit`."""
+def is_prior(prediction: Prediction) -> bool:
+    """Return whether this is an answer without a photo: it has places, but nothing was raised."""
+    return np.array_equal(prediction.probabilities, prediction.prior)
+
+
+def headline(prediction: Prediction) -> str:
+    """Return what stands above a map."""
+    return _PRIOR if is_prior(prediction) else prediction.summary
+
+
+def is_marked(prediction: Prediction) -> bool:
+    """Return whether a map marks places: not where the photo does not say where it was taken."""
+    return is_prior(prediction) or not prediction.abstained
+
+
+def cells(
+    prediction: Prediction, limit: int = payload.MAX_CELLS, *, by: Colouring | None = None
+) -> Cells:
+    """Return the cells that hold most of the probability, at most `limit`.
+
+    Colours stand for lifts, of an answer without a photo for probabilities, unless `by` says which.
+    """
+    by = by or ("probability" if is_prior(prediction) else "lift")
     classes = top_cells(prediction.probabilities, SHARE, limit)[::-1]
-    probabilities = prediction.probabilities[classes]
-    shades = np.searchsorted(colour_steps(probabilities), probabilities, side="right")
-    colours = [palette()[f"cell-{shade}"] for shade in shades]
-    return Cells(payload.outlines(prediction.grid.ids[classes]), probabilities, colours)
+    probabilities, lifts = prediction.probabilities[classes], prediction.lifts[classes]
+    if by == "lift":
+        abstained = prediction.abstained
+        shades = lift_scale.shades(lifts, abstained=abstained)
+        levels = prediction.grid.levels[classes].astype(np.int64)
+        opacities = lift_scale.opacities(probabilities, levels, abstained=abstained)
+        values = lifts
+    else:
+        values = probabilities
+        shades = np.searchsorted(colour_steps(values), values, side="right")
+        opacities = np.full(len(classes), lift_scale.STRONGEST)
+    name = {"lift": "lift", "probability": "cell"}[by]
+    colours = [palette()[f"{name}-{shade}"] for shade in shades]
+    grid = prediction.grid
+    centroids = np.stack([grid.lng[classes], grid.lat[classes]], axis=-1)
+    return Cells(payload.outlines(grid.ids[classes]), centroids, values, colours, opacities, by)
 
 
-def colour_ranges(drawn: Cells) -> dict[str, str]:
-    """Return for a legend each colour in use, palest first, with its cells' probabilities in %."""
+def legend(drawn: Cells) -> tuple[str, list[tuple[str, str]]]:
+    """Return what the colours mean, and colours with the values that they stand for.
+
+    Those of lifts are the whole scale, the same on every map; those of probabilities the ones in
+    use.
+    """
+    if drawn.by == "lift":
+        steps = [f"{step:g}" for step in lift_scale.lift_steps()]
+        between = [f"{low}–{high}" for low, high in pairwise(steps)]
+        names = [f"below {steps[0]}", *between, f"{steps[-1]} or more"]
+        colours = [palette()[f"lift-{shade}"] for shade in range(len(names))]
+        return "Times as likely as without the photo:", list(zip(colours, names, strict=True))
     ranges: dict[str, list[str]] = {}
-    for colour, probability in zip(drawn.colours, drawn.probabilities, strict=True):
-        ranges.setdefault(colour, []).append(f"{float(f'{100 * probability:.2g}'):g}")
-    return {
-        colour: own[0] if own[0] == own[-1] else f"{own[0]}–{own[-1]}"
-        for colour, own in ranges.items()
-    }
+    for colour, value in sorted(zip(drawn.colours, drawn.values, strict=True), key=itemgetter(1)):
+        ranges.setdefault(colour, []).append(f"{float(f'{100 * value:.2g}'):g}")
+    texts = [own[0] if own[0] == own[-1] else f"{own[0]}–{own[-1]}" for own in ranges.values()]
+    return "Cell, %:", list(zip(ranges, texts, strict=True))
+
+
+def likely_area(prediction: Prediction, share: float = 0.5) -> Outlines:
+    """Return the outlines of the least area that holds a share of the probability.
+
+    It is made of cells of `AREA_LEVEL`, so that a map of the world can show it, and of larger ones.
+    """
+    ids, classes = np.unique(s2.ancestor_ids(prediction.grid.ids, AREA_LEVEL), return_inverse=True)
+    held = totals(classes, prediction.probabilities, len(ids))
+    # A level down is a quarter of the area.
+    order = np.argsort(-held * 4.0 ** s2.levels(ids), kind="stable")
+    within = np.cumsum(held[order])
+    return _outlines(ids[order[: int(np.searchsorted(within, share * within[-1])) + 1]])
+
+
+def outlines_of(prediction: Prediction, places: Sequence[Place | Entry]) -> Outlines:
+    """Return the outlines of places' cells."""
+    return _outlines(prediction.grid.ids[[place.class_index for place in places]])
+
+
+def _outlines(ids: s2.Ids) -> Outlines:
+    return [[np.array([*ring, ring[0]]) for ring in rings] for rings in payload.outlines(ids)]
 
 
 def circle(lat: float, lng: float, km: float, points: int = 181) -> FloatArray:
@@ -162,7 +253,7 @@ def copies(line: FloatArray, part: Frame) -> list[FloatArray]:
 
 
 def frame(prediction: Prediction, truth: LatLng | None = None) -> Frame:
-    """Return the part of the world with the places, best guess, 50 % circle and error line.
+    """Return the part of the world with the places, the smallest circle and the error line.
 
     Raises
     ------
@@ -171,13 +262,14 @@ def frame(prediction: Prediction, truth: LatLng | None = None) -> Frame:
     """
     if truth is not None and not (abs(truth[0]) <= 90 and math.isfinite(truth[1])):
         raise ValueError(f"truth is (latitude, longitude) in degrees, not {truth}")
-    best = prediction.best
-    points = [np.array([[best.lng, best.lat]]), circle(best.lat, best.lng, radius(prediction, 0.5))]
-    points += [np.array([[place.lng, place.lat]]) for place in prediction.places]
+    first, best = prediction.mode, prediction.best
+    points = [np.array([[place.lng, place.lat]]) for place in prediction.places]
+    points += [np.array([[one.lng, one.lat]]) for one in listed(prediction, LISTED)]
+    points += [circle(first.lat, first.lng, km) for km in radii(prediction).values()][:1]
     if truth is not None:
         points.append(great_circle((best.lat, best.lng), truth))
     lng, lat = np.concatenate(points).T
-    lng = nearest_turn(lng, best.lng)
+    lng = nearest_turn(lng, first.lng)
     return Frame(float(lng.min()), float(lat.min()), float(lng.max()), float(lat.max()))
 
 
@@ -205,9 +297,25 @@ def mercator_view(
     return (middle, (part.west + part.east) / 2), min(9.0, max(1.0, zoom))
 
 
-def radius(prediction: Prediction, probability: float) -> float:
-    """Return the radius to draw, kilometres: no more than half way around the Earth."""
-    return min(prediction.radius_km(probability), math.pi * sphere.EARTH_RADIUS_KM - 1)
+def listed(prediction: Prediction, count: int) -> list[Entry]:
+    """Return what a list names: cities, else countries, else places; the most probable first."""
+    grid = prediction.grid
+    groups = (prediction.cities or prediction.countries)[:count]
+    found = [(one.name, one.probability, one.lift, one.cells, one.class_index) for one in groups]
+    found = found or [
+        (title(place), place.probability, place.lift, 1, place.class_index)
+        for place in prediction.places[:count]
+    ]
+    return [
+        Entry(rank, *one, float(grid.lat[one[-1]]), float(grid.lng[one[-1]]))
+        for rank, one in enumerate(found, 1)
+    ]
+
+
+def radii(prediction: Prediction) -> dict[float, float]:
+    """Return the radii around the most probable place that say something: of 50 %, of 90 %, km."""
+    found = {share: prediction.radius_km(share, around=prediction.mode) for share in (0.5, 0.9)}
+    return {share: km for share, km in found.items() if km < TELLING_KM}
 
 
 def error_km(prediction: Prediction, truth: LatLng) -> float:
@@ -221,14 +329,20 @@ def distance_text(km: float) -> str:
     return f"{km:.1f} km" if km < 10 else f"{km:,.0f} km"
 
 
-def percent_text(probability: float) -> str:
-    """Return a probability in percent with one decimal."""
-    return f"{100 * probability:.1f} %" if probability >= 0.0005 else "< 0.1 %"
-
-
 def title(place: Place) -> str:
     """Return what to call a place: its name, or its cell where it has none."""
     return place.name or f"cell {place.cell}"
+
+
+def label(entry: Entry) -> str:
+    """Return what a marker says of its place: rank, name, probability and lift."""
+    share, lift = percent_text(entry.probability), times_text(entry.lift, before=True)
+    return f"{entry.rank}. {entry.name} · {share} · {lift}"
+
+
+def best_label(prediction: Prediction) -> str:
+    """Return what the marker of the point with the highest expected score says."""
+    return f"Highest expected score: {title(prediction.best)}"
 
 
 @cache

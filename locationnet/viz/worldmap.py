@@ -11,39 +11,53 @@ import numpy as np
 
 from locationnet.model.prediction import Prediction
 from locationnet.viz import shapes
-from locationnet.viz.shapes import Cells, FloatArray, Frame, LatLng
+from locationnet.viz.lift_scale import STRONGEST
+from locationnet.viz.shapes import Cells, Colouring, Entry, FloatArray, Frame, LatLng, Outlines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.path import Path as Outline
 
 Extent = Literal["world", "places"]
 Dashes = Literal["solid"] | tuple[float, tuple[float, float]]
 
-# Antarctica has no photos to speak of; it is shown where something lies on it.
-_WORLD = Frame(-180.0, -60.0, 180.0, 85.0)
-# Further ranks would only cover the map.
-_NUMBERED = 20
+# Where there are photos to speak of; the rest is shown where something lies on it.
+_WORLD = Frame(-180.0, -60.0, 180.0, 78.0)
 _MARKER_POINTS = 15.0
-ALPHA = 0.75
+# Cells of this colour and up are dots at least: the eye would miss them on a map of the world.
+_DOTTED, _DOT_POINTS, _FAINT = 2, 4.5, 0.4
+_RING_POINTS = 7.0
+# Of how opaque a cell is on land.
+_AT_SEA = 0.25
+_STYLES: dict[float, Dashes] = {0.9: (0, (5, 3)), 0.5: "solid"}
 
 
-def draw_map(axes: Axes, prediction: Prediction, truth: LatLng | None, part: Frame) -> None:
-    """Draw a part of the world with an answer, its legend below and its radii above."""
-    colours = shapes.palette()
+def draw_map(
+    axes: Axes,
+    prediction: Prediction,
+    truth: LatLng | None,
+    part: Frame,
+    *,
+    by: Colouring | None = None,
+    legend: bool = True,
+    numbered: int = shapes.LISTED,
+) -> None:
+    """Draw a part of the world with an answer, and its legend below."""
     draw_land(axes, part)
-    shown = shapes.cells(prediction)
-    draw_cells(axes, shown, part)
-    best = prediction.best
-    styles: list[tuple[float, Dashes]] = [(0.9, (0, (5, 3))), (0.5, "solid")]
-    for share, dashes in styles:
-        ring = shapes.circle(best.lat, best.lng, shapes.radius(prediction, share))
-        _draw_line(axes, ring, part, colours["circle"], 1.4, dashes)
+    shown = shapes.cells(prediction, by=by)
+    draw_cells(axes, shown, part, fading=True)
+    if shown.by == "lift" and not prediction.abstained:
+        _draw_raised(axes, shown, part)
+    if shapes.is_marked(prediction):
+        _draw_likely(axes, prediction, part)
+        _outline_places(axes, prediction, part)
     if truth is not None:
         _draw_error(axes, prediction, truth, part)
-    _draw_places(axes, prediction, truth, part)
-    _draw_legend(axes, shapes.colour_ranges(shown), with_truth=truth is not None)
-    _draw_title(axes, prediction)
+    entries = shapes.listed(prediction, numbered) if shapes.is_marked(prediction) else []
+    _draw_places(axes, entries, prediction, truth, part)
+    if legend:
+        _draw_legend(axes, prediction, shown, with_truth=truth is not None)
 
 
 def frame(prediction: Prediction, truth: LatLng | None, extent: Extent) -> Frame:
@@ -74,23 +88,17 @@ def aspect(part: Frame) -> float:
 def draw_land(axes: Axes, part: Frame) -> None:
     """Turn axes into a map of a part of the world: sea, land, coasts and borders."""
     from matplotlib.collections import LineCollection, PathCollection
-    from matplotlib.path import Path as Outline
 
     land, colours = shapes.land(), shapes.palette()
     axes.set(xlim=(part.west, part.east), ylim=(part.south, part.north), xticks=[], yticks=[])
     axes.set_aspect(aspect(part))
     axes.set_facecolor(colours["sea"])
     axes.spines[:].set_color(colours["rule"])
-    outlines = [
-        Outline.make_compound_path(
-            *(Outline(shapes.moved(ring, turn), closed=True) for ring in rings)
-        )
-        for rings in land.polygons
-        for turn in shapes.turns(rings[0], part.west, part.east)
-    ]
     # The thin edge closes the seam between two worlds.
     paper = colours["land"]
-    fill = PathCollection(outlines, zorder=1, facecolor=paper, edgecolor=paper, linewidth=0.3)
+    fill = PathCollection(
+        _outlines_of_land(part), zorder=1, facecolor=paper, edgecolor=paper, linewidth=0.3
+    )
     axes.add_collection(fill, autolim=False)
     coasts = [line for rings in land.polygons for ring in rings for line in shapes.coasts(ring)]
     for lines, name, width in ((land.borders, "border", 0.4), (coasts, "coast", 0.5)):
@@ -100,28 +108,64 @@ def draw_land(axes: Axes, part: Frame) -> None:
 
 
 def draw_cells(
-    axes: Axes, shown: Cells, part: Frame, *, edge: str | None = None, width: float = 0.4
+    axes: Axes,
+    shown: Cells,
+    part: Frame,
+    *,
+    edge: str | None = None,
+    width: float = 0.4,
+    fading: bool = False,
 ) -> None:
-    """Draw cells on a map, between land and coasts; their edges in one colour, or in their own."""
+    """Draw cells on a map, between land and coasts; their edges in one colour, or in their own.
+
+    Where they are `fading`, the sea shows through them.
+    """
     from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba_array
+    from matplotlib.path import Path as Outline
 
     drawn = [
-        (copy, colour)
-        for parts, colour in zip(shown.outlines, shown.colours, strict=True)
+        (copy, colour, opacity)
+        for parts, colour, opacity in zip(
+            shown.outlines, shown.colours, shown.opacities, strict=True
+        )
         for ring in parts
         for copy in shapes.copies(np.array(ring), part)
     ]
-    fills = [colour for _, colour in drawn]
-    collection = PolyCollection(
-        [ring for ring, _ in drawn],
-        facecolors=fills,
-        edgecolors=edge or fills,
-        linewidths=width,
-        alpha=ALPHA,
-        zorder=2,
+    opacities = np.array([opacity for *_, opacity in drawn])
+    # Faintly everywhere, and once more where there is land: together as opaque as they should be.
+    faint = _AT_SEA * opacities
+    layers = {"sea": faint, "land": 1 - (1 - opacities) / (1 - faint)}
+    for name, alphas in (layers if fading else {"all": opacities}).items():
+        fills = to_rgba_array([colour for _, colour, _ in drawn], alphas)
+        collection = PolyCollection(
+            [ring for ring, *_ in drawn],
+            facecolors=fills,
+            edgecolors=edge or fills,
+            linewidths=width,
+            zorder=2,
+        )
+        collection.set_gid(f"cells of {name}")
+        axes.add_collection(collection, autolim=False)
+        if name == "land":
+            coast = Outline.make_compound_path(*_outlines_of_land(part))
+            collection.set_clip_path(coast, axes.transData)
+
+
+def _whole(rings: list[FloatArray], turn: float = 0.0) -> Outline:
+    from matplotlib.path import Path as Outline
+
+    return Outline.make_compound_path(
+        *(Outline(shapes.moved(ring, turn), closed=True) for ring in rings)
     )
-    collection.set_gid("cells")
-    axes.add_collection(collection, autolim=False)
+
+
+def _outlines_of_land(part: Frame) -> list[Outline]:
+    return [
+        _whole(rings, turn)
+        for rings in shapes.land().polygons
+        for turn in shapes.turns(rings[0], part.west, part.east)
+    ]
 
 
 def _draw_line(
@@ -163,30 +207,102 @@ def _draw_error(axes: Axes, prediction: Prediction, truth: LatLng, part: Frame) 
     )
 
 
-def _draw_places(axes: Axes, prediction: Prediction, truth: LatLng | None, part: Frame) -> None:
-    colours = shapes.palette()
-    best = prediction.best
-    lng = _seen(best.lng, part)
-    axes.plot(
-        lng,
-        best.lat,
-        "D",
-        color="white",
-        markeredgecolor=colours["pin"],
-        markersize=10,
-        markeredgewidth=1.6,
-        zorder=6,
-    )
-    places = prediction.places[:_NUMBERED]
-    spots = [(_seen(place.lng, part), place.lat) for place in places]
-    # The numbers make way for the best guess and the true place, which stay where they are.
-    fixed = [(lng, best.lat)] + ([(_seen(truth[1], part), truth[0])] if truth is not None else [])
+def _draw_raised(axes: Axes, shown: Cells, part: Frame) -> None:
+    """Draw a dot where a cell that the photo raised much is too small or too faint to be seen."""
+    strong = {shapes.palette()[f"lift-{shade}"] for shade in range(_DOTTED, shapes.COLOURS)}
     scale = _points_per_degree(axes, part)
+    found = [
+        ((_seen(lng, part), lat), colour)
+        for (ring, *_), (lng, lat), colour, opacity in zip(
+            shown.outlines, shown.centroids, shown.colours, shown.opacities, strict=True
+        )
+        if colour in strong
+        and (opacity < _FAINT or (np.ptp(ring, axis=0) * scale).max() < _DOT_POINTS)
+    ]
+    if found:
+        spots, colours = zip(*found, strict=True)
+        lng, lat = np.transpose(spots)
+        dots = axes.scatter(lng, lat, _DOT_POINTS**2, colours, zorder=3.5, linewidths=0)
+        dots.set_gid("raised")
+
+
+def _draw_likely(axes: Axes, prediction: Prediction, part: Frame) -> None:
+    """Draw the circles around the first place; where they say nothing, the area that holds half."""
+    first, circles = prediction.mode, shapes.radii(prediction)
+    for share, km in circles.items():
+        ring = shapes.circle(first.lat, first.lng, km)
+        _draw_line(axes, ring, part, shapes.palette()["circle"], 1.4, _STYLES[share])
+    if not circles:
+        _draw_area(axes, shapes.likely_area(prediction), part)
+
+
+def _draw_area(axes: Axes, outlines: Outlines, part: Frame) -> None:
+    from matplotlib.collections import PolyCollection
+
+    area = PolyCollection(
+        [copy for rings in outlines for ring in rings for copy in shapes.copies(ring, part)],
+        zorder=2.5,
+        **_hatched(),
+    )
+    area.set_gid("likely area")
+    axes.add_collection(area, autolim=False)
+
+
+def _hatched() -> dict[str, Any]:
+    from matplotlib.colors import to_rgba
+
+    colour = to_rgba(shapes.palette()["circle"], 0.45)
+    return {"facecolor": "none", "edgecolor": colour, "hatch": "/" * 7, "linewidth": 0}
+
+
+def _outline_places(axes: Axes, prediction: Prediction, part: Frame) -> None:
+    from matplotlib.collections import LineCollection
+
+    scale = _points_per_degree(axes, part)
+    lines = [
+        copy
+        for rings in shapes.outlines_of(prediction, prediction.places)
+        for ring in rings
+        if _is_seen(ring, scale)
+        for copy in shapes.copies(ring, part)
+    ]
+    outlines = LineCollection(lines, colors=shapes.palette()["pin"], linewidths=1.3, zorder=4)
+    outlines.set_gid("top places")
+    axes.add_collection(outlines, autolim=False)
+
+
+def _draw_places(
+    axes: Axes,
+    entries: list[Entry],
+    prediction: Prediction,
+    truth: LatLng | None,
+    part: Frame,
+) -> None:
+    colours = shapes.palette()
+    spots = [(_seen(entry.lng, part), entry.lat) for entry in entries]
+    scale = _points_per_degree(axes, part)
+    # A ring around what is too small for its outline to be seen.
+    small = [
+        spot
+        for spot, rings in zip(spots, shapes.outlines_of(prediction, entries), strict=True)
+        if not any(_is_seen(ring, scale) for ring in rings)
+    ]
+    axes.plot(*np.reshape(small, (-1, 2)).T, "o", markersize=_RING_POINTS, zorder=6, **_ring())
+    # Numbers stand beside what they mean, and off the best guess and the true place.
+    fixed = list(spots)
+    if truth is not None:
+        best = prediction.best
+        fixed += [(_seen(best.lng, part), best.lat), (_seen(truth[1], part), truth[0])]
+        axes.plot(
+            *fixed[-2], "D", color="white", markeredgecolor=colours["pin"], markersize=6, zorder=6
+        )
     corners = np.array([[part.west, part.south], [part.east, part.north]]) * scale
-    offsets = _apart(np.array(spots) * scale, np.array(fixed) * scale, corners)
-    for place, spot, offset in zip(places, spots, offsets, strict=True):
+    offsets = _beside(
+        np.reshape(spots, (-1, 2)) * scale, np.reshape(fixed, (-1, 2)) * scale, corners
+    )
+    for entry, spot, offset in zip(entries, spots, offsets, strict=True):
         axes.annotate(
-            str(place.rank),
+            str(entry.rank),
             spot,
             xytext=tuple(offset),
             textcoords="offset points",
@@ -195,29 +311,40 @@ def _draw_places(axes: Axes, prediction: Prediction, truth: LatLng | None, part:
             fontsize=8,
             fontweight="bold",
             color=colours["pin-ink"],
-            zorder=8 - place.rank / 200,
+            zorder=8 - entry.rank / 200,
             bbox={
                 "boxstyle": "circle,pad=0.25",
                 "facecolor": colours["pin"],
                 "edgecolor": "white",
             },
-            arrowprops={"arrowstyle": "-", "color": colours["pin"], "linewidth": 0.9}
-            if offset.any()
-            else None,
+            arrowprops={"arrowstyle": "-", "color": colours["pin"], "linewidth": 0.9},
         )
 
 
-def _apart(points: FloatArray, fixed: FloatArray, corners: FloatArray) -> FloatArray:
-    """Return how to move markers, best rank first, so that none hides another.
+def _is_seen(ring: FloatArray, scale: FloatArray) -> bool:
+    """Whether a cell is wide enough on the map for its outline to be told from a dot."""
+    return bool((np.ptp(ring, axis=0) * scale).max() > _RING_POINTS)
 
-    All in points of 1/72 inch, float64 ``(…, 2)``; `fixed` are markers that stay, `corners` the
-    lower left and upper right of the map. A marker that finds no room nearby stays as well.
+
+def _ring() -> dict[str, Any]:
+    colour = shapes.palette()["pin"]
+    return {
+        "color": "none", "markerfacecolor": "none", "markeredgecolor": colour,
+        "markeredgewidth": 1.2,
+    }  # fmt: skip
+
+
+def _beside(points: FloatArray, fixed: FloatArray, corners: FloatArray) -> FloatArray:
+    """Return where to put markers beside their points, best rank first, so that none hides another.
+
+    All in points of 1/72 inch, float64 ``(…, 2)``; `fixed` is what they may not hide, `corners` the
+    lower left and upper right of the map. A marker that finds no room stands to the right.
     """
-    placed, offsets = fixed, np.zeros_like(points)
-    bearings = np.radians(np.arange(0, 360, 30))
+    placed, offsets = fixed, np.full_like(points, [1.3 * _MARKER_POINTS, 0])
+    bearings = np.radians(np.arange(30, 390, 30))
     distances = _MARKER_POINTS * np.array([1.3, 2.4, 3.5])
     around = np.stack([np.sin(bearings), np.cos(bearings)], axis=-1)
-    candidates = [np.zeros(2), *(distances[:, None, None] * around).reshape(-1, 2)]
+    candidates = (distances[:, None, None] * around).reshape(-1, 2)
     low, high = corners[0] + _MARKER_POINTS / 2, corners[1] - _MARKER_POINTS / 2
     for index, point in enumerate(points):
         for offset in candidates:
@@ -242,50 +369,47 @@ def _seen(lng: float, part: Frame) -> float:
     return float(shapes.nearest_turn(lng, (part.west + part.east) / 2))
 
 
-def _draw_legend(axes: Axes, ranges: dict[str, str], *, with_truth: bool) -> None:
+def _draw_legend(axes: Axes, prediction: Prediction, shown: Cells, *, with_truth: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     colours = shapes.palette()
-    cells = [Patch(facecolor=colour, alpha=ALPHA, label=text) for colour, text in ranges.items()]
-    cells.insert(0, Patch(alpha=0, label="Cell, %:"))
-    pin: dict[str, Any] = {
-        "marker": "D",
-        "color": "none",
-        "markeredgecolor": colours["pin"],
-        "markersize": 8,
-    }
-    signs = [
-        Line2D([], [], label="best guess", markerfacecolor="white", **pin),
-        Line2D([], [], color=colours["circle"], label="holds 50 %"),
-        Line2D([], [], color=colours["circle"], linestyle=(0, (5, 3)), label="holds 90 %"),
+    heading, ranges = shapes.legend(shown)
+    handles: list[Any] = [Patch(alpha=0, label=heading)]
+    handles += [Patch(facecolor=colour, alpha=STRONGEST, label=text) for colour, text in ranges]
+    is_marked = shapes.is_marked(prediction)
+    circles = shapes.radii(prediction) if is_marked else {}
+    if shapes.is_marked(prediction):
+        ring = Line2D([], [], marker="o", markersize=_RING_POINTS, label="top", **_ring())
+        handles.append(ring)
+    handles += [
+        Line2D([], [], color=colours["circle"], linestyle=_STYLES[share], label=f"{share:.0%}")
+        for share in circles
     ]
+    if not circles and is_marked:
+        handles.append(Patch(label="holds 50 %", **_hatched()))
     if with_truth:
-        sign: dict[str, Any] = {"marker": "X", "color": colours["truth"], "linestyle": "none"}
-        signs.append(Line2D([], [], label="true place", markersize=8, **sign))
+        handles += [
+            Line2D(
+                [], [], marker="D", markersize=6, label="best",
+                **_ring() | {"markerfacecolor": "white"},
+            ),
+            Line2D(
+                [], [], marker="X", markersize=8, color=colours["truth"], linestyle="none",
+                label="true place",
+            ),
+        ]  # fmt: skip
     axes.legend(
-        handles=[*cells, *signs],
+        handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.005),
-        ncols=len(cells) + len(signs),
+        ncols=len(handles),
         frameon=False,
         fontsize=8,
-        handlelength=1.9,
-        columnspacing=0.8,
+        handlelength=1.5,
+        columnspacing=0.9,
         handletextpad=0.5,
     )
-
-
-def _draw_title(axes: Axes, prediction: Prediction) -> None:
-    radii = " · ".join(
-        f"{100 * share:.0f} % within {shapes.distance_text(prediction.radius_km(share))}"
-        for share in (0.5, 0.9)
-    )
-    if prediction.abstained:
-        text = f"The photo says too little about its place · {radii}"
-    else:
-        text = f"Best guess: {shapes.title(prediction.best)} · {radii}"
-    axes.set_title(text, loc="left", fontsize=10, color=shapes.palette()["ink"], parse_math=False)
 
 
 def figure_of(axes: Axes) -> Figure:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -43,19 +44,72 @@ def photos(tmp_path: Path, make_photo: Maker) -> Path:
     return folder
 
 
-def test_the_table_names_places_and_says_how_sure_it_is(run: Run, photos: Path) -> None:
+def test_one_photo_is_told_in_words_before_codes(run: Run, photos: Path) -> None:
     answer = run(photos / "bright.jpg")
     assert answer.exit_code == 0
-    for words in ("bright.jpg", "Oslo, NO", "best single guess", "90 % within", "bits"):
+    lines = answer.stdout.splitlines()
+    assert lines[1] == "Probably Oslo, NO (more than 99 %)"
+    for words in ("Norway", "best (the point with", "bits from the photo"):
         assert words in answer.stdout
     assert "prior" not in answer.stdout
+    for code in ("S2", "evidence:"):
+        assert code not in answer.stdout
+    assert "S2" in run(photos / "bright.jpg", "-v").stdout
+
+
+def test_a_radius_is_around_the_place_beside_it_and_said_only_where_it_tells(
+    run: Run, photos: Path, tiny_locator: Locator
+) -> None:
+    photo = photos / "deeper" / "red.webp"
+    prediction = tiny_locator.locate(photo)
+    around = prediction.radius_km(0.5, around=prediction.mode)
+    assert around < 2000
+    said = f"half of the probability lies within {around:,.0f} km of {prediction.mode.name}"
+    assert said in run(photo).stdout
+    wide = tiny_locator.prior()
+    assert min(wide.radius_km(0.5, around=place) for place in wide.places) > 2000
+    assert "lies within" not in run(photo, "--near", "10,10,20000", "--coarse", "6000").stdout
+
+
+def test_an_answer_that_abstains_says_what_helps_and_the_rest_only_to_who_asks(
+    make_bundle: Callable[..., Path], photos: Path
+) -> None:
+    model = make_bundle(abstain_below_bits=9.0)
+    words = ["locate", str(photos / "bright.jpg"), "--model", str(model)]
+    short, long = (CliRunner().invoke(app, [*words, *more]).stdout for more in ((), ("-v",)))
+    for text in (short, long):
+        assert text.splitlines()[1] == "This photo does not say where it was taken"
+        assert "A landmark, a street" in text
+    assert "Oslo" not in short
+    assert "Oslo" in long
 
 
 def test_the_demo_is_called_one_and_shows_the_prior_beside_it(photos: Path) -> None:
-    answer = CliRunner().invoke(app, ["locate", str(photos / "bright.jpg")])
+    answer = CliRunner().invoke(app, ["locate", str(photos / "bright.jpg"), "-v"])
     assert answer.exit_code == 0
     assert "demo" in answer.stdout
-    assert "prior" in answer.stdout
+    assert "prior (no photo): United States" in answer.stdout
+
+
+def test_many_photos_have_a_row_each_and_their_counts(
+    run: Run, photos: Path, make_bundle: Callable[..., Path]
+) -> None:
+    answer = run(photos / "notes.txt", photos)
+    assert answer.exit_code == 1
+    lines = answer.stdout.splitlines()
+    assert lines[-1] == "3 located, 0 not sure, 1 failed"
+    assert [name for name in ("bright.jpg", "dark.PNG", "red.webp") if name in answer.stdout]
+    assert "Oslo, NO" in answer.stdout
+    doubtful = run(photos, "--model", make_bundle(abstain_below_bits=9.0))
+    assert doubtful.exit_code == 0
+    assert doubtful.stdout.count("abstained") == 3
+    assert doubtful.stdout.splitlines()[-1] == "0 located, 3 not sure, 0 failed"
+    assert "Oslo" not in doubtful.stdout
+    nothing = run(photos / "notes.txt", photos / "none.jpg")
+    assert nothing.stdout == "0 located, 0 not sure, 2 failed\n"
+    told = run(photos, "-v")
+    assert told.stdout.count("best (the point with") == 3
+    assert told.stdout.splitlines()[-1] == "3 located, 0 not sure, 0 failed"
 
 
 def test_a_folder_stands_for_the_images_below_it(run: Run, photos: Path) -> None:
@@ -105,21 +159,48 @@ def test_json_is_the_servers_answer_with_the_photos_name(
     assert entry == tiny_locator.locate(photos / "dark.PNG", top_k=2).to_dict()
 
 
-def test_csv_has_a_row_for_each_place(run: Run, photos: Path) -> None:
-    answer = run(photos, "--format", "csv", "--top-k", 3)
+def test_csv_has_a_row_for_each_photo(run: Run, photos: Path, tiny_locator: Locator) -> None:
+    rows = list(csv.DictReader(io.StringIO(run(photos, "--format", "csv").stdout)))
+    assert len(rows) == 3
+    first = tiny_locator.locate(photos / "bright.jpg")
+    assert rows[0] == {
+        "photo": str(photos / "bright.jpg"),
+        "place": "Oslo, NO",
+        "country": "NO",
+        "probability": str(first.mode.probability),
+        "lift": str(first.mode.lift),
+        "lat": "59.91",
+        "lng": "10.75",
+        "radius_50_km": str(first.radius_km(0.5, around=first.mode)),
+        "abstained": "False",
+        "located": "True",
+        "information_bits": str(first.information_bits),
+        "summary": first.summary,
+    }
+
+
+def test_ranked_csv_has_a_row_for_each_place(run: Run, photos: Path) -> None:
+    answer = run(photos, "--format", "csv-ranked", "--top-k", 3)
     rows = list(csv.DictReader(io.StringIO(answer.stdout)))
     assert len(rows) == 9
     assert rows[0]["place"] == "Oslo, NO"
     assert [row["rank"] for row in rows[:3]] == ["1", "2", "3"]
+    assert float(rows[0]["lift"]) > 1 > float(rows[2]["lift"])
 
 
-def test_geojson_has_a_point_for_each_place(run: Run, photos: Path) -> None:
-    answer = run(photos / "bright.jpg", "--format", "geojson")
-    document = json.loads(answer.stdout)
+def test_geojson_and_kml_have_points_and_cells(run: Run, photos: Path) -> None:
+    words = (photos / "bright.jpg", "--top-k", 2, "--format")
+    document = json.loads(run(*words, "geojson").stdout)
     assert document["type"] == "FeatureCollection"
+    kinds = [feature["geometry"]["type"] for feature in document["features"]]
+    assert kinds == ["Point", "Point", "MultiPolygon", "MultiPolygon"]
     first = document["features"][0]
-    assert first["geometry"] == {"type": "Point", "coordinates": [10.75, 59.91]}
+    assert first["geometry"]["coordinates"] == [10.75, 59.91]
     assert first["properties"]["rank"] == 1
+    assert first["properties"]["summary"].startswith("Probably Oslo, NO")
+    text = run(*words, "kml").stdout
+    places = ElementTree.fromstring(text).iter("{http://www.opengis.net/kml/2.2}Placemark")
+    assert len(list(places)) == 2
 
 
 @pytest.mark.parametrize(
@@ -183,6 +264,24 @@ def test_unreadable_photos_are_reported_and_the_rest_goes_on(
     assert errors[0].endswith("notes.txt: not a JPEG, PNG, WebP, AVIF or HEIC image")
     assert "broken.jpg: the image is truncated" in errors[1]
     assert "missing.jpg: cannot read the file (No such file or directory)" in errors[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("www.example.org/photo.jpg", "must begin with https://"),
+        ("data:image/png;base64,iVBORw0KGgo=", "the photo itself"),
+        ("blob:https://example.org/1", "one browser alone"),
+        ("ftp://example.org/photo.jpg", "http and https"),
+        ("https://127.0.0.1/photo.jpg", "not public"),
+    ],
+)
+def test_an_address_that_cannot_be_fetched_is_told_in_the_services_words(
+    run: Run, name: str, says: str
+) -> None:
+    answer = run(name)
+    assert answer.exit_code == 1
+    assert says in answer.stderr
 
 
 def test_a_document_is_whole_even_where_every_photo_failed(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import io
 import json
 import re
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pyarrow import parquet
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from locationnet.cli import app
@@ -19,6 +22,7 @@ from locationnet.evaluation import model_predictions, plots
 from locationnet.evaluation.benchmark_files import load_benchmark
 from locationnet.evaluation.evaluate import evaluate
 from locationnet.evaluation.html_report import write_page
+from locationnet.evaluation.report import print_report
 from locationnet.geo.sphere import great_circle_km
 from locationnet.model.locator import Locator
 
@@ -77,11 +81,75 @@ def test_a_bundle_is_measured_beside_its_prior(
     assert not (out / "parts").exists()
     assert len(report["problems"]) == 2
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 4
+    # Each readable photo is among the best or among the worst.
+    assert page.count("data:image/jpeg;base64,") == 5
+    assert page.count("<br>guessed ") == page.count(",<br>was ") == 5
     assert "prior: best point" in page
+    assert "over_prior" in report
+    for sentence in verdict_of(result.stdout):
+        assert html.escape(sentence) in page
     assert "6.jpg" in page
     # Nothing is fetched when the page is opened.
     assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+def verdict_of(printed: str) -> list[str]:
+    """The three sentences before the last line."""
+    *_, near, worth, honesty, wrote = printed.splitlines()
+    assert "placed within" in near
+    assert "GeoScore" in worth
+    assert "circles" in honesty
+    assert wrote.startswith("wrote ")
+    return [near, worth, honesty]
+
+
+def test_progress_is_told_for_each_photo_and_picture(
+    photos: Path, tiny_locator: Locator, tmp_path: Path
+) -> None:
+    benchmark = load_benchmark(str(photos), photos.parent / "photos")
+    told: list[tuple[Any, ...]] = []
+    results, table = evaluate(
+        tiny_locator, benchmark, tmp_path, advance=lambda *one: told.append(one)
+    )
+    assert told == [("locating", done, 7) for done in range(1, 8)]
+    drawn: list[tuple[int, int]] = []
+    write_page(tmp_path / "report.html", results, table, lambda *one: drawn.append(one))
+    assert drawn == [(done, 6) for done in range(1, 7)]
+
+
+def test_what_belongs_together_is_named_by_its_column(
+    photos: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    table = photos.with_name("trips.csv")
+    table.write_text(photos.read_text().replace("uploader", "trip"))
+    words = ["--benchmark", table, "--images", photos.parent / "photos", "--model", tiny_bundle]
+    result = _run(*words, "--cluster", "trip", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "bootstrap over 3 clusters by trip" in result.stdout
+    assert _report(tmp_path / "out")["intervals"].endswith("3 clusters by trip")
+    assert "3 clusters by trip" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [40, 80, 140, 10_000])
+def test_a_terminal_of_any_width_shows_all_numbers_whole(
+    photos: Path, tiny_locator: Locator, tmp_path: Path, width: int
+) -> None:
+    benchmark = load_benchmark(str(photos), photos.parent / "photos")
+    results, _ = evaluate(tiny_locator, benchmark, tmp_path)
+    screen = io.StringIO()
+    print_report(results, Console(file=screen, width=width, soft_wrap=True))
+    shown = screen.getvalue()
+    assert "…" not in shown
+    table = shown.partition("true cell named first")[0]
+    assert max(map(len, table.splitlines())) <= width
+    for one in results.guesses.values():
+        values = [*(100 * share.value for share in one.within.values()), one.geoscore.value]
+        for text in (*(f"{value:.1f}" for value in values[:-1]), f"{values[-1]:,.0f}"):
+            assert text in table
+    intervals = "[" in table
+    assert intervals != (width == 80)
+    assert intervals != ("wider terminal" in table)
 
 
 def test_an_interrupted_call_goes_on_and_ends_the_same(

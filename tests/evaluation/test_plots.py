@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from locationnet.evaluation.plots import error_distances
+from locationnet.evaluation.calibration import reliability
+from locationnet.evaluation.plots import error_distances, reliability_diagram
 
 
 def test_the_curve_of_errors_rises_from_none_to_all_photos() -> None:
@@ -17,3 +18,21 @@ def test_the_curve_of_errors_rises_from_none_to_all_photos() -> None:
     assert [line.get_label() for line in (model, prior)] == ["model", "prior"]
     # A model that is no better than the prior stays visible beneath it.
     assert model.get_linestyle() != prior.get_linestyle()
+
+
+def test_a_diagram_of_shares_near_zero_is_logarithmic_and_has_more_than_one_dot() -> None:
+    confidence = np.geomspace(0.001, 0.05, 300)
+    found = reliability(confidence, np.arange(300) % 60 == 59)
+    (axes,) = reliability_diagram(found).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    places = np.asarray(axes.collections[-1].get_offsets())
+    assert len(places) == 10
+    # Those of which none is right lie on the lower edge.
+    assert places[:, 1].min() == axes.get_ylim()[0] > 0
+    assert found.photos.sum() == 300
+
+
+def test_other_diagrams_of_shares_are_not() -> None:
+    found = reliability(np.linspace(0.01, 1, 100), np.arange(100) % 2 == 0)
+    (axes,) = reliability_diagram(found).axes
+    assert (axes.get_xscale(), axes.get_xlim(), axes.get_ylim()) == ("linear", (0, 1), (0, 1))

@@ -338,7 +338,8 @@ def test_answers_are_compared_with_others_of_either_kind(
     best = _report(ours)["guesses"]["best point"]
     assert report["paired"]["within_25_km"][0] == 1 - best["within_km"]["25"][0]
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/jpeg;base64,") == 4
     assert _run(*words, "-o", tmp_path / "two", "--against", path).exit_code == 0
     assert _report(tmp_path / "two")["paired"]["geoscore"] == [0, 0, 0]
     written = tmp_path / "two" / "predictions.parquet"

@@ -106,7 +106,7 @@ def test_an_error_keeps_what_it_knows_beside_its_message() -> None:
     ((_, error),) = answer_photos([b"1"], prepare, _numbers, on_error="return")
     assert isinstance(error, RemoteStatusError)
     assert (error.status, error.retry_after) == (503, "7")
-    assert str(error) == "photo 1: the remote server answered 503, not 200"
+    assert str(error) == "photo 1: the remote server answered 503, not 200; try again later"
 
 
 def test_an_error_is_raised_after_the_answers_before_it(

@@ -236,6 +236,7 @@ def test_the_dictionary_is_json_in_the_documented_form() -> None:
         "predictions",
         "mode_radius_km",
         "cities",
+        "raised",
         "countries",
         "hint",
         "best",

@@ -624,7 +624,9 @@ def test_a_limit_that_is_none_is_an_error(policy: Callable[[], FetchPolicy]) -> 
 @pytest.mark.parametrize("status", [204, 206, 300, 304, 400, 401, 403, 404, 418, 500, 503])
 def test_anything_but_200_is_a_failure(status: int) -> None:
     answer = b"HTTP/1.1 %d Hm\r\nContent-Length: 0\r\n\r\n" % status
-    with pytest.raises(RemoteFailedError, match=str(status)):
+    advice = {401: "download the photo", 403: "download the photo", 404: "there is nothing at"}
+    advice |= {500: "try again later", 503: "try again later"}
+    with pytest.raises(RemoteFailedError, match=f"{status}.*{advice.get(status, '')}"):
         get("http://example.org/", network=FakeNetwork(answer))
 
 

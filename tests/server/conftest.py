@@ -110,10 +110,14 @@ class Client:
 
 class _Photos(http.server.BaseHTTPRequestHandler):
     files: dict[str, tuple[int, bytes]]
+    kinds: dict[str, str]
 
     def do_GET(self) -> None:
-        status, body = self.files.get(self.path.partition("?")[0], (404, b""))
+        path = self.path.partition("?")[0]
+        status, body = self.files.get(path, (404, b""))
         self.send_response(status)
+        if path in self.kinds:
+            self.send_header("Content-Type", self.kinds[path])
         if status == 302:
             self.send_header("Location", body.decode("latin-1"))  # byte for byte
             body = b""
@@ -129,29 +133,33 @@ class _Photos(http.server.BaseHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class PhotoServer:
-    """Where photos lie: path → (status, body)."""
+    """Where photos lie: path → (status, body), and the media types of some."""
 
     files: dict[str, tuple[int, bytes]]
+    kinds: dict[str, str]
     port: int
 
     @property
     def pair(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def put(self, path: str, body: bytes, status: int = 200) -> str:
+    def put(self, path: str, body: bytes, status: int = 200, kind: str = "") -> str:
         """Offer something and return its URL."""
         self.files[path] = (status, body)
+        if kind:
+            self.kinds[path] = kind
         return f"http://{self.pair}{path}"
 
 
 @pytest.fixture(scope="session")
 def photo_server() -> Iterator[PhotoServer]:
     files: dict[str, tuple[int, bytes]] = {}
-    handler = type("_Handler", (_Photos,), {"files": files})
+    kinds: dict[str, str] = {}
+    handler = type("_Handler", (_Photos,), {"files": files, "kinds": kinds})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield PhotoServer(files, server.server_address[1])
+        yield PhotoServer(files, kinds, server.server_address[1])
         server.shutdown()
         thread.join()
 

@@ -50,8 +50,8 @@ def test_all_three_forms_give_the_locators_answer(
 def test_the_answer_has_the_documented_shape(client: Any, make_photo: Make) -> None:
     answer = client.raw(make_photo()).json
     assert list(answer) == [
-        "summary", "located", "predictions", "mode_radius_km", "cities", "countries", "hint",
-        "best", "radius_km", "abstained", "information_bits", "model", "timing_ms",
+        "summary", "located", "predictions", "mode_radius_km", "cities", "raised", "countries",
+        "hint", "best", "radius_km", "abstained", "information_bits", "model", "timing_ms",
     ]  # fmt: skip
     assert list(answer["predictions"][0]) == [
         "rank", "probability", "lift", "lat", "lng", "cell", "level", "place",
@@ -236,8 +236,88 @@ def test_a_remote_photo_over_the_limit_is_413(client: Any, photo_server: Any) ->
     assert "200000 bytes" in client.url(url).problem
 
 
-def test_a_remote_page_that_is_no_photo_is_415(client: Any, photo_server: Any) -> None:
-    assert client.url(photo_server.put("/page", b"<html>")).status == 415
+@pytest.mark.parametrize(
+    ("content", "kind", "says"),
+    [
+        (b"<html>", "", "that is a web page: copy the image's own address"),
+        (b"\n<!-- x --><!DOCTYPE html><p>", "text/html", "that is a web page: copy the image's"),
+        ("<?xml version='1.0'?><!DOCTYPE html><html>".encode("utf-16"), "", "that is a web page"),
+        ("Grüße".encode("latin-1"), "text/html; charset=x", "that is a web page: copy"),
+        (b"<div>caf\xe9" + b" " * 9000, "text/html", "that is a web page"),
+        (b"<form><input name=p TYPE='password'>", "", "a web page to log in: download the photo"),
+        (b"<?xml version='1.0'?>\n<!-- x --><svg xmlns='x'/>", "image/svg+xml",
+         "that is an SVG drawing: use a photo, as JPEG"),
+        (b"<error>", "application/xml", "that is an XML document: use a photo"),
+        (b'{"error": "no"}', "application/json", "that is text: copy the image's own address"),
+        (b"%PDF-1.7", "application/octet-stream", "that is a PDF document: save the photo in it"),
+        (b"\0\0\0\x18ftypmp42", "image/jpeg", "that is a video: save one of its frames as JPEG"),
+        (b"\x1a\x45\xdf\xa3", "", "that is a video: "),
+        (b"\1\2\3\0", "video/mp2t", "that is a video: "),
+        (bytes(200_001), "video/mp4", "that is a video: "),
+        (b"GIF89a", "image/gif", "an image of the format GIF: save it as JPEG, and use that file"),
+        (b"II*\0", "", "an image of the format TIFF, or a camera's raw file: save it as JPEG"),
+        (b"PK\3\4", "", "that is a ZIP archive or an office document: "),
+        (b"\1\2\3\0", "image/jpeg", "not a JPEG, PNG, WebP, AVIF or HEIC image"),
+        (b"", "", "there is an empty file at this address"),
+    ],
+)  # fmt: skip
+def test_what_is_behind_a_url_instead_of_a_photo_is_named(
+    client: Any, photo_server: Any, content: bytes, kind: str, says: str
+) -> None:
+    reply = client.url(photo_server.put("/instead", content, kind=kind))
+    photo_server.kinds.clear()
+    assert reply.status == 415
+    assert says in reply.problem
+
+
+def test_a_redirect_to_a_page_is_said_to_be_one(client: Any, photo_server: Any) -> None:
+    photo_server.put("/login", b"<html>Who are you?")
+    photo_server.put("/page/", b"<html>")
+    moved = client.url(photo_server.put("/shared.jpg", b"/login?next=/shared.jpg", 302))
+    mended = client.url(photo_server.put("/page", b"/page/", 302))
+    assert "redirects to a web page, perhaps to log in: copy the image's own" in moved.problem
+    assert mended.problem == "that is a web page: copy the image's own address"
+
+
+def test_a_photo_counts_as_one_whatever_its_server_calls_it(
+    client: Any, photo_server: Any, make_photo: Make
+) -> None:
+    url = photo_server.put("/called.html", make_photo(), kind="text/html")
+    photo_server.kinds.clear()
+    assert client.url(url).status == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "the address is empty"),
+        ("www.example.org/photo.jpg", "must begin with https:// or http://"),
+        ("example.org:443/photo.jpg", "must begin with https:// or http://"),
+        ("//example.org/photo.jpg", "must begin with https:// or http://"),
+        ("https:/example.org/photo.jpg", "must begin with https:// or http://"),
+        ("data:image/png;base64,iVBORw0KGgo=", "the photo itself, written as text (data:)"),
+        ("DATA:," + "x" * 9000, "the photo itself, written as text (data:)"),
+        ("blob:https://example.org/1", "works in one browser alone"),
+        ("C:\\Photos\\1.jpg", "that is the path of a file"),
+        ("/home/1.jpg", "that is the path of a file"),
+        ("file:///home/1.jpg", "that is the path of a file"),
+        ('"https://example.org/1.jpg"', "leave out the quotes or brackets"),
+        ("<https://example.org/1.jpg>", "leave out the quotes or brackets"),
+        ("ftp://example.org/1.jpg", "only addresses of http and https are fetched"),
+        ("https://example.org/my photo.jpg", "contains a space"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(client: Any, url: str, says: str) -> None:
+    reply = client.url(url)
+    assert reply.status in (400, 403)
+    assert says in reply.problem
+    assert "example" not in reply.problem  # nothing of what was sent
+
+
+def test_a_photo_written_into_json_is_said_to_be_one(client: Any) -> None:
+    reply = client.url("data:image/png;base64," + "A" * 20_000)
+    assert reply.status == 413
+    assert "sent as a file, not as a data: URL" in reply.problem
 
 
 def test_a_body_over_the_limit_is_413_in_every_form(client: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import re
 import threading
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -20,6 +23,7 @@ from locationnet.model.manifest import write_manifest
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 LONG = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch " * 3
 LIMIT = 300_000
+KML = "{http://www.opengis.net/kml/2.2}"
 TRANSFER = """([text, kind]) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const data = new DataTransfer();
@@ -353,21 +357,40 @@ def test_a_request_can_be_cancelled_and_replaced(
 # The map.
 
 
-def test_a_guess_is_compared_with_the_best_point(visit: Callable[..., Visit], photo: bytes) -> None:
+def test_a_guess_and_the_model_are_scored_against_a_truth_that_the_user_sets(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
     visited = visit()
     page = visited.page
     visited.choose(photo)
-    expect(page.locator(".place")).to_have_count(4)
-    page.locator("#guess").click()
+    outcome = page.locator("#outcome")
+    page.locator("#guess-now").click()
     page.mouse.click(800, 400)
-    guess = page.locator("section.guess")
-    expect(guess).to_contain_text("km from the model's best point")
+    expect(outcome).to_contain_text("km from the model's best point")
     expect(page.locator(".pin-guess >> visible=true")).to_have_count(3)  # map, legend, panel
-    expect(page.locator("#score")).to_be_hidden()
-    page.locator("#points").check()
-    expect(page.locator("#score")).to_contain_text("of 5,000 points")
+    expect(page.locator(".pin-truth >> visible=true")).to_have_count(0)
+    page.locator("#set-truth").click()
+    field = page.get_by_label("Latitude, longitude")
+    for nonsense in ("91, 0", "0, 181", "here", "1", "1, 2, 3", "1,,2", ""):
+        field.fill(nonsense)
+        field.press("Enter")
+        expect(field).to_have_attribute("aria-invalid", "true")
+    field.fill("37.77 -122.42")  # San Francisco, where the model puts what is red
+    field.press("Enter")
+    expect(outcome).to_contain_text("The model wins: ")
+    expect(page.locator("#score-model td").last).to_have_text(re.compile("^(5,000|4,9..)$"))
+    expect(page.locator("#score-you td").last).not_to_have_text(re.compile("^[45],...$"))
+    expect(page.locator(".pin-truth >> visible=true")).to_have_count(2)  # map, legend
+    page.locator("#set-truth").click()
+    field.fill(page.locator("#guess-at").inner_text())
+    field.press("Enter")
+    expect(outcome).to_contain_text("You win: 5,000 to ")
     page.locator("#remove-guess").click()
-    expect(guess).to_have_count(0)
+    expect(page.locator("section.guess table")).to_have_count(0)
+    expect(page.locator(".pin-truth >> visible=true")).to_have_count(0)
+    page.locator("#set-truth").click()
+    page.locator("#map").click(position={"x": 60, "y": 300})
+    expect(outcome).to_have_text(re.compile(r"^The model gets [\d,]+ of 5,000 points\.$"))
     visited.assert_quiet()
 
 
@@ -442,7 +465,7 @@ def test_the_keyboard_alone_is_enough(
     expect(page.locator("#map")).to_be_focused()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    expect(page.locator("section.guess")).to_be_visible()
+    expect(page.locator("#outcome")).to_contain_text("km from the model's best point")
     visited.assert_quiet()
 
 
@@ -454,7 +477,7 @@ def test_the_page_fits_a_phone(visit: Callable[..., Visit], photo: bytes) -> Non
       && !e.matches(".skip")).filter((e) => e.getBoundingClientRect().height < 44
       || (e.matches("button, select") && e.getBoundingClientRect().width < 44))
       .map((e) => e.outerHTML)"""
-    page.locator("summary").click()
+    page.locator("footer summary").click()
     assert page.evaluate(small) == []
     visited.choose(photo)
     expect(page.locator(".place")).to_have_count(4)
@@ -465,7 +488,16 @@ def test_the_page_fits_a_phone(visit: Callable[..., Visit], photo: bytes) -> Non
     page.locator("#guess").tap()
     assert page.evaluate(small) == []
     page.locator("#guess-here").tap()
-    expect(page.locator("section.guess")).to_be_visible()
+    expect(page.locator("#set-truth")).to_be_visible()
+    page.locator("#set-truth").tap()
+    assert page.evaluate(small) == []
+    cross, bar = (page.locator(name).bounding_box() for name in (".crosshair", "#guess-bar"))
+    assert cross is not None and bar is not None
+    assert cross["y"] > 0 and cross["y"] + cross["height"] < bar["y"]
+    assert bar["y"] + bar["height"] <= 844
+    page.locator("#guess-here").tap()
+    expect(page.locator("#score-you")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.evaluate(small) == []
     visited.assert_quiet()
 
@@ -507,7 +539,7 @@ def test_all_text_has_the_contrast_of_wcag_aa(
 ) -> None:
     visited = visit(color_scheme=scheme)
     page = visited.page
-    page.locator("summary").click()
+    page.locator("footer summary").click()
     page.locator("#url").press("Enter")  # brings an error up
     found = page.evaluate(CONTRAST)
     visited.choose(photo)
@@ -515,7 +547,10 @@ def test_all_text_has_the_contrast_of_wcag_aa(
     page.locator("#guess").click()
     page.mouse.click(800, 400)
     expect(page.locator("section.guess")).to_be_visible()
-    page.locator("#points").check()
+    page.locator("#set-truth").click()
+    found += page.evaluate(CONTRAST)
+    page.locator("#guess-here").click()
+    expect(page.locator("#score-you")).to_be_visible()
     found += page.evaluate(CONTRAST)
     assert len(found) > 80
     assert [entry for entry in found if entry[0] < 4.5] == []
@@ -582,3 +617,148 @@ def test_tiles_come_from_the_configured_server_alone(
         context.close()
     assert asked
     assert all(re.fullmatch(r"https://tiles\.example/\d+/\d+/\d+\.png", url) for url in asked)
+
+
+# Several photos at once.
+
+
+def _files(photos: dict[str, bytes]) -> list[Any]:
+    return [
+        {"name": name, "mimeType": "image/jpeg", "buffer": content}
+        for name, content in photos.items()
+    ]
+
+
+def _downloaded(page: Page, kind: str) -> str:
+    with page.expect_download() as download:
+        page.locator(f"[data-kind={kind}]").click()
+    assert download.value.suggested_filename == f"places.{kind}"
+    return Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_many_photos_are_sent_in_batches_and_counted(
+    visit: Callable[..., Visit], make_photo: Callable[..., bytes], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+    photos = {f"{number}.jpg": make_photo(colour=(255, number, 0)) for number in range(9)}
+    grey = make_photo(colour=(127, 127, 127))
+    # The sixth byte of a cut one is fine: the server, not the page, finds out.
+    photos |= {"grey.jpg": grey, "cut.jpg": photo[: len(photo) // 2], f"{HOSTILE}, .jpg": photo}
+    page.set_input_files("#file", _files(photos | {"notes.jpg": b"no photo"}))
+    count = page.locator(".album-count")
+    expect(count).to_contain_text(re.compile(r"^\d+ located, \d+ not sure, 2 failed$"))
+    located, unsure, failed = map(int, re.findall(r"\d+", count.inner_text()))
+    assert (located + unsure, failed) == (11, 2)
+    asked = [url for url in visited.requests if "/locate" in url]
+    assert len(asked) == 2
+    assert all("/locate/batch" in url for url in asked)
+    expect(page.locator(".frame[data-state=failed]")).to_have_count(2)
+    expect(page.locator(".marker .pin-rank")).to_have_count(11)
+    expect(page.locator(".frame img:visible")).to_have_count(11)
+
+    # One after the other, by keyboard; what failed says why.
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#photo-name")).to_have_text("0.jpg")
+    expect(page.locator(".place")).to_have_count(4)
+    page.locator(".frame").first.focus()
+    page.keyboard.press("End")
+    expect(page.locator("#photo-name")).to_have_text("notes.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("no photo that this server reads")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#photo-name")).to_have_text(f"{HOSTILE}, .jpg")
+    assert page.evaluate("document.activeElement.className") == "frame"
+    page.locator(".album-all").click()
+    expect(page.locator(".marker .pin-rank")).to_have_count(11)
+    page.locator(".marker[aria-label^='2.jpg: ']").press("Enter")  # others lie above it
+    expect(page.locator("#photo-name")).to_have_text("2.jpg")
+
+    rows = list(csv.DictReader(io.StringIO(_downloaded(page, "csv"))))
+    assert [row["photo"] for row in rows] == [*photos, "notes.jpg"]
+    assert [row["state"] for row in rows].count("failed") == 2
+    assert rows[0]["lat"]
+    assert "no photo" in rows[-1]["reason"]
+    features = json.loads(_downloaded(page, "geojson"))["features"]
+    assert features[0]["geometry"]["coordinates"] == [float(rows[0]["lng"]), float(rows[0]["lat"])]
+    assert features[-1]["geometry"] is None
+    marks = list(ElementTree.fromstring(_downloaded(page, "kml")).iter(f"{KML}Placemark"))
+    assert [mark.findtext(f"{KML}name") for mark in marks] == [*photos, "notes.jpg"]
+    longitude = marks[0].findtext(f"{KML}Point/{KML}coordinates")
+    assert str(longitude).split(",")[0] == rows[0]["lng"]
+
+    page.locator("#other-photos").click()
+    expect(page.locator(".frame")).to_have_count(0)
+    expect(page.locator(".marker")).to_have_count(0)
+    expect(page.locator("#choose")).to_be_focused()
+    visited.assert_quiet()
+
+
+def test_more_photos_than_fifty_are_cut_with_a_word(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+    page.route("**/locate/batch*", lambda route: route.fulfill(status=503, body="{}"))
+    page.set_input_files("#file", _files({f"{number}.jpg": photo for number in range(52)}))
+    expect(page.locator("#status")).to_contain_text("busy")
+    expect(page.locator(".frame")).to_have_count(50)
+    page.locator(".album-stop").click()
+    expect(page.locator(".album-count")).to_have_text("0 located, 0 not sure, 0 failed, 50 to go")
+
+
+def test_many_photos_go_on_where_a_busy_server_let_them_wait(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+    tries = iter([
+        {"status": 429, "headers": {"Retry-After": "1"}, "body": "{}"},
+        {"status": 200, "body": json.dumps({"results": [{"status": 503, "problem": {
+            "title": "Busy", "detail": "the server is full"}}] * 2})},
+        {"status": 500, "body": "{}"},
+    ])  # fmt: skip
+    page.route("**/locate/batch*", lambda route: route.fulfill(**next(tries)), times=3)
+    page.set_input_files("#file", _files({"a.jpg": photo, "b.jpg": photo}))
+    expect(page.locator(".album-count")).to_contain_text(
+        "2 to go The server answered with an error"
+    )
+    page.locator(".album-again").click()
+    expect(page.locator(".album-count")).to_have_text(re.compile("0 failed$"))
+
+
+# What somebody knows of where a photo is from.
+
+
+def test_countries_and_a_box_bound_the_answer(visit: Callable[..., Visit], photo: bytes) -> None:
+    visited = visit()
+    page = visited.page
+    visited.choose(photo)
+    expect(page.locator(".place")).to_have_count(4)
+    page.locator("#region summary").click()
+    page.locator("#countries").fill("Norway, Narnia")
+    page.locator("#countries").press("Enter")
+    expect(page.locator("#region-problem")).to_contain_text("Narnia: no country")
+    page.locator("#countries").fill("united states, gb")
+    with page.expect_response(lambda answer: "countries=US%2CGB" in answer.url):
+        page.locator("#countries").press("Enter")
+    expect(page.locator(".places .place-name").first).to_have_text(re.compile("US$|GB$"))
+
+    page.locator("#remove-region").click()
+    page.locator("#another").click()
+    page.locator("#draw-box").click()
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    middle_x, middle_y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(middle_x - 60, middle_y - 60)
+    page.mouse.down()
+    page.mouse.move(middle_x, middle_y)
+    page.mouse.move(middle_x + 60, middle_y + 60)
+    page.mouse.up()
+    with page.expect_response(lambda answer: "bbox=" in answer.url) as response:
+        visited.choose(photo)
+    west, south, east, north = map(
+        float, re.findall(r"-?\d+\.\d+", response.value.url.partition("bbox=")[2])
+    )
+    assert west < east
+    assert south < north
+    visited.assert_quiet("status of 422")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import re
+import signal
 import socket
 import struct
 import subprocess
@@ -20,8 +24,9 @@ from typer.testing import CliRunner
 from locationnet.cli import app
 from locationnet.errors import InputError
 from locationnet.model.locator import Locator
-from locationnet.server.processes import check_address
+from locationnet.server.processes import banner, check_address
 from locationnet.server.settings import Settings, read_settings
+from tests.server.conftest import Client
 
 Make = Callable[..., bytes]
 MAX_GROWTH_MB = 300
@@ -90,6 +95,68 @@ def test_two_workers_answer_and_end_together(
         socket.create_connection(("127.0.0.1", running.client.port))
 
 
+# What a person at a terminal is told.
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "Map: http://127.0.0.1:PORT · API: http://127.0.0.1:PORT/docs · Ctrl-C stops"),
+        ({"host": "::1"}, "Map: http://[::1]:PORT · API: http://[::1]:PORT/docs · Ctrl-C stops"),
+        ({"host": "localhost"}, "Map: http://localhost:PORT · "),
+        ({"host": "0.0.0.0"}, "http://127.0.0.1:PORT/docs · open to other machines · Ctrl-C"),
+        ({"host": "::"}, "Map: http://[::1]:PORT · "),
+        ({"host": ""}, "Map: http://127.0.0.1:PORT · "),
+        ({"api_keys": "0123456789abcdef"}, "/docs · asks for an API key · Ctrl-C stops"),
+        ({"server_names": "photos.example"}, "Map: http://photos.example:PORT · "),
+        ({"server_names": "photos.example,127.0.0.1"}, "Map: http://127.0.0.1:PORT · "),
+        ({"server_names": "photos.example,[::1]", "host": "::1"}, "Map: http://[::1]:PORT · "),
+        ({"sagemaker": True}, "SageMaker: POST http://127.0.0.1:PORT/invocations · open to"),
+    ],
+)
+def test_the_banner_holds_an_address_that_a_browser_opens(
+    settings: dict[str, Any], says: str
+) -> None:
+    read = read_settings(**settings)
+    family = socket.AF_INET6 if ":" in read.host else socket.AF_INET
+    with socket.socket(family) as listening:
+        listening.bind((read.host, 0))
+        port = listening.getsockname()[1]
+        line = banner(read, [listening])
+    assert says.replace("PORT", str(port)) in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_terminal_shows_where_it_listens_and_what_was_asked_in_words(
+    tiny_bundle: Path, make_photo: Make, workers: str
+) -> None:
+    ours, theirs = pty.openpty()
+    code = "from locationnet.cli import main; main()"
+    arguments = ["serve", "--port", "0", "--workers", workers, "--model", str(tiny_bundle)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = ""
+
+    def read_until(text: str) -> None:
+        nonlocal shown
+        while text not in shown:
+            shown += os.read(ours, 4096).decode()  # fails where the process has ended
+
+    read_until("Ctrl-C stops")
+    found = re.search(r"Map: http://127\.0\.0\.1:(\d+) · API: http://\S+/docs · ", shown)
+    assert found is not None
+    assert Client(int(found[1])).raw(make_photo()).status == 200
+    read_until(" ms")
+    assert re.search(r"\d\d:\d\d:\d\d POST /locate: 200 in [\d,]+ ms", shown)
+    assert "{" not in shown
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+    os.close(ours)
+
+
 # Settings.
 
 
@@ -147,7 +214,7 @@ def test_curl_the_url_form_and_the_command_line_agree(
         app, ["locate", str(path), "--model", str(tiny_bundle), "--format", "jsonl"]
     )
     from_cli = json.loads(result.stdout)
-    del from_cli["evidence"]
+    del from_cli["evidence"], from_cli["explanation"]
     for reply in (process.client.form(photo), process.client.url(photo_server.put("/r", photo))):
         answer = reply.json
         assert {key: answer[key] for key in from_cli if key != "photo"} == {
@@ -162,7 +229,7 @@ def test_the_demo_answers_with_its_prior(
     answer = running.client.form(rocket.read_bytes()).json
     running.stop()
     expected = json.loads(json.dumps(demo_locator.locate(rocket).to_dict()))
-    del expected["evidence"]
+    del expected["evidence"], expected["explanation"]
     assert {key: answer[key] for key in expected} == expected
     assert answer["demo"] is True
     assert answer["prior"]["predictions"] == demo_locator.prior().to_dict()["predictions"]

@@ -175,6 +175,26 @@ def test_places_cannot_be_asked_of_labels(bundle: Path, tmp_path: Path) -> None:
         assert said in str(answer.exception)
 
 
+def test_photos_of_one_label_find_each_other(bundle: Path, photos: Path, tmp_path: Path) -> None:
+    folder = bundle.parent
+    words = [
+        "train", folder / "train", "--val", folder / "val", "-o", tmp_path / "run", "--objective",
+        "triplet", "--init", sorted((folder / "run").glob("*.params"))[-1], "--batch-size", 8,
+        "--epochs", 1, "--threads", 1,
+    ]  # fmt: skip
+    answer = _run(*words, "--place-km", 1)
+    assert answer.exit_code == 1
+    assert "need coordinates" in str(answer.exception)
+    assert not (tmp_path / "run").exists()
+    _done(*words)
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert best["by"] == "recall_at_1"
+    assert best["value"] > 0.9
+    _done("export", tmp_path / "run", "-o", tmp_path / "bundle")
+    classifier = locationnet.load_classifier(tmp_path / "bundle")
+    assert classifier.classify(photos / "red" / "0.jpg").best.label == "red"
+
+
 def test_a_run_on_other_classes_gets_a_new_last_layer(bundle: Path) -> None:
     from locationnet.classes import LabelSet
     from locationnet.train.config import settings_of

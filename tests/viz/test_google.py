@@ -24,6 +24,7 @@ from dataclasses import replace
 from locationnet.errors import MissingExtraError
 from locationnet.model.cells import CellLayer
 from locationnet.model.locator import load_model
+from locationnet.viz import shapes
 from locationnet.viz.jupyter import show_map
 
 def state(figure):
@@ -46,7 +47,7 @@ json.dump({
     "figure": state(figure),
     "by_environment": state(by_environment),
     "without_key": message,
-    "places": [[place.rank, place.lat, place.lng] for place in prediction.places],
+    "places": [[one.rank, one.lat, one.lng] for one in shapes.listed(prediction, 5)],
     "class": f"{type(figure).__module__}.{type(figure).__name__}",
     "patched": hasattr(collections, "Iterable"),
 }, sys.stdout)
@@ -121,7 +122,7 @@ def test_ranked_markers_stand_at_the_places(built: dict[str, Any]) -> None:
     places = [[int(marker["label"]), *marker["location"]] for marker in markers[:-2]]
     assert places == built["places"]
     best, truth = markers[-2:]
-    assert best["hover_text"].startswith("Best single guess: ")
+    assert best["hover_text"].startswith("Highest expected score: ")
     assert truth["location"] == [-17.8, 178.0]
     assert truth["hover_text"].endswith(" km away")
 
@@ -136,7 +137,7 @@ def test_info_boxes_hold_text_and_no_markup(built: dict[str, Any]) -> None:
 def test_cells_are_coloured_polygons_and_lines_are_not_cut(built: dict[str, Any]) -> None:
     features = _models(built, "GeoJsonFeatureModel")
     kinds = [feature["feature"]["geometry"]["type"] for feature in features]
-    assert kinds == ["MultiPolygon"] * 300 + ["LineString"] * 3
+    assert kinds == ["MultiPolygon"] * 300 + ["LineString"] * (5 + 1)  # outlines, and the error
     colours = {feature["fill_color"] for feature in features[:300]}
     assert len(colours) > 1
     assert all(colour.startswith("#") for colour in colours)

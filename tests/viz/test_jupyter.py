@@ -16,6 +16,7 @@ from ipywidgets.embed import dependency_state
 from locationnet.errors import MissingExtraError
 from locationnet.model.cells import CellLayer
 from locationnet.model.prediction import Prediction
+from locationnet.model.summary import times_text
 from locationnet.viz import jupyter, shapes
 from locationnet.viz.jupyter import show_map
 
@@ -43,20 +44,23 @@ def test_layers_lie_in_the_order_in_which_they_are_read(predict: Predict) -> Non
     world = show_map(predict(48.9, 2.3), truth=(51.5, -0.1))
     names = [layer.name for layer in world.layers[:3]]
     assert names == ["Land", "Cells", "Circles"]
-    # Best guess, error, true place and five ranks.
+    # Highest expected score, error, true place and five ranks.
     assert len(world.layers) == 3 + 3 + 5
-    assert len(show_map(predict(48.9, 2.3)).layers) == 3 + 1 + 5
+    assert len(show_map(predict(48.9, 2.3)).layers) == 3 + 5
+    assert len(show_map(predict(48.9, 2.3, threshold=99.0)).layers) == 3
 
 
-def test_cells_have_the_colours_of_their_probability(predict: Predict) -> None:
+def test_cells_have_the_colours_of_their_lift(predict: Predict) -> None:
     prediction = predict(48.9, 2.3)
     cells = shapes.cells(prediction)
     layers, _ = _layers(show_map(prediction))
     features = layers["Cells"].data["features"]
     colours = [feature["properties"]["style"]["fillColor"] for feature in features]
     assert colours == cells.colours
-    drawn = [feature["properties"]["probability"] for feature in features]
-    np.testing.assert_allclose(drawn, cells.probabilities, rtol=0.01)
+    drawn = [feature["properties"]["lift"] for feature in features]
+    np.testing.assert_allclose(drawn, cells.values, rtol=0.01)
+    probable, _ = _layers(show_map(prediction, by="probability"))
+    assert "probability" in probable["Cells"].data["features"][0]["properties"]
 
 
 def test_markers_stand_at_the_places_with_their_ranks(predict: Predict) -> None:
@@ -67,6 +71,7 @@ def test_markers_stand_at_the_places_with_their_ranks(predict: Predict) -> None:
         assert marker.location == pytest.approx([place.lat, place.lng])
         assert f">{place.rank}</div>" in marker.icon.html
         assert marker.title.startswith(f"{place.rank}. {place.name} · ")
+        assert marker.title.endswith(times_text(place.lift, before=True))
         assert not marker.draggable
     assert [marker.z_index_offset for marker in ranked] == [10_000, 9_900, 9_800, 9_700, 9_600]
 
@@ -76,7 +81,7 @@ def test_the_true_place_is_marked_with_the_error(predict: Predict) -> None:
     _, markers = _layers(show_map(prediction, truth=(51.5, -0.1)))
     text = shapes.distance_text(shapes.error_km(prediction, (51.5, -0.1)))
     best, error, truth, *_ = markers
-    assert best.title == f"Best single guess: {prediction.best.name}"
+    assert best.title == f"Highest expected score: {prediction.best.name}"
     assert f">{text}</b>" in error.icon.html
     assert truth.location == [51.5, -0.1]
     assert truth.title == f"True place, {text} away"
@@ -90,6 +95,7 @@ def test_everything_stays_together_across_the_antimeridian(predict: Predict) -> 
     lines = [
         np.array(line)
         for feature in layers["Circles"].data["features"]
+        if feature["geometry"]["type"] == "MultiLineString"
         for line in feature["geometry"]["coordinates"]
     ]
     assert all(np.ptp(line[:, 0]) < 60 for line in lines)
@@ -131,7 +137,7 @@ def test_the_legend_says_what_the_colours_mean(predict: Predict) -> None:
         for control in show_map(prediction).controls
         if isinstance(control, ipyleaflet.WidgetControl)
     )
-    for colour, text in shapes.colour_ranges(shapes.cells(prediction)).items():
+    for colour, text in shapes.legend(shapes.cells(prediction))[1]:
         assert f'background:{colour}"></span>{text}<br>' in legend
     assert "true place" not in legend
 

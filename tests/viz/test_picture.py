@@ -20,7 +20,8 @@ from PIL import Image
 
 from locationnet.errors import ImageError, LocationNetError, MissingExtraError
 from locationnet.model.cells import CellLayer
-from locationnet.model.prediction import Prediction
+from locationnet.model.prediction import Evidence, Prediction
+from locationnet.model.summary import ABSTAINED, percent_text, times_text
 from locationnet.viz import shapes
 from locationnet.viz.picture import draw, write_png
 
@@ -47,31 +48,65 @@ def _lines(axes: Axes, colour: str) -> list[np.ndarray[tuple[int, ...], np.dtype
     ]
 
 
-def test_the_map_has_ranks_radii_and_the_error(predict: Predict) -> None:
-    figure = draw(predict(48.9, 2.3, 300.0), truth=(51.5, -0.1))
+def _collection(axes: Axes, name: str) -> PolyCollection | None:
+    found = [item for item in axes.collections if item.get_gid() == name]
+    return found[0] if found else None  # type: ignore[return-value]
+
+
+def _words(figure: Figure) -> str:
+    return " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+
+
+def test_the_picture_says_the_answer_and_numbers_what_it_lists(predict: Predict) -> None:
+    prediction = predict(48.9, 2.3, 300.0, evidence=(Evidence("tower", 0.9, 1.0),))
+    figure = draw(prediction, truth=(51.5, -0.1))
     axes = _map(figure)
-    ranks = [text for text in _texts(axes) if text.isdigit()]
-    assert ranks == ["1", "2", "3", "4", "5"]
+    assert [text for text in _texts(axes) if text.isdigit()] == ["1", "2", "3", "4", "5"]
     assert any(text.endswith(" km") for text in _texts(axes))
-    title = axes.get_title(loc="left")
-    assert title.startswith("Best guess: ")
-    assert "50 % within" in title
+    words = _words(figure)
+    first = prediction.cities[0]
+    for part in (prediction.summary, prediction.explanation, first.name):
+        assert part in words
+    assert percent_text(first.probability) in words
+    assert times_text(first.lift, before=True) in words
     legend = axes.get_legend()
     assert legend is not None
     entries = [text.get_text() for text in legend.get_texts()]
-    assert entries[-4:] == ["best guess", "holds 50 %", "holds 90 %", "true place"]
-    assert len(_lines(axes, "circle")) == 2
+    assert entries[1:7] == ["below 1.5", "1.5–3", "3–8", "8–20", "20–60", "60 or more"]
+    assert entries[-5:] == ["top", "50%", "90%", "best", "true place"]
 
 
-def test_cells_have_the_colours_of_their_probability(predict: Predict) -> None:
+def test_a_circle_gives_way_to_an_area_where_it_would_say_nothing(predict: Predict) -> None:
+    near, far = _map(draw(predict(48.9, 2.3, 300.0))), _map(draw(predict(48.9, 2.3, 5000.0)))
+    assert len(_lines(near, "circle")) == 2
+    assert _collection(near, "likely area") is None
+    assert _lines(far, "circle") == []
+    assert _collection(far, "likely area") is not None
+
+
+def test_cells_have_the_colours_of_their_lift_and_fade_at_sea(predict: Predict) -> None:
     prediction = predict(48.9, 2.3)
     axes = _map(draw(prediction))
-    (drawn,) = (item for item in axes.collections if isinstance(item, PolyCollection))
-    colours = [to_hex(colour) for colour in np.asarray(drawn.get_facecolor())]
+    sea, land = _collection(axes, "cells of sea"), _collection(axes, "cells of land")
+    assert sea is not None
+    assert land is not None
+    assert sea.get_clip_path() is None
+    assert land.get_clip_path() is not None
+    assert np.asarray(sea.get_facecolor())[:, 3].max() < 0.3
+    colours = [to_hex(colour) for colour in np.asarray(land.get_facecolor())]
     cells = shapes.cells(prediction)
     # A cell that touches ±180° is drawn on both edges of the map.
     assert list(dict.fromkeys(colours)) == list(dict.fromkeys(cells.colours))
     assert len(colours) >= len(cells.colours)
+
+
+def test_top_places_are_outlined_and_no_number_hides_one(predict: Predict) -> None:
+    figure = draw(predict(48.9, 2.3, 300.0), extent="places")
+    axes = _map(figure)
+    assert _collection(axes, "top places") is not None
+    for text in axes.texts:
+        if isinstance(text, Annotation) and text.get_text().isdigit():
+            assert np.hypot(*text.get_position()) > 15
 
 
 @pytest.mark.parametrize("extent", ["world", "places"])
@@ -99,7 +134,7 @@ def test_a_map_of_places_shows_them_all(predict: Predict) -> None:
 @pytest.mark.parametrize("lat", [-89.0, 89.0])
 def test_the_world_map_reaches_as_far_as_the_answer(predict: Predict, lat: float) -> None:
     south, north = _map(draw(predict(lat, 0.0, 50.0))).get_ylim()
-    assert (south, north) == ((-90, 85) if lat < 0 else (-60, 90))
+    assert (south, north) == ((-90, 78) if lat < 0 else (-60, 90))
 
 
 def test_no_rank_hides_another(predict: Predict) -> None:
@@ -122,23 +157,27 @@ def test_names_are_text_and_no_formulas(predict: Predict, world: CellLayer, tmp_
     names = replace(world.names, city=["A$P^$ \\x 東京"] * len(world.grid))
     prediction = replace(prediction, layer=CellLayer(world.grid, names))
     figure = draw(prediction)
-    assert "A$P^$ \\x 東京" in figure.axes[1].texts[2].get_text()
+    assert "A$P^$ \\x 東京" in _words(figure)
     # No warning about letters that the font lacks: here all warnings are errors.
     write_png(tmp_path / "map.png", prediction, dpi=40)
 
 
-def test_an_abstaining_answer_names_no_place(predict: Predict) -> None:
-    title = _map(draw(predict(48.9, 2.3, threshold=99.0))).get_title(loc="left")
-    assert title.startswith("The photo says too little about its place")
-    assert "Best guess" not in title
+def test_an_abstaining_answer_marks_no_place(predict: Predict) -> None:
+    figure = draw(predict(48.9, 2.3, 300.0, threshold=99.0))
+    assert figure.texts[0].get_text() == ABSTAINED
+    axes = _map(figure)
+    assert not _texts(axes)
+    assert not _lines(axes, "circle")
+    assert _collection(axes, "top places") is None
 
 
 def test_given_axes_are_drawn_on(predict: Predict) -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
-    assert draw(predict(48.9, 2.3), axes=right) is figure
+    assert draw(predict(48.9, 2.3, 100.0), axes=right) is figure
     assert not left.collections
     assert right.collections
+    assert "Probably" in right.get_title(loc="left")
     with pytest.raises(ValueError, match="no room for a photo"):
         draw(predict(48.9, 2.3), axes=left, photo=b"")
 
@@ -146,6 +185,8 @@ def test_given_axes_are_drawn_on(predict: Predict) -> None:
 def test_an_unknown_extent_is_refused(predict: Predict) -> None:
     with pytest.raises(ValueError, match="extent is 'world' or 'places', not 'moon'"):
         draw(predict(48.9, 2.3), extent="moon")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="by is 'lift' or 'probability', not 'size'"):
+        draw(predict(48.9, 2.3), by="size")  # type: ignore[arg-type]
 
 
 def test_pyplot_is_left_alone(predict: Predict) -> None:
@@ -187,7 +228,7 @@ def test_a_photo_may_come_in_any_form(predict: Predict, rocket: Path, kind: str)
         "array": np.asarray(image),
     }
     figure = draw(predict(48.9, 2.3), photo=photos[kind])
-    (shown,) = figure.axes[1].child_axes[0].images
+    (shown,) = figure.axes[1].images
     height, width = np.asarray(shown.get_array()).shape[:2]
     assert min(height, width) <= 400
     assert width / height == pytest.approx(image.width / image.height, rel=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locationnet.geo import sphere
+from locationnet.model.bundle import CellNames
+from locationnet.model.cells import CellLayer
 from locationnet.model.prediction import Prediction
 from locationnet.viz import shapes
 from locationnet.viz.shapes import Frame
@@ -83,22 +86,66 @@ def test_there_is_no_coast_where_land_was_cut() -> None:
 
 
 def test_more_probable_cells_are_darker_and_drawn_last(predict: Predict) -> None:
-    cells = shapes.cells(predict(48.9, 2.3))
-    assert (np.diff(cells.probabilities) >= 0).all()
+    cells = shapes.cells(predict(48.9, 2.3), by="probability")
+    assert (np.diff(cells.values) >= 0).all()
     lightness = [sum(bytes.fromhex(colour[1:])) for colour in cells.colours]
     assert lightness == sorted(lightness, reverse=True)
-    assert len(set(cells.colours)) == shapes.COLOURS
-    ranges = shapes.colour_ranges(cells)
-    assert list(ranges) == [shapes.palette()[f"cell-{index}"] for index in range(shapes.COLOURS)]
-    few = shapes.cells(predict(48.9, 2.3), 7)
+    heading, ranges = shapes.legend(cells)
+    assert heading == "Cell, %:"
+    assert [colour for colour, _ in ranges] == [
+        shapes.palette()[f"cell-{index}"] for index in range(shapes.COLOURS)
+    ]
+    few = shapes.cells(predict(48.9, 2.3), 7, by="probability")
     assert few.outlines == cells.outlines[-7:]
-
-
-def test_a_legend_of_equal_cells_has_one_line(predict: Predict) -> None:
-    cells = shapes.cells(predict(48.9, 2.3))
-    equal = cells._replace(probabilities=np.full(3, 0.33), colours=["#fae3a0"] * 3)
-    assert shapes.colour_ranges(equal) == {"#fae3a0": "33"}
+    equal = cells._replace(values=np.full(3, 0.33), colours=["#fae3a0"] * 3)
+    assert shapes.legend(equal)[1] == [("#fae3a0", "33")]
     assert shapes.colour_steps([0.5]) == sorted(shapes.colour_steps([0.5]))
+
+
+def test_the_scale_of_lifts_is_one_and_an_abstained_answer_is_paler_on_it(
+    predict: Predict,
+) -> None:
+    sure, broad = shapes.cells(predict(48.9, 2.3, 300.0)), shapes.cells(predict(48.9, 2.3, 9000.0))
+    assert shapes.legend(sure) == shapes.legend(broad)
+    assert sure.colours[-1] == shapes.palette()["lift-5"]
+    # It says little: no cell is much more probable than before, and none coloured like a sure one.
+    assert set(broad.colours) <= {shapes.palette()[f"lift-{shade}"] for shade in range(3)}
+    doubtful = shapes.cells(predict(48.9, 2.3, 300.0, threshold=99.0))
+    assert set(doubtful.colours) <= {shapes.palette()[f"lift-{shade}"] for shade in range(2)}
+    assert doubtful.opacities.max() < sure.opacities.max() / 2
+
+
+def test_circles_are_around_the_first_place_and_only_where_they_say_something(
+    predict: Predict,
+) -> None:
+    near, far = predict(48.9, 2.3, 300.0), predict(48.9, 2.3, 5000.0)
+    assert shapes.radii(near) == {
+        share: near.radius_km(share, around=near.mode) for share in (0.5, 0.9)
+    }
+    assert shapes.radii(far) == {}
+
+
+def test_half_of_the_probability_lies_in_the_least_area(predict: Predict, world: CellLayer) -> None:
+    prediction = predict(48.9, 2.3)
+    area = shapes.likely_area(prediction)
+    in_order = np.sort(prediction.probabilities)[::-1]
+    assert len(area) == int(np.searchsorted(np.cumsum(in_order), 0.5)) + 1
+    assert [tuple(ring.mean(axis=0)) for [ring] in area[:1]] == [
+        tuple(ring.mean(axis=0)) for [ring] in shapes.outlines_of(prediction, [prediction.mode])
+    ]
+
+
+def test_a_list_names_cities_else_countries_else_cells(predict: Predict, world: CellLayer) -> None:
+    prediction = predict(48.9, 2.3)
+    city = prediction.cities[0]
+    first = shapes.listed(prediction, 2)[0]
+    assert (first.rank, first.name, first.lift) == (1, city.name, city.lift)
+    assert (first.lat, first.lng) == (prediction.mode.lat, prediction.mode.lng)
+    blank = [""] * len(world.grid)
+    for country, name in (("FR", "France"), ("", f"cell {prediction.mode.cell}")):
+        names = CellNames(blank, blank, [country] * len(blank))
+        unnamed = replace(prediction, layer=CellLayer(world.grid, names))
+        assert shapes.listed(unnamed, 2)[0].name == name
 
 
 def test_the_frame_runs_across_the_antimeridian(predict: Predict) -> None:
@@ -120,5 +167,3 @@ def test_a_truth_that_is_no_place_is_refused(predict: Predict, truth: tuple[floa
 def test_numbers_are_written_as_maps_write_them() -> None:
     assert shapes.distance_text(3.14159) == "3.1 km"
     assert shapes.distance_text(12345.6) == "12,346 km"
-    assert shapes.percent_text(0.123) == "12.3 %"
-    assert shapes.percent_text(0.0001) == "< 0.1 %"

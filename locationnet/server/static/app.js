@@ -37,13 +37,18 @@
     if (options.tileUrl) map.addTiles(options.tileUrl, options.tileAttribution);
   }
 
+  const album = new Album(byId("album"), Number(options.batch),
+    { onChoose: showEntry, onKey: askForKey });
+  const region = new KnownRegion(map, (known) => {
+    if (album.isOpen) album.locateAnew(known);
+    else if (state.photo) locate();
+  });
+
   const guess = new Guess(map, () => {
     if (!state.answer) return;
     showAnswer();
     result.focus({ preventScroll: true });
-    const km = LocationMap.distanceKm(guess.point || state.answer.best, state.answer.best);
-    say(guess.point ? `${AnswerView.kilometres(km)} from the model's best point.`
-      : "Your guess is removed.");
+    say(guess.outcome(state.answer));
   });
 
   function drawMap(animate) {
@@ -51,7 +56,8 @@
       map.show(state.answer.prior, [], null);
     } else {
       const { answer } = state;
-      map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap), null);
+      map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap),
+        guess.truth);
     }
     map.fit(animate);
   }
@@ -142,7 +148,11 @@
     state.prior = false;
     byId("prior-badge").hidden = true;
     const waiting = byId("guess-first").checked && !guess.point && !state.revealed;
-    byId("show-all").hidden = waiting;
+    byId("other-photos").addEventListener("click", () => {
+    reset();
+    byId("choose").focus();
+  });
+  byId("show-all").hidden = waiting;
     result.hidden = false;
     if (waiting) {
       map.clear();
@@ -158,6 +168,7 @@
       document.title = `Your turn – ${PRODUCT}`;
       return;
     }
+    state.revealed = true;
     photoCard.classList.add("small");
     const prior = answer.prior;
     result.replaceChildren(...[
@@ -206,7 +217,11 @@
     result.replaceChildren();
     problem.hidden = true;
     keyForm.hidden = true;
-    byId("show-all").hidden = true;
+    byId("other-photos").addEventListener("click", () => {
+    reset();
+    byId("choose").focus();
+  });
+  byId("show-all").hidden = true;
     byId("prior-badge").hidden = true;
     map.clear();
   }
@@ -232,9 +247,57 @@
     else bar.removeAttribute("value");
   }
 
+  // Several photos.
+
+  const MARKS = { located: "", unsure: "unsure" };
+
+  // An entry of the album, or null for all of them on one map.
+  function showEntry(entry) {
+    stopRequest();
+    clearAnswer();
+    guess.clear();
+    state.photo = entry && entry.photo;
+    photoCard.hidden = true;
+    if (!entry) {
+      const shown = album.entries.map((one, i) => ({ ...one, i })).filter(({ answer }) => answer);
+      map.showPhotos(shown.map(({ answer, photo, state: came, i }) => {
+        const { lat, lng } = answer.predictions[0];
+        return { lat, lng, text: String(i + 1), className: MARKS[came],
+          label: `${photo.name}: ${answer.summary}` };
+      }), (picked) => album.choose(shown[picked].i));
+      map.fit(false);
+      document.title = `${album.entries.length} photos – ${PRODUCT}`;
+      return;
+    }
+    showPhoto(entry.photo);
+    byId("another").hidden = true;
+    if (entry.state === "failed") fail(entry.reason);
+    else if (entry.answer) showWhole(entry);
+  }
+
+  // The answers of a batch hold no cells: those of the chosen photo are asked for.
+  async function showWhole(entry) {
+    const running = state.running = new AbortController();
+    try {
+      entry.whole ||= await Service.locate(entry.photo, region.known, () => {}, running.signal);
+      if (!entry.whole || state.running !== running) return;
+      state.answer = entry.whole;
+      showAnswer();
+    } catch (error) {
+      if (state.running !== running) return;
+      if (!(error instanceof Service.Failure)) throw error;
+      if (error.needsKey) askForKey(error, () => showEntry(entry));
+      else fail(error.message, error.retry ? () => showEntry(entry) : null);
+    } finally {
+      if (state.running === running) state.running = null;
+    }
+  }
+
   // Back to the beginning.
   function reset() {
     stopRequest();
+    album.close();
+    region.clear();
     clearAnswer();
     guess.stop();
     guess.clear();
@@ -287,14 +350,14 @@
     document.title = `Locating… – ${PRODUCT}`;
     byId("cancel").focus({ preventScroll: true });
     try {
-      const answer = await Service.locate(photo, step, running.signal);
+      const answer = await Service.locate(photo, region.known, step, running.signal);
       if (!answer || state.running !== running) return; // cancelled, or replaced by another photo
       state.answer = answer;
       setWorking(false);
       showAnswer();
       announce();
       result.focus({ preventScroll: true });
-      if (byId("reveal")) guess.start(false);
+      if (byId("reveal")) guess.start("guess", false);
       window.scrollTo({ top: 0 });
     } catch (error) {
       if (state.running !== running) return;
@@ -323,6 +386,7 @@
     if (taking !== state.taking) return; // another one was chosen meanwhile
     guess.stop();
     guess.clear();
+    album.close();
     state.photo = photo;
     showPhoto(photo);
     map.fit(false);
@@ -330,8 +394,11 @@
   }
 
   function takeFiles(files) {
-    if (files.length > 1) say(`Only the first of ${files.length} files is located.`, true);
-    return take(() => Photos.fromFile(files[0], MAX_BYTES, TYPES));
+    const read = (one) => Photos.fromFile(one, MAX_BYTES, TYPES);
+    if (files.length === 1) return take(() => read(files[0]));
+    reset();
+    intro.hidden = true;
+    return album.open(files, read);
   }
 
   // What people do.
@@ -352,6 +419,10 @@
     byId("choose").focus();
   });
   byId("another").addEventListener("click", () => {
+    reset();
+    byId("choose").focus();
+  });
+  byId("other-photos").addEventListener("click", () => {
     reset();
     byId("choose").focus();
   });

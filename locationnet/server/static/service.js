@@ -9,23 +9,20 @@ const Service = (() => {
 
   // Its message is a sentence for the reader.
   class Failure extends Error {
-    constructor(message, { retry = false, needsKey = false } = {}) {
+    constructor(message, { retry = false, needsKey = false, status = 0, seconds = 0 } = {}) {
       super(message);
-      this.retry = retry;
-      this.needsKey = needsKey;
+      Object.assign(this, { retry, needsKey, status, seconds });
     }
   }
 
   const sentence = (text) =>
     text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
-  // Retry-After holds seconds or a date.
-  function wait(header) {
-    if (!header) return "";
-    const seconds = /^\d+$/.test(header) ? Number(header)
+  // Retry-After holds seconds or a date; 0 where it says nothing.
+  function secondsOf(header) {
+    const seconds = /^\d+$/.test(header || "") ? Number(header)
       : Math.ceil((Date.parse(header) - Date.now()) / 1000);
-    if (!(seconds > 0)) return "";
-    return ` Try again in ${seconds === 1 ? "a second" : `${seconds} seconds`}.`;
+    return seconds > 0 ? seconds : 0;
   }
 
   function detailOf(request) {
@@ -40,21 +37,22 @@ const Service = (() => {
   function failure(request) {
     const { status } = request;
     const detail = detailOf(request);
-    const later = wait(request.getResponseHeader("Retry-After"));
+    const seconds = secondsOf(request.getResponseHeader("Retry-After"));
+    const later = seconds && ` Try again in ${seconds === 1 ? "a second" : `${seconds} seconds`}.`;
     if (status === 401) {
       return new Failure(key ? "The server does not accept this key." : "", { needsKey: true });
     }
     if (status === 429) {
       return new Failure(`That was one request too many.${later || " Try again later."}`,
-        { retry: true });
+        { retry: true, status, seconds });
     }
     if (status === 503) {
       return new Failure(`The server is busy just now.${later || " Try again in a while."}`,
-        { retry: true });
+        { retry: true, status, seconds });
     }
-    if (status === 413 && !detail) return new Failure("The photo is too large for the server.");
+    if (status === 413 && !detail) return new Failure("The photo is too large for the server.", { status });
     return new Failure(detail || `The server answered with an error (${status}).`,
-      { retry: status >= 500 });
+      { retry: status >= 500, status });
   }
 
   function answerOf(request) {
@@ -65,13 +63,13 @@ const Service = (() => {
     }
   }
 
-  // Send a photo of Photos. `onStep` is called with the share of it that has been sent, 0 to 1.
+  // Ask for something by POST. `onStep` is called with the share of the body that has been sent.
   // Resolves to the answer, or to null when `signal` ends it; rejects with a Failure.
-  function locate(photo, onStep, signal) {
+  function ask(path, options, type, body, onStep, signal) {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest(); // fetch tells nothing of how far it is
-      request.open("POST", `locate?top_k=${MOST_PLACES}&heatmap=true&explain=true`);
-      request.setRequestHeader("Content-Type", photo.url ? "application/json" : photo.type);
+      request.open("POST", `${path}?${new URLSearchParams(options)}`);
+      if (type) request.setRequestHeader("Content-Type", type);
       if (key) request.setRequestHeader("X-API-Key", key);
       let stalled = 0;
       let late = false;
@@ -105,8 +103,26 @@ const Service = (() => {
       request.addEventListener("loadend", () => clearTimeout(stalled));
       signal.addEventListener("abort", () => request.abort());
       moved();
-      request.send(photo.url ? JSON.stringify({ url: photo.url }) : photo.blob);
+      request.send(body);
     });
+  }
+
+  // Locate a photo of Photos; `region` is {} or holds `countries`, `bbox`. See `ask`.
+  function locate(photo, region, onStep, signal) {
+    const options = { top_k: MOST_PLACES, heatmap: true, explain: true, ...region };
+    return photo.url
+      ? ask("locate", options, "application/json", JSON.stringify({ url: photo.url }), onStep, signal)
+      : ask("locate", options, photo.type, photo.blob, onStep, signal);
+  }
+
+  // Locate several photos that are files. Resolves to what came of each, in order: {answer} or
+  // {status, reason}.
+  async function locateMany(photos, region, onStep, signal) {
+    const form = new FormData();
+    photos.forEach(({ blob }) => form.append("file", blob, "photo"));
+    const found = await ask("locate/batch", { ...region }, null, form, onStep, signal);
+    return found && found.results.map(({ status, answer, problem }) => (answer ? { answer }
+      : { status, reason: sentence(problem.detail || problem.title) }));
   }
 
   // The cells of the loaded grid in a view of the map, as outlines; from afar, larger ones.
@@ -132,5 +148,5 @@ const Service = (() => {
     key = text;
   }
 
-  return { locate, cells, outlines, useKey, Failure };
+  return { locate, locateMany, cells, outlines, useKey, Failure };
 })();

@@ -112,6 +112,18 @@ const LocationMap = (() => {
     return node;
   }
 
+  // Where the n-th photo of a place goes, pixels: six around the first, twelve around these, …
+  function beside(n) {
+    let ring = 1;
+    let left = n - 1;
+    while (left >= 6 * ring) {
+      left -= 6 * ring;
+      ring += 1;
+    }
+    const turn = (2 * Math.PI * left) / (6 * ring);
+    return `${Math.round(34 * ring * Math.cos(turn))}px ${Math.round(34 * ring * Math.sin(turn))}px`;
+  }
+
   const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   return class LocationMap {
@@ -140,6 +152,7 @@ const LocationMap = (() => {
       this.overlays = L.layerGroup().addTo(this.map);
       this.guessed = L.layerGroup().addTo(this.map);
       this.places = new Map();
+      this.photos = [];
       this.shown = null;
       this._addLegend();
       this.base = L.layerGroup().addTo(this.map);
@@ -187,10 +200,48 @@ const LocationMap = (() => {
     // Show no answer.
     clear() {
       this.shown = null;
+      this.photos = [];
       this.overlays.clearLayers();
       this.places.clear();
       this.legend.hidden = true;
       this._drawGuess();
+    }
+
+    // Show many photos at once: [{lat, lng, label, text, className, image}, …]; `onPhoto` is called
+    // with the number of one that is picked. `image`, a data URL, takes the place of the text.
+    showPhotos(photos, onPhoto) {
+      this.clear();
+      this.photos = photos;
+      const here = new Map();
+      photos.forEach((photo, i) => {
+        const content = element("span", `pin pin-rank ${photo.className}`, photo.text);
+        if (photo.image) {
+          const image = element("img");
+          image.src = photo.image;
+          image.alt = "";
+          content.replaceChildren(image);
+          content.classList.add("pin-photo");
+        }
+        // Photos at one place lie side by side around it.
+        const spot = `${photo.lat} ${photo.lng}`;
+        const before = here.get(spot) || 0;
+        here.set(spot, before + 1);
+        if (before) content.style.translate = beside(before);
+        const marker = this._marker(photo, content, photo.label, depth(i + 1));
+        marker.on("click", () => onPhoto(i));
+        marker.on("keydown", ({ originalEvent: event }) => {
+          if (event.key !== "Enter" && event.key !== " ") return;
+          event.preventDefault();
+          onPhoto(i);
+        });
+      });
+    }
+
+    // Outline a box that somebody drew (bounds of Leaflet), or none.
+    showBox(bounds) {
+      if (this.box) this.box.remove();
+      this.box = bounds && L.rectangle(bounds, { interactive: false, fill: false, weight: 2.5,
+        dashArray: "6 4", color: this._colour("--chosen") }).addTo(this.map);
     }
 
     // Kilometres between two points {lat, lng}, on the sphere.
@@ -257,8 +308,14 @@ const LocationMap = (() => {
       control.addTo(this.map);
     }
 
-    // Show places, best guess, truth and the 50 % circle together.
+    // Show places, best guess, truth, somebody's guess and the 50 % circle together.
     fit(animate = true) {
+      if (this.photos.length) {
+        this.map.setMaxBounds(null);
+        this.map.fitBounds(this.photos.map(({ lat, lng }) => [Math.max(-65, Math.min(78, lat)), lng]),
+          { ...this._padding(), maxZoom: 9, animate: animate && !calm() });
+        return;
+      }
       if (!this.shown) {
         this.map.setMaxBounds(null);
         this.map.setView([28, 5], this._worldZoom(), { animate: animate && !calm() });
@@ -266,7 +323,7 @@ const LocationMap = (() => {
       }
       const { answer, truth } = this.shown;
       const center = answer.best;
-      const points = answer.predictions.concat([center], truth || [])
+      const points = answer.predictions.concat([center], truth || [], this.guess || [])
         .map(({ lat, lng }) => [lat, lng]).concat(circle(center, answer.radius_km["50"]));
       // Mercator makes the far north and south too large to frame.
       const bounds = L.latLngBounds(points.map(([lat, lng]) =>
@@ -380,13 +437,14 @@ const LocationMap = (() => {
       this._path(L.polyline, points, "--circle", { weight: 1.8, dashArray });
     }
 
-    // A guess, and how far it is from the best point of the answer if there is one.
+    // A guess, and how far it is from the truth, or without one from the answer's best point.
     _drawGuess() {
       this.guessed.clearLayers();
       this.legend.classList.toggle("without-guess", !this.guess);
       if (!this.guess) return;
       if (this.shown) {
-        this._path(L.polyline, inAllWorlds(greatCircle(this.shown.answer.best, this.guess)),
+        const { answer, truth } = this.shown;
+        this._path(L.polyline, inAllWorlds(greatCircle(truth || answer.best, this.guess)),
           "--truth", { weight: 2.5, dashArray: "1 6", lineCap: "round" }, this.guessed);
       }
       this._marker(this.guess, element("span", "pin pin-guess", "You"), "Your guess", 15000,

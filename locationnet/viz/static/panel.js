@@ -10,6 +10,7 @@
   const showAll = document.getElementById("show-all");
 
   const state = { photo: 0, prior: false };
+  const library = new Library(page.items, (index) => show(index, "all-photos"));
 
   // Cells of the page are shared by all photos: an answer names them by number.
   function cellsOf(shown) {
@@ -49,9 +50,25 @@
       disabled: state.photo + by < 0 || state.photo + by > last ? "" : null,
       onclick: () => show(state.photo + by, id) }, text);
     return node("nav", { class: "selector", "aria-label": "Photos" },
+      node("button", { type: "button", id: "all-photos", class: "button",
+        onclick: () => showAllPhotos("library-title") }, "All photos"),
       node("label", { for: "photo-list" }, `Photo ${state.photo + 1} of ${page.items.length}`),
       node("div", { class: "selector-row" }, step(-1, "photo-previous", "Previous"), list,
         step(1, "photo-next", "Next")));
+  }
+
+  // Show all photos together.
+  function showAllPhotos(focused) {
+    state.prior = false;
+    document.getElementById("prior-badge").hidden = true;
+    const prior = page.prior && page.prior.answer;
+    panel.replaceChildren(...[prior && AnswerView.demoNotice(prior), library.view(map)]
+      .filter((part) => part !== null));
+    if (focused) document.getElementById(focused).focus();
+  }
+
+  function picture({ thumbnail, title }) {
+    return thumbnail ? node("img", { class: "photo", src: thumbnail, alt: title }) : null;
   }
 
   // Show one photo, and keep the keyboard where it was.
@@ -62,7 +79,7 @@
     const { answer, shown, truth } = item();
     const prior = page.prior && page.prior.answer;
     panel.replaceChildren(...[
-      selector(), prior && AnswerView.demoNotice(prior), AnswerView.calibrationNotice(answer),
+      selector(), picture(item()), prior && AnswerView.demoNotice(prior), AnswerView.calibrationNotice(answer),
       AnswerView.abstention(answer),
       AnswerView.bestGuess(answer, truth), AnswerView.placeList(answer.predictions, choose),
       AnswerView.information(answer, shown), AnswerView.evidence(answer),
@@ -78,7 +95,9 @@
   const map = new LocationMap(document.getElementById("map"), read("land-data"),
     (rank) => (state.prior ? map.zoomTo(rank) : choose(rank)));
   showAll.addEventListener("click", () => map.fit());
-  if (page.items.length) {
+  if (page.items.length > 1 && page.items.some(({ thumbnail }) => thumbnail)) {
+    showAllPhotos(null);
+  } else if (page.items.length) {
     show(0, null);
   } else {
     showAll.hidden = true;

@@ -141,8 +141,12 @@ def _wait_for(text: str, log: Path, process: subprocess.Popen[str]) -> None:
 def test_two_workers_reach_the_same_weights(
     make_settings: Make, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
-    """Started through DMLC_*, they learn exactly what one worker learns from both their photos."""
-    settings = make_settings(batch_size=8, out=tmp_path / "together")
+    """Started through DMLC_*, they learn exactly what one worker learns on two devices.
+
+    From triplets, which ask for more than cross-entropy does: each device's photos stay together.
+    """
+    how = {"batch_size": 8, "epochs": 1, "objective": "triplet"}
+    settings = make_settings(**how, out=tmp_path / "together")
     variables = {
         "DMLC_PS_ROOT_URI": "127.0.0.1",
         "DMLC_PS_ROOT_PORT": str(_free_port()),
@@ -160,18 +164,17 @@ def test_two_workers_reach_the_same_weights(
     assert first.keys() == second.keys()
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name], err_msg=name)
-    alone = make_settings(batch_size=16, out=tmp_path / "alone")
+    alone = make_settings(**how, devices="cpu:2", out=tmp_path / "alone")
     train(alone)
-    for name, value in _weights(alone.out / "checkpoint-0002.params").items():
+    for name, value in _weights(alone.out / "checkpoint-0001.params").items():
         plain = name.partition(":")[2]
         assert np.abs(value - first[plain]).max() < 2e-3, name
     records = [
         json.loads((run / "log.jsonl").read_text().splitlines()[-1])
         for run in (settings.out, alone.out)
     ]
-    assert records[0]["validation"]["loss"] == pytest.approx(
-        records[1]["validation"]["loss"], abs=0.02
-    )
+    assert records[0]["loss"] == pytest.approx(records[1]["loss"], abs=0.02)
+    assert records[0]["validation"] == pytest.approx(records[1]["validation"], abs=0.1, rel=0.1)
 
 
 def test_workers_of_which_one_was_killed_are_brought_back_and_finish(
