@@ -77,15 +77,15 @@ def write_photos(folder: Path, photos: int) -> None:
         write_table(folder / f"{names[-1]}.parquet", pa.table(columns))
     np.save(folder / "queries.npy", queries)
     faiss.omp_set_num_threads(os.cpu_count() or 1)
-    best = [np.empty((QUERIES, 0), np.float32), np.empty((QUERIES, 0), np.int64)]
+    best, found = np.empty((QUERIES, 0), np.float32), np.empty((QUERIES, 0), np.int64)
     for start in range(0, photos, 1 << 16):
         exact = faiss.IndexFlatIP(DIMENSIONS)
         exact.add(vectors[start : start + (1 << 16)].astype(np.float32))
         cosines, numbers = exact.search(queries, 10)
-        best[0] = np.concatenate([best[0], cosines], axis=1)
-        best[1] = np.concatenate([best[1], numbers + start], axis=1)
-    order = np.argsort(-best[0], axis=1, kind="stable")[:, :10]
-    np.save(folder / "truth.npy", np.take_along_axis(best[1], order, axis=1))
+        best = np.concatenate([best, cosines], axis=1)
+        found = np.concatenate([found, numbers + start], axis=1)
+    order = np.argsort(-best, axis=1, kind="stable")[:, :10]
+    np.save(folder / "truth.npy", np.take_along_axis(found, order, axis=1))
     (folder / "segments.json").write_text(json.dumps(names))
 
 

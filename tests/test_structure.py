@@ -22,7 +22,7 @@ FLOORS = [
     ["metadata", "pack", "model"],
     ["retrieval"],
     ["download", "train", "viz"],
-    ["export", "evaluation", "server"],
+    ["export", "evaluation", "locating", "library", "server"],
     ["aws", "calibrate", "importing"],
     ["cli"],
 ]

@@ -23,6 +23,7 @@ from locationnet.cli import (
     importing,
     index,
     labels,
+    library,
     locate,
     metadata,
     models,
@@ -81,6 +82,7 @@ app.command("health", **_SETTINGS_AS_OPTIONS)(health.health)
 app.add_typer(importing.app, name="import")
 app.command("index")(index.index)
 app.command("labels")(labels.labels)
+app.add_typer(library.app, name="library")
 app.command("locate")(locate.locate)
 app.command("metadata")(metadata.metadata)
 app.command("models")(models.models)

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locationnet.errors import LocationNetError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.calibration import INFORMATION_KM
-from locationnet.files import write_text, written_whole
+from locationnet.evaluation.similar_photos import OF_NEIGHBOURS, Retrieval
 from locationnet.geo.sphere import antipode, great_circle_km
 from locationnet.model.photo_stream import reason_of
 from locationnet.model.prediction import Prediction
 from locationnet.names import valid_text
 from locationnet.progress import Progress
-from locationnet.tables.table_file import arrow_file
+from locationnet.retrieval.neighbourhood import Refined
+from locationnet.tables.resumable import PART_ROWS, Parts, write_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions.parquet"
 TOP = 5
-# Photos whose answers are written together: what an interruption costs at most.
-_PART = 256
 # A photo that cannot be read is answered with the point farthest from the truth.
 _FARTHEST = {
     "mode_cell": "",
@@ -54,6 +50,7 @@ def answer(
     advance: Progress | None = None,
     *,
     threads: int | None = None,
+    retrieval: Retrieval | None = None,
 ) -> pa.Table:
     """Locate all photos and write ``predictions.parquet``; the same call goes on where one ended.
 
@@ -69,6 +66,8 @@ def answer(
         Called with the photos answered so far and how many there are.
     threads
         Photos worked on at a time; as many as there are processors by default.
+    retrieval
+        The similar photos that take part.
 
     Returns
     -------
@@ -79,7 +78,8 @@ def answer(
         ``mode_probability``, ``best_lat``, ``best_lng``, ``top_lat``, ``top_lng`` (lists, best
         first), ``rank`` (of the true cell, 0 for the best; the number of cells where the truth
         lies in none), ``near_probability`` and ``near_prior`` (probability within 750 km of the
-        truth), ``radius_50_km``, ``radius_90_km``, ``information_bits``, ``abstained``.
+        truth), ``radius_50_km``, ``radius_90_km``, ``information_bits``, ``abstained``; with
+        `retrieval` also ``near_duplicate`` and ``same_uploader``, of the most similar photo.
 
     Raises
     ------
@@ -87,36 +87,29 @@ def answer(
         The folder cannot be written.
     """
     import pyarrow as pa
-    from pyarrow import parquet
 
-    parts = out / "parts"
-    _begin(parts, photos_fingerprint(locator, benchmark))
+    mark = photos_fingerprint(locator, benchmark)
+    parts = Parts(out / "parts", mark if retrieval is None else retrieval.fingerprint(mark))
+    schema = _schema(with_neighbours=retrieval is not None)
     classes = locator.grid.assign(benchmark.lat, benchmark.lng)
     tables = []
-    for start in range(0, len(benchmark.paths), _PART):
-        stop = min(start + _PART, len(benchmark.paths))
-        path = parts / f"{start:09d}.parquet"
-        if not path.is_file():
-            rows = _rows(locator, benchmark, classes, range(start, stop), threads, advance)
-            _write(path, pa.Table.from_pylist(rows, _schema()))
-        with arrow_file(path) as file:
-            tables.append(parquet.read_table(file))
+    for start in range(0, len(benchmark.paths), PART_ROWS):
+        stop = min(start + PART_ROWS, len(benchmark.paths))
+        if start not in parts:
+            rows = _rows(
+                locator, benchmark, classes, range(start, stop), threads, retrieval, advance
+            )
+            parts.write(start, pa.Table.from_pylist(rows, schema))
+        tables.append(parts.read(start))
         if advance is not None:
             advance(stop, len(benchmark))
     table = pa.concat_tables(tables)
-    _write(out / PREDICTIONS, table)
-    shutil.rmtree(parts)
+    write_parquet(out / PREDICTIONS, table)
+    parts.remove()
     return table
 
 
-def _write(path: Path, table: pa.Table) -> None:
-    from pyarrow import parquet
-
-    with written_whole(path) as part, arrow_file(part, "wb") as file:
-        parquet.write_table(table, file)
-
-
-def _schema() -> pa.Schema:
+def _schema(*, with_neighbours: bool) -> pa.Schema:
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
@@ -130,6 +123,7 @@ def _schema() -> pa.Schema:
             ("rank", pa.int64()), ("near_probability", number), ("near_prior", number),
             ("radius_50_km", number), ("radius_90_km", number), ("information_bits", number),
             ("abstained", pa.bool_()),
+            *((name, pa.bool_()) for name in OF_NEIGHBOURS if with_neighbours),
         ]
     )  # fmt: skip
 
@@ -138,33 +132,38 @@ def photos_fingerprint(locator: Locator, benchmark: Benchmark) -> str:
     """Return what a model's answers to a benchmark depend on, as a hash."""
     state = hashlib.sha256(locator.precision.encode())
     state.update(json.dumps(locator.bundle.manifest.files, sort_keys=True).encode())
-    state.update(json.dumps([locator.bundle.manifest.temperature, _PART]).encode())
+    state.update(json.dumps([locator.bundle.manifest.temperature, PART_ROWS]).encode())
     state.update(json.dumps([benchmark.ids, [str(path) for path in benchmark.paths]]).encode())
     for values in (benchmark.lat, benchmark.lng):
         state.update(values.tobytes())
     return state.hexdigest()
 
 
-def _begin(parts: Path, fingerprint: str) -> None:
-    """Keep the parts of the same photos and model, and begin anew for any other."""
-    mark = parts / "begun"
-    try:
-        if not (mark.is_file() and mark.read_text() == fingerprint):
-            shutil.rmtree(parts, ignore_errors=True)
-            parts.mkdir(parents=True)
-            write_text(mark, fingerprint)
-    except OSError as error:
-        raise LocationNetError(f"{parts}: cannot be written ({error.strerror})") from error
-
-
 def _rows(
     locator: Locator,
     benchmark: Benchmark,
     classes: Any,
-    indices: Sequence[int],
+    indices: range,
     threads: int | None,
+    retrieval: Retrieval | None,
     advance: Progress | None,
 ) -> list[dict[str, Any]]:
+    def told(done: int) -> None:
+        if advance is not None:
+            advance(indices.start + done, len(benchmark))
+
+    if retrieval is not None:
+        rows = []
+        for index, one in zip(
+            indices, retrieval.answers(locator, benchmark, indices, threads, told), strict=True
+        ):
+            if isinstance(one, Refined):
+                found = _right(benchmark, index, one.prediction, int(classes[index]))
+                flags = {name: getattr(one, name) for name in OF_NEIGHBOURS}
+                rows.append({**found, **flags})
+            else:
+                rows.append(_wrong(locator, benchmark, index, reason_of(one)))
+        return rows
     paths = [benchmark.paths[index] for index in indices]
     answers = locator.stream(paths, top_k=TOP, threads=threads, on_error="return")
     rows = []

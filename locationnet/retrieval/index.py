@@ -281,7 +281,8 @@ class Index:
         queries: Vectors,
         count: int,
         *,
-        not_by: Sequence[str] | None = None,
+        by: Sequence[str] | None = None,
+        exclude_uploader: bool = False,
         below: float | None = None,
         probes: int = PROBES,
     ) -> Found:
@@ -293,8 +294,10 @@ class Index:
             float32 ``(n, dimensions)``, of length 1.
         count
             How many for each.
-        not_by
-            The uploader of each query, whose photos do not count; ``""`` excludes nobody's.
+        by
+            The uploader of each query, ``""`` where nobody knows.
+        exclude_uploader
+            Whether photos by the query's uploader do not count.
         below
             Photos at least as similar do not count; see `NEAR_DUPLICATE`.
         probes
@@ -302,11 +305,11 @@ class Index:
         """
         wanted = min(count, len(self))
         widest = min(_WIDEST, len(self))
-        first = wanted if not_by is None and below is None else 2 * wanted + 8
+        first = 2 * wanted + 8 if exclude_uploader or below is not None else wanted
         numbers = np.full((len(queries), count), -1, np.int64)
         similarity = np.full((len(queries), count), -1, np.float32)
         duplicate, same = np.zeros((2, len(queries)), bool)
-        codes = None if not_by is None else self._codes_of(not_by)
+        codes = None if by is None else self._codes_of(by)
         left, width = np.arange(len(queries)), min(first, widest)
         while len(left):
             cosines, found = self._nearest(queries[left], width, probes)
@@ -315,7 +318,8 @@ class Index:
             if below is not None:
                 counts &= cosines < below
             if codes is not None:
-                counts &= self._uploaders[0][found] != codes[left, None]
+                if exclude_uploader:
+                    counts &= self._uploaders[0][found] != codes[left, None]
                 same[left] = there[:, 0] & (self._uploaders[0][found[:, 0]] == codes[left])
             duplicate[left] = there[:, 0] & (cosines[:, 0] >= NEAR_DUPLICATE)
             # Those that count first, in their order.

@@ -24,8 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.geo.grid import Grid
-from locationnet.geo.sphere import great_circle_km, unit_vectors
+from locationnet.geo.sphere import great_circle_km
 from locationnet.model.bundle import Bundle
 from locationnet.retrieval.index import NEAR_DUPLICATE, Index, Weights
 from locationnet.retrieval.kinds import Mode
@@ -71,17 +70,6 @@ class Sample:
             np.concatenate([one.lng for one in samples]),
             tuple(name for one in samples for name in one.uploaders),
         )
-
-
-def cells_of(grid: Grid, lat: Floats, lng: Floats) -> NDArray[np.int64]:
-    """Return the class of each point, or of the nearest centroid where it is in no cell."""
-    classes = grid.assign(lat, lng)
-    outside = np.flatnonzero(classes < 0)
-    centroids = unit_vectors(grid.lat, grid.lng)
-    for start in range(0, len(outside), 1024):
-        some = outside[start : start + 1024]
-        classes[some] = (unit_vectors(lat[some], lng[some]) @ centroids.T).argmax(axis=1)
-    return np.asarray(classes, np.int64)
 
 
 def shares(
@@ -160,7 +148,9 @@ def fit(index: Index, sample: Sample, bundle: Bundle, otherwise: Weights) -> Wei
     otherwise
         Returned where too few of the photos have neighbours.
     """
-    found = index.search(sample.vectors, NEIGHBOURS, not_by=sample.uploaders, below=NEAR_DUPLICATE)
+    found = index.search(
+        sample.vectors, NEIGHBOURS, by=sample.uploaders, exclude_uploader=True, below=NEAR_DUPLICATE
+    )
     usable = np.flatnonzero(found.numbers[:, 0] >= 0)
     if len(usable) < _FEWEST:
         # All by one uploader, as a person's own photos are.
@@ -169,8 +159,8 @@ def fit(index: Index, sample: Sample, bundle: Bundle, otherwise: Weights) -> Wei
         if len(usable) < _FEWEST:
             return otherwise
     numbers, similarity = found.numbers[usable], found.similarity[usable]
-    truth = cells_of(bundle.grid, sample.lat[usable], sample.lng[usable])
-    cells = cells_of(bundle.grid, index.lat[numbers.ravel()], index.lng[numbers.ravel()])
+    truth = bundle.grid.nearest(sample.lat[usable], sample.lng[usable])
+    cells = bundle.grid.nearest(index.lat[numbers.ravel()], index.lng[numbers.ravel()])
     cells = cells.reshape(numbers.shape)
     searching = _fit_search(numbers >= 0, similarity, cells, truth, bundle.prior)
     held, trust = shares(similarity, numbers >= 0, searching)

@@ -24,7 +24,7 @@ from locationnet.server.settings import Settings
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # What does work for whoever asks, and what reports on others' work.
-PROTECTED = frozenset({"/locate", "/locate/batch", "/invocations", "/metrics"})
+PROTECTED = frozenset({"/locate", "/locate/batch", "/invocations", "/prior.geojson", "/metrics"})
 _SAGEMAKER = frozenset({"/ping", "/invocations"})
 
 

@@ -181,6 +181,10 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         """
         return _unstored(await service.answer_batch(request, options))
 
+    @app.get("/prior.geojson", include_in_schema=False)
+    async def prior(options: _Options) -> Response:
+        return _unstored(await service.prior(options), pages.GEOJSON)
+
     @app.post(
         "/invocations",
         response_model=Answer,
@@ -234,8 +238,8 @@ def _add_descriptions(app: FastAPI, service: Service) -> None:
         return docs.page(app.openapi())
 
 
-def _unstored(answer: bytes) -> Response:
-    return Response(answer, headers={"Cache-Control": "no-store"}, media_type="application/json")
+def _unstored(answer: bytes, media_type: str = "application/json") -> Response:
+    return Response(answer, headers={"Cache-Control": "no-store"}, media_type=media_type)
 
 
 class _reloading_on_hangup:  # noqa: N801 - a context manager reads like a function

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import ImageError, without_frames
+from locationnet.geo import geojson
 from locationnet.model.answer import answer
-from locationnet.model.heatmap import heatmap
+from locationnet.model.heatmap import heatmap, likely_area
 from locationnet.model.locator import Locator
 from locationnet.model.prediction import Prediction
 from locationnet.model.region import Region
@@ -148,8 +149,20 @@ class Engine:
         if not options.explain:
             del found["evidence"], found["explanation"]
         if options.heatmap:
+            area = likely_area(wanted)
             found["heatmap"] = heatmap(wanted)
+            found["area"] = geojson.feature_collection(area, decimals=geojson.enough_decimals(area))
         return found
+
+    def prior_heatmap(self, options: Options) -> dict[str, Any]:
+        """Return the answer without a photo as cells, see `heatmap`; run it in a thread.
+
+        Raises
+        ------
+        ValueError
+            No cell lies in the region.
+        """
+        return heatmap(self._prior(options))
 
     def _prior_of(self, options: Options) -> Prediction:
         return refined(self.locator.prior(), options, self._bounds, self._min_radius_km)

@@ -25,7 +25,7 @@ logger = logging.getLogger("locationnet.server")
 _QUIET = frozenset({"/healthz", "/readyz", "/ping", "/metrics"})
 _KNOWN = _QUIET | {
     "/", "/locate", "/locate/batch", "/invocations", "/model", "/docs", "/openapi.json",
-    "/cells.geojson",
+    "/cells.geojson", "/prior.geojson",
 }  # fmt: skip
 
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})

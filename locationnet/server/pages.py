@@ -45,7 +45,7 @@ _KINDS = {
     "json": "application/json",
     "svg": "image/svg+xml",
 }
-_GEOJSON = "application/geo+json"
+GEOJSON = "application/geo+json"
 _MAX_ZOOM = 30
 # Drawings of the grid that are kept.
 _VIEWS = 32
@@ -108,7 +108,7 @@ def _draw(grid: Grid, zoom: int | None, box: Box | None) -> _Document:
     ids = grid.ids if zoom is None else visible_cells(grid, zoom, box)
     cells = geojson.feature_collection(ids, decimals=geojson.enough_decimals(ids))
     text = json.dumps(cells, separators=(",", ":"))
-    document = _Document(text.encode("ascii"), _GEOJSON)
+    document = _Document(text.encode("ascii"), GEOJSON)
     _ = document.zipped
     return document
 
@@ -171,6 +171,7 @@ def _sources() -> dict[str, _Document]:
         "leaflet.js": assets.leaflet_script(),
         "map.js": assets.script("map.js"),
         "answer.js": assets.script("answer.js"),
+        "prior.js": assets.script("prior.js"),
         **{name: _own(name) for name in _OWN_SCRIPTS},
         "land.json": assets.land(),
         "icon.svg": _own("icon.svg"),

@@ -181,7 +181,12 @@ class Answer(Guess):
     heatmap: dict[str, Any] | None = Field(
         None,
         description="Only where asked for: the fewest cells that hold 95 % of the probability, a "
-        "GeoJSON FeatureCollection, most probable first; properties cell, probability, rank.",
+        "GeoJSON FeatureCollection, most probable first; properties cell, probability, lift, rank.",
+    )
+    area: dict[str, Any] | None = Field(
+        None,
+        description="Only with heatmap: the least area that holds half of the probability, as "
+        "cells of a GeoJSON FeatureCollection.",
     )
     model: ModelName
     timing_ms: TimingMs

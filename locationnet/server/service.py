@@ -118,6 +118,26 @@ class Service:
         results = await self._answers(request, options, MAX_BATCH_PHOTOS, result)
         return b'{"results":[%b]}' % b",".join(results)
 
+    async def prior(self, options: Options) -> bytes:
+        """Return the cells of the answer without a photo, as GeoJSON.
+
+        Raises
+        ------
+        Problem
+            There are none.
+        """
+
+        async def work(*_: object) -> bytes:
+            engine = self._engine
+            assert engine is not None  # noqa: S101 - `_attended` has looked
+            with engine.busy():
+                try:
+                    return await engine.in_thread(lambda: _encoded(engine.prior_heatmap(options)))
+                except ValueError as error:
+                    raise Problem(422, str(error)) from error
+
+        return await self._attended(1, work)
+
     async def _answers(
         self,
         request: Request,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.geo import geojson, sphere
-from locationnet.model.heatmap import SHARE, top_cells
+from locationnet.geo import geojson, s2, sphere
+from locationnet.model.heatmap import SHARE, likely_area, top_cells
 from locationnet.model.prediction import Prediction
 
 # The cells drawn hold `SHARE` of the probability, unless there are too many of them: for one
@@ -62,19 +62,23 @@ def page(items: Sequence[MapItem], prior: Prediction | None = None) -> dict[str,
     Returns
     -------
     dict
-        ``items``, each with ``title``, ``answer``, ``cells``, ``shown``, ``truth`` and, if it has
-        one, ``thumbnail``; ``prior``
-        (``answer``, ``cells``, ``shown``) or None; ``cells``, the outlines that they all refer to:
-        lists of rings of [lng, lat], cut at ±180°.
+        ``items``, each with ``title``, ``answer``, ``cells``, ``area``, ``shown``, ``truth`` and,
+        if it has one, ``thumbnail``; ``prior``
+        (``answer``, ``cells``, ``area``, ``shown``) or None; ``cells``, the outlines that they all
+        refer to: lists of rings of [lng, lat], cut at ±180°; ``tokens``, their S2 tokens. ``cells``
+        of an answer are [number, probability, lift], its ``area`` the numbers of the cells that
+        half of the probability lies in.
     """
     answers = [item.prediction for item in items] + ([prior] if prior is not None else [])
     limit = max(MIN_CELLS, min(MAX_CELLS, MAX_CELLS_OF_PAGE // max(1, len(answers))))
     chosen = [top_cells(answer.probabilities, SHARE, limit) for answer in answers]
     ids = [answer.grid.ids[classes] for answer, classes in zip(answers, chosen, strict=True)]
-    used = np.unique(np.concatenate([*ids, np.empty(0, np.uint64)]))
+    areas = [likely_area(answer) for answer in answers]
+    used = np.unique(np.concatenate([*ids, *areas, np.empty(0, np.uint64)]))
     drawn = [
         _drawn(answer, classes, np.searchsorted(used, own))
-        for answer, classes, own in zip(answers, chosen, ids, strict=True)
+        | {"area": np.searchsorted(used, area).tolist()}
+        for answer, classes, own, area in zip(answers, chosen, ids, areas, strict=True)
     ]
     return {
         "items": [
@@ -83,6 +87,7 @@ def page(items: Sequence[MapItem], prior: Prediction | None = None) -> dict[str,
         ],
         "prior": drawn[-1] if prior is not None else None,
         "cells": outlines(used),
+        "tokens": s2.tokens(used),
     }
 
 
@@ -97,12 +102,12 @@ def _drawn(
     answer = prediction.to_dict()
     best = prediction.best
     answer["best"] |= {"cell": best.cell, "probability": best.probability}
-    probabilities = prediction.probabilities[classes]
+    probabilities, lifts = prediction.probabilities[classes], prediction.lifts[classes]
     return {
         "answer": answer,
         "cells": [
-            [int(number), float(f"{probability:.3g}")]
-            for number, probability in zip(numbers, probabilities, strict=True)
+            [int(number), float(f"{probability:.3g}"), float(f"{lift:.3g}")]
+            for number, probability, lift in zip(numbers, probabilities, lifts, strict=True)
         ],
         "shown": {
             "probability": float(probabilities.sum()),

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from locationnet.cli import app
 from locationnet.errors import BundleError
-from locationnet.evaluation import knn
 from locationnet.evaluation.benchmarks import from_table
 from locationnet.evaluation.evaluate import evaluate
 from locationnet.evaluation.knn import nearest
@@ -21,6 +20,9 @@ from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.model.locator import Locator, load_model
 from locationnet.pack.build import pack_photos
+from locationnet.retrieval import indexing
+
+pytest.importorskip("faiss", reason="needs the extra 'retrieval'")
 
 # Colours and where photos of that colour are; reds lie near each other, one blue far from the rest.
 SEEN = [
@@ -71,36 +73,30 @@ def test_a_photo_is_where_photos_that_are_similar_are(
     assert set(lng[:2]) <= {20.0, 20.1}
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["this version's state", "an old state"])
 def test_an_interrupted_search_goes_on_and_ends_the_same(
-    embedding_bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+    embedding_bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knn, "_PART", 1)
+    monkeypatch.setattr(indexing, "_PART", 1)
     benchmark = from_table(_table(tmp_path, "asked", SEEN[:2]))
     locator = load_model(embedding_bundle)
-    (tmp_path / "whole").mkdir()
     whole = nearest(locator, benchmark, pack, tmp_path / "whole")
 
     def stop(done: int, _: int) -> None:
-        if done == len(benchmark) + 2:
+        if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         nearest(locator, benchmark, pack, tmp_path, stop)
-    if old:
-        with np.load(tmp_path / knn.STATE) as saved:
-            arrays = {"alike" if name == "similarity" else name: saved[name] for name in saved}
-        np.savez(tmp_path / knn.STATE, **arrays)
     embedded: list[int] = []
-    embed = locator.embed
+    embed = locator.embed_and_classify
 
     def counted(images: Any) -> Any:
         embedded.append(len(images))
         return embed(images)
 
-    monkeypatch.setattr(locator, "embed", counted)
+    monkeypatch.setattr(locator, "embed_and_classify", counted)
     again = nearest(locator, benchmark, pack, tmp_path)
-    assert sum(embedded) == 2
+    assert sum(embedded) == 2 + len(benchmark)
     for name, points in whole.items():
         np.testing.assert_array_equal(points, again[name])
 

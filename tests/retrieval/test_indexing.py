@@ -25,7 +25,7 @@ from locationnet.model.bundle import Bundle
 from locationnet.model.locator import load_model
 from locationnet.pack.build import pack_photos
 from locationnet.retrieval import indexing
-from locationnet.retrieval.index import Index
+from locationnet.retrieval.index import Index, unit_length
 from locationnet.retrieval.indexed_photos import photos_to_index
 
 pytest.importorskip("faiss", reason="needs the extra 'retrieval'")
@@ -85,7 +85,7 @@ def _check(folder: Path, bundle: Path, photos: Path, among: set[str]) -> set[str
     rows = opened.photos(range(len(opened)))
     locator = load_model(bundle)
     images = np.stack([locator.prepare(photos / f"{one.id[6:]}.png") for one in rows])
-    found = opened.search(indexing.unit_length(locator.embed(images)), 1)
+    found = opened.search(unit_length(locator.embed(images)), 1)
     assert found.numbers[:, 0].tolist() == list(range(len(rows)))
     for one in rows:
         number = int(one.id.removeprefix("photo-"))
@@ -333,15 +333,15 @@ def test_uploaders_and_near_duplicates_can_be_left_out(
     made: Path, photos: Path, embedding_bundle: Path
 ) -> None:
     opened, locator = Index.open(made), load_model(embedding_bundle)
-    query = indexing.unit_length(locator.embed(locator.prepare(photos / "7.png")[None]))
-    found = opened.search(query, 5, not_by=["user2"], below=0.999)
+    query = unit_length(locator.embed(locator.prepare(photos / "7.png")[None]))
+    found = opened.search(query, 5, by=["user2"], exclude_uploader=True, below=0.999)
     assert found.same_uploader.all()
     assert found.near_duplicate.all()
     kept = opened.photos(found.numbers[0].tolist())
     assert "user2" not in {one.uploader for one in kept}
     assert (found.similarity[0] < 0.999).all()
     assert (np.diff(found.similarity[0]) <= 0).all()
-    nobody = opened.search(query, 50, not_by=["somebody else"])
+    nobody = opened.search(query, 50, by=["somebody else"], exclude_uploader=True)
     assert (nobody.numbers[0, :40] >= 0).all()
     assert (nobody.numbers[0, 40:] == -1).all()
 

@@ -153,8 +153,7 @@ def test_a_chosen_photo_is_located(visit: Callable[..., Visit], photo: bytes) ->
     expect(page.locator(".place.chosen")).to_have_attribute("data-rank", "3")
     page.locator("#count").select_option("3")
     expect(page.locator(".marker .pin-rank")).to_have_count(3)
-    page.locator("#prior-toggle").click()
-    expect(page.locator("#prior-badge")).to_be_visible()
+    expect(page.locator(".prior-places li")).to_have_count(3)
     page.locator("#another").click()
     expect(page.locator(".marker")).to_have_count(0)
     expect(page.locator("#choose")).to_be_focused()
@@ -262,6 +261,19 @@ def test_what_the_server_refuses_is_said_in_its_words(
     page.locator("#url").press("Enter")
     expect(page.get_by_role("alert")).to_contain_text(re.compile(r"work\. [A-Z].*\.$"))
     expect(page.locator("#again")).to_have_count(0)
+    # The address waits in its field to be mended.
+    address = page.locator("#url")
+    expect(address).to_be_focused()
+    expect(address).to_have_value("http://10.0.0.1/photo.jpg")
+    expect(address).to_have_accessible_description(re.compile("^That did not work"))
+    expect(page.locator("#photo")).to_be_hidden()
+    address.fill(photo_server.put("/page.html", b"<!doctype html><title>A page</title>"))
+    address.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("web page")
+    address.fill(photo_server.put("/mended.jpg", photo))
+    address.press("Enter")
+    expect(page.locator(".place")).to_have_count(4)
+    expect(page.get_by_role("alert")).to_be_hidden()
     visited.assert_quiet("the server responded with a status of 4")
 
 
@@ -394,6 +406,45 @@ def test_a_guess_and_the_model_are_scored_against_a_truth_that_the_user_sets(
     visited.assert_quiet()
 
 
+def test_the_answer_without_the_photo_has_a_map_beside(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+    visited.choose(photo)
+    own = page.locator("#prior-map")
+    with page.expect_response(lambda response: "prior.geojson" in response.url) as cells:
+        page.locator("#prior-toggle").click()
+    assert cells.value.json()["features"]
+    expect(own.locator(".pin-rank")).to_have_count(4)
+    expect(page.locator("#map .pin-rank")).to_have_count(4)
+    left, right = page.locator("#map").bounding_box(), own.bounding_box()
+    assert left is not None and right is not None
+    assert left["height"] > 150 and right["height"] > 150
+    assert left["x"] + left["width"] <= right["x"] or left["y"] + left["height"] <= right["y"]
+    # Both show the same part of the world, whichever is moved.
+    scales = page.locator(".leaflet-control-scale-line")
+    before = scales.all_text_contents()
+    own.focus()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    expect(scales.first).not_to_have_text(before[0])
+    expect(scales.last).to_have_text(scales.first.inner_text())
+    page.locator("#count").select_option("3")
+    expect(own.locator(".pin-rank")).to_have_count(3)
+    page.locator(".place-button").first.click()
+    expect(page.locator("#map .marker.chosen")).to_have_text("1")
+    page.get_by_role("button", name="Close the map without the photo").click()
+    expect(own).to_be_hidden()
+    expect(page.locator("#prior-toggle")).to_be_focused()
+    page.locator("#prior-toggle").click()
+    expect(own.locator(".pin-rank")).to_have_count(3)
+    visited.choose(photo)
+    expect(own).to_be_hidden()
+    assert len([url for url in visited.requests if "prior.geojson" in url]) == 1
+    visited.assert_quiet()
+
+
 def test_who_guesses_first_sees_no_answer_before(visit: Callable[..., Visit], photo: bytes) -> None:
     visited = visit()
     page = visited.page
@@ -499,6 +550,8 @@ def test_the_page_fits_a_phone(visit: Callable[..., Visit], photo: bytes) -> Non
     expect(page.locator("#score-you")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.evaluate(small) == []
+    page.locator(".place-button").last.tap()
+    expect(page.locator("#map")).to_be_in_viewport(ratio=0.99)
     visited.assert_quiet()
 
 

@@ -44,7 +44,7 @@ def test_the_page_allows_scripts_styles_and_requests_of_its_own_server_only(clie
 def test_what_the_page_loads_can_be_kept_for_ever(client: Any) -> None:
     page = client.get("/").body.decode()
     names = set(re.findall(r"static/[\w.-]+", page))
-    assert len(names) == 17
+    assert len(names) == 18
     for name in names:
         reply = client.get(f"/{name}")
         assert reply.status == 200
@@ -122,6 +122,16 @@ def test_a_heat_map_comes_only_when_asked_for(
         features = reply.json["heatmap"]["features"]
         assert sum(f["properties"]["probability"] for f in features) >= 0.95
         assert features[0]["properties"]["cell"] == reply.json["predictions"][0]["cell"]
+
+
+def test_the_cells_of_the_answer_without_a_photo_keep_to_a_region(client: Any) -> None:
+    reply = client.get("/prior.geojson")
+    assert reply.headers["content-type"] == "application/geo+json"
+    shares = [feature["properties"]["probability"] for feature in reply.json["features"]]
+    assert 0.95 <= sum(shares) <= 1.00001
+    [oslo] = client.get("/prior.geojson?countries=NO").json["features"]
+    assert oslo["properties"]["probability"] == 1
+    assert client.get("/prior.geojson?bbox=1,2,3,4").status == 422
 
 
 def test_tiles_widen_the_policy_by_exactly_their_server(

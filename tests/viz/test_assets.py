@@ -14,6 +14,7 @@ ALL = {
     "leaflet.css": assets.leaflet_style(),
     "map.js": assets.script("map.js"),
     "answer.js": assets.script("answer.js"),
+    "prior.js": assets.script("prior.js"),
     "panel.js": assets.script("panel.js"),
     "map.css": assets.style(),
     "page.html": assets.template(),
@@ -31,7 +32,7 @@ def test_an_asset_refers_to_no_other_file(name: str) -> None:
     assert [r for r in outside if "leafletjs.com" not in r] == []
 
 
-@pytest.mark.parametrize("name", ["map.js", "answer.js", "panel.js"])
+@pytest.mark.parametrize("name", ["map.js", "answer.js", "prior.js", "panel.js"])
 def test_our_scripts_never_build_markup_from_text(name: str) -> None:
     pattern = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function"
     assert re.findall(pattern, ALL[name]) == []

@@ -53,11 +53,11 @@ def _zoom(page: Page) -> float:
     return box["width"] / kilometres
 
 
-def _colours(page: Page, pane: str) -> set[str]:
+def _colours(page: Page, pane: str, within: str = "#map") -> set[str]:
     """Return the opaque colours on a canvas of the map."""
     found = page.evaluate(
-        """(pane) => {
-          const canvas = document.querySelector(`.leaflet-${pane}-pane canvas`);
+        """([pane, within]) => {
+          const canvas = document.querySelector(`${within} .leaflet-${pane}-pane canvas`);
           const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
           const colours = new Set();
           for (let i = 0; i < data.length; i += 4 * 97) {
@@ -68,21 +68,21 @@ def _colours(page: Page, pane: str) -> set[str]:
           }
           return [...colours];
         }""",
-        pane,
+        [pane, within],
     )
     return set(found)
 
 
-def _inked(page: Page, pane: str) -> bool:
+def _inked(page: Page, pane: str, within: str = "#map") -> bool:
     """Return whether anything is drawn on a canvas of the map."""
     return bool(
         page.evaluate(
-            """(pane) => {
-              const canvas = document.querySelector(`.leaflet-${pane}-pane canvas`);
+            """([pane, within]) => {
+              const canvas = document.querySelector(`${within} .leaflet-${pane}-pane canvas`);
               const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
               return all.data.some((value) => value > 0);
             }""",
-            pane,
+            [pane, within],
         )
     )
 
@@ -263,16 +263,26 @@ def test_the_legend_tells_where_each_colour_begins(visit: Open, demo_page: Path)
     expect(page.locator(".swatch")).to_have_count(6)
 
 
-def test_the_prior_can_be_put_on_the_map(visit: Open, demo_page: Path) -> None:
+def test_the_prior_has_a_map_beside(visit: Open, demo_page: Path) -> None:
     visited = visit(demo_page, viewport=DESKTOP)
     page = visited.page
+    page.locator("#photo-next").click()  # Fiji: the maps lie across ±180°
     toggle = page.locator("#prior-toggle")
     toggle.click()
     expect(toggle).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#prior-badge")).to_be_visible()
+    expect(page.locator("#answer-badge")).to_be_visible()
+    pins = page.locator("#prior-map .marker .pin-rank")
+    expect(pins).to_have_count(5)
+    for pin in pins.all():
+        expect(pin).to_be_in_viewport()
+    assert _inked(page, "cells", "#prior-map")
+    assert _variable(page, "--land") in _colours(page, "land", "#prior-map")
     page.locator(".place-button").first.click()
-    expect(toggle).to_have_attribute("aria-pressed", "false")
-    expect(page.locator("#prior-badge")).to_be_hidden()
+    expect(page.locator("#map .marker.chosen")).to_have_text("1")
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    toggle.click()
+    expect(page.locator("#prior-map")).to_be_hidden()
+    expect(page.locator("#answer-badge")).to_be_hidden()
     visited.assert_quiet()
 
 
@@ -304,8 +314,9 @@ def test_the_page_fits_a_phone(visit: Open, demo_page: Path, scheme: str) -> Non
           .filter((e) => e.getBoundingClientRect().height < 24).map((e) => e.outerHTML)"""
     )
     assert small == [], "WCAG 2.2 asks for targets of 24 pixels"
-    page.locator(".place-button").nth(1).tap()
-    expect(page.locator(".place.chosen")).to_have_attribute("data-rank", "2")
+    page.locator(".place-button").last.tap()
+    expect(page.locator(".place.chosen")).to_have_attribute("data-rank", "5")
+    expect(page.locator("#map")).to_be_in_viewport(ratio=0.99)
     visited.assert_quiet()
 
 

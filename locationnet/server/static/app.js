@@ -15,27 +15,38 @@
     ["intro", "photo", "problem", "key-form", "result"].map(byId);
   const [thumbnail, file, address] = ["thumbnail", "file", "url"].map(byId);
 
-  const state = { photo: null, answer: null, count: 5, prior: false, running: null, taking: 0 };
+  const state = { photo: null, answer: null, count: 5, running: null, taking: 0 };
 
   byId("limits").textContent = `${Photos.list(TYPES)}, up to ${Photos.megabytes(MAX_BYTES)}.`;
 
   // The map.
 
-  const map = new LocationMap(byId("map"), null,
-    (rank) => (state.prior ? map.zoomTo(rank) : choose(rank)));
+  const map = new LocationMap(byId("map"), null, choose);
   map.fit(false);
   byId("tile-note").hidden = !options.tileUrl;
-  drawLand();
+  let land = null; // asked for once, also where two maps draw it
+  drawLand(map);
 
   // Nobody waits for the land: without it everything else works.
-  async function drawLand() {
+  async function drawLand(on) {
     try {
-      map.drawLand(await (await fetch(options.land)).json());
+      land ||= fetch(options.land).then((answer) => answer.json());
+      on.drawLand(await land);
     } catch {
+      land = null;
       say("The coasts could not be loaded.", true);
     }
-    if (options.tileUrl) map.addTiles(options.tileUrl, options.tileAttribution);
+    if (options.tileUrl) on.addTiles(options.tileUrl, options.tileAttribution);
   }
+
+  const prior = new PriorMap(map, (container) => {
+    const own = new LocationMap(container, null, (rank) => own.zoomTo(rank));
+    drawLand(own);
+    return own;
+  }, () => {
+    setPrior(false);
+    byId("prior-toggle").focus();
+  });
 
   const album = new Album(byId("album"), Number(options.batch),
     { onChoose: showEntry, onKey: askForKey });
@@ -51,27 +62,37 @@
     say(guess.outcome(state.answer));
   });
 
-  function drawMap(animate) {
-    if (state.prior) {
-      map.show(state.answer.prior, [], null);
-    } else {
-      const { answer } = state;
-      map.show({ ...answer, predictions: places() }, Service.outlines(answer.heatmap),
-        guess.truth);
-    }
-    map.fit(animate);
-  }
-
   function choose(rank) {
-    if (state.prior) setPrior(false);
     map.zoomTo(rank);
     AnswerView.markChosen(result, rank);
   }
 
   function setPrior(on) {
-    state.prior = on;
-    drawMap(true);
+    if (on) {
+      showPrior();
+    } else {
+      prior.hide();
+      map.fit();
+    }
     AnswerView.markPrior(on);
+  }
+
+  // The places are there at once, the cells when they have come.
+  async function showPrior() {
+    const { answer } = state;
+    const { predictions } = answer.prior;
+    const show = () => prior.show(
+      { ...answer.prior, predictions: predictions.slice(0, state.count) }, answer.priorCells || []);
+    show();
+    if (answer.priorCells) return;
+    try {
+      answer.priorCells = await Service.prior(region.known);
+      if (prior.isOpen && state.answer === answer) show();
+    } catch (error) {
+      if (state.answer !== answer) return;
+      if (error.needsKey) askForKey(error, () => setPrior(true));
+      else say(error.message, true);
+    }
   }
 
   async function toggleCells() {
@@ -100,7 +121,7 @@
     const before = gridView;
     gridView = view;
     try {
-      const cells = view && await Service.cells(view);
+      const cells = view && await Service.cells({ zoom: view.zoom, bbox: view.bbox });
       if (gridView === view) map.showGrid(cells);
     } catch (error) {
       if (gridView === view) gridView = before;
@@ -116,10 +137,15 @@
 
   // The panel.
 
-  const places = () => state.answer.predictions.slice(0, state.count);
+  // As many cities, or cells, as chosen.
+  function places() {
+    const { cities, predictions } = state.answer;
+    return { cities: cities.slice(0, state.count), predictions: cities.length ? predictions
+      : predictions.slice(0, state.count) };
+  }
 
   function countChoice() {
-    const most = state.answer.predictions.length;
+    const most = LocationMap.ranked(state.answer).length;
     const list = node("select", { id: "count", onchange: () => {
       state.count = Number(list.value);
       showAnswer();
@@ -130,10 +156,9 @@
     return node("div", { class: "count" }, node("label", { for: "count" }, "How many"), list);
   }
 
-  function information({ heatmap: { features }, information_bits: bits }) {
-    const held = features.reduce((sum, { properties }) => sum + properties.probability, 0);
-    return AnswerView.information({ information_bits: bits },
-      { probability: held, cells: features.length, of: Number(options.cells) });
+  function drawn({ heatmap: { features } }) {
+    const probability = features.reduce((sum, { properties }) => sum + properties.probability, 0);
+    return { probability, cells: features.length, of: Number(options.cells) };
   }
 
   function timing({ timing_ms: { fetch: fetching, decode, infer }, model }) {
@@ -145,14 +170,8 @@
 
   function showAnswer() {
     const { answer } = state;
-    state.prior = false;
-    byId("prior-badge").hidden = true;
     const waiting = byId("guess-first").checked && !guess.point && !state.revealed;
-    byId("other-photos").addEventListener("click", () => {
-    reset();
-    byId("choose").focus();
-  });
-  byId("show-all").hidden = waiting;
+    byId("show-all").hidden = waiting;
     result.hidden = false;
     if (waiting) {
       map.clear();
@@ -170,26 +189,18 @@
     }
     state.revealed = true;
     photoCard.classList.add("small");
-    const prior = answer.prior;
-    result.replaceChildren(...[
-      prior && AnswerView.demoNotice(prior), AnswerView.calibrationNotice(answer),
-      AnswerView.abstention(answer),
-      AnswerView.bestGuess(answer), guess.section(answer),
-      AnswerView.placeList(places(), choose, countChoice()), information(answer),
-      AnswerView.evidence(answer), prior && AnswerView.priorSection(prior, setPrior),
-      timing(answer),
-    ].filter(Boolean));
-    drawMap(false);
-    const [first] = answer.predictions;
-    document.title = `${AnswerView.placeName(first)} (${AnswerView.percent(first.probability)}) – `
-      + PRODUCT;
+    result.replaceChildren(...AnswerView.answer(answer, { choose, count: state.count, extra: countChoice(),
+      shown: drawn(answer), more: timing(answer), game: guess.section(answer), prior: answer.prior,
+      onPrior: setPrior }));
+    map.show({ ...answer, ...places() }, Service.outlines(answer.heatmap),
+      { area: Service.outlines(answer.area).flatMap(({ rings }) => rings), truth: guess.truth });
+    if (prior.isOpen) setPrior(true);
+    else map.fit(false);
+    document.title = `${answer.summary.split(". ")[0]} – ${PRODUCT}`;
   }
 
   function announce() {
-    const [first] = state.answer.predictions;
-    if (byId("reveal")) say("The answer is ready. Your guess first.");
-    else say(`${state.answer.abstained ? "The model abstains. " : ""}First place: `
-      + `${AnswerView.placeName(first)}, ${AnswerView.percent(first.probability)}.`);
+    say(byId("reveal") ? "The answer is ready. Your guess first." : state.answer.summary);
   }
 
   // A photo on its way.
@@ -215,14 +226,10 @@
     state.revealed = false;
     result.hidden = true;
     result.replaceChildren();
-    problem.hidden = true;
+    hideProblem();
     keyForm.hidden = true;
-    byId("other-photos").addEventListener("click", () => {
-    reset();
-    byId("choose").focus();
-  });
-  byId("show-all").hidden = true;
-    byId("prior-badge").hidden = true;
+    byId("show-all").hidden = true;
+    prior.hide();
     map.clear();
   }
 
@@ -315,15 +322,36 @@
     setWorking(false);
   }
 
+  // Say why there is no answer; `again` tries once more.
   function fail(message, again) {
     problem.replaceChildren(node("p", {}, node("b", {}, "That did not work. "), message));
     if (again) {
       problem.append(node("button", { type: "button", id: "again", class: "button",
         onclick: again }, "Try again"));
     }
+    photoCard.after(problem);
     problem.hidden = false;
     document.title = `That did not work – ${PRODUCT}`;
     problem.scrollIntoView({ block: "nearest" });
+  }
+
+  // An address that leads to no answer stays in its field, with the reason below, to be mended.
+  function failAddress(text, message, again) {
+    photoCard.hidden = true;
+    intro.hidden = false;
+    address.value = text;
+    fail(message, again);
+    byId("url-form").append(problem);
+    address.setAttribute("aria-invalid", "true");
+    address.setAttribute("aria-describedby", "problem");
+    address.focus({ preventScroll: true });
+    problem.scrollIntoView({ block: "nearest" });
+  }
+
+  function hideProblem() {
+    problem.hidden = true;
+    address.removeAttribute("aria-invalid");
+    address.removeAttribute("aria-describedby");
   }
 
   function askForKey(error, again) {
@@ -334,7 +362,7 @@
       Service.useKey(byId("key").value);
       byId("key").value = "";
       keyForm.hidden = true;
-      problem.hidden = true;
+      hideProblem();
       again();
     };
     byId("key").focus();
@@ -344,6 +372,7 @@
     const { photo } = state;
     stopRequest();
     clearAnswer();
+    if (photoCard.hidden) showPhoto(photo);
     const running = state.running = new AbortController();
     setWorking(true);
     step(photo.url ? 1 : 0);
@@ -363,15 +392,18 @@
       if (state.running !== running) return;
       if (!(error instanceof Service.Failure)) throw error;
       setWorking(false);
+      const again = error.retry ? locate : null;
       if (error.needsKey) askForKey(error, locate);
-      else fail(error.message, error.retry ? locate : null);
+      else if (photo.url) failAddress(photo.url, error.message, again);
+      else fail(error.message, again);
     } finally {
       if (state.running === running) state.running = null;
     }
   }
 
-  // Take what was chosen: a function that returns, or resolves to, a photo of Photos.
-  async function take(read) {
+  // Take what was chosen: a function that returns, or resolves to, a photo of Photos. `refuse` says
+  // why it is none.
+  async function take(read, refuse = fail) {
     stopRequest();
     const taking = state.taking;
     let photo;
@@ -379,8 +411,12 @@
       photo = await read();
     } catch (error) {
       if (taking !== state.taking) return;
-      if (state.photo) reset();
-      fail(error.message);
+      if (album.isOpen) {
+        fail(error.message);
+      } else {
+        if (state.photo) reset();
+        refuse(error.message);
+      }
       return;
     }
     if (taking !== state.taking) return; // another one was chosen meanwhile
@@ -391,6 +427,10 @@
     showPhoto(photo);
     map.fit(false);
     await locate();
+  }
+
+  function takeAddress(text) {
+    return take(() => Photos.fromAddress(text), (message) => failAddress(text, message));
   }
 
   function takeFiles(files) {
@@ -411,7 +451,7 @@
   });
   byId("url-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    take(() => Photos.fromAddress(address.value));
+    takeAddress(address.value);
   });
   byId("cancel").addEventListener("click", () => {
     reset();
@@ -436,7 +476,7 @@
     if (!files.length && !text) return;
     event.preventDefault();
     if (files.length) takeFiles(files);
-    else take(() => Photos.fromAddress(text));
+    else takeAddress(text);
   });
 
   // Entering a child fires before leaving its parent: what is dragged is gone when both are even.
@@ -453,7 +493,7 @@
     dragging(0);
     const { files, text } = Photos.fromTransfer(event.dataTransfer);
     if (files.length) takeFiles(files);
-    else if (text) take(() => Photos.fromAddress(text));
+    else if (text) takeAddress(text);
     else say("There was no photo in that.", true);
   });
 })();

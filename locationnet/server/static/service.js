@@ -126,27 +126,37 @@ const Service = (() => {
   }
 
   // The cells of the loaded grid in a view of the map, as outlines; from afar, larger ones.
-  async function cells({ zoom, bbox }) {
+  async function cells(view) {
+    return outlines(await geojson("cells.geojson", view)).flatMap(({ rings }) => rings);
+  }
+
+  // The cells of the answer without a photo; `region` as for `locate`.
+  async function prior(region) {
+    return outlines(await geojson("prior.geojson", region));
+  }
+
+  async function geojson(path, options) {
     let response;
     try {
-      response = await fetch(`cells.geojson?zoom=${zoom}&bbox=${bbox}`, { headers: key ? { "X-API-Key": key } : {} });
+      response = await fetch(`${path}?${new URLSearchParams(options)}`,
+        { headers: key ? { "X-API-Key": key } : {} });
     } catch {
       throw new Failure("The cells cannot be fetched: the server cannot be reached.");
     }
     if (response.status === 401) throw new Failure("", { needsKey: true });
     if (!response.ok) throw new Failure("The server does not give its cells just now.");
-    return outlines(await response.json()).flatMap(({ rings }) => rings);
+    return response.json();
   }
 
   // GeoJSON as the map draws it.
   function outlines({ features }) {
     return features.map(({ geometry, properties }) => ({
-      rings: geometry.coordinates.map(([ring]) => ring), probability: properties.probability }));
+      ...properties, rings: geometry.coordinates.map(([ring]) => ring) }));
   }
 
   function useKey(text) {
     key = text;
   }
 
-  return { locate, locateMany, cells, outlines, useKey, Failure };
+  return { locate, locateMany, cells, prior, outlines, useKey, Failure };
 })();

@@ -1,8 +1,11 @@
-// The parts of a panel that say an answer in words: best guess, ranked places, evidence, prior.
+// The parts of a panel that say an answer in words: headline, countries, places, what was raised, details.
 // Knows nothing of the page around them or of the map; all text goes in as text, never as markup.
 "use strict";
 
 const AnswerView = (() => {
+  // As summary.py says it.
+  const WHAT_HELPS = "A landmark, a street, a sign or a landscape says more than things that are everywhere.";
+
   function node(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
@@ -20,10 +23,17 @@ const AnswerView = (() => {
   const isNamed = ({ place, cell }) => Boolean(place || cell);
   const placeName = ({ place, cell }) => place || (cell ? `Cell ${cell}` : "An unnamed place");
 
+  // Shares and lifts as summary.py writes them.
   function percent(share) {
-    if (share > 0 && share < 0.0001) return "< 0.01 %";
-    if (share < 1 && share >= 0.9995) return "> 99.9 %";
-    return `${number(100 * share, share < 0.01 ? 2 : 1)} %`;
+    const percents = 100 * share;
+    if (percents > 99.5) return share < 1 ? "more than 99 %" : "100 %";
+    if (percents < 0.05) return percents ? "less than 0.1 %" : "0 %";
+    return `${number(percents, percents < 9.95 ? 1 : 0)} %`;
+  }
+
+  function times(lift) {
+    if (lift >= 9.95) return `× ${number(lift)}`;
+    return `× ${lift >= 0.095 ? number(lift, 1) : Number(lift.toPrecision(2))}`;
   }
 
   // Tell screen readers, and on request the eye.
@@ -65,29 +75,45 @@ const AnswerView = (() => {
     buttons[Math.max(0, Math.min(buttons.length - 1, there[event.key]))].focus();
   }
 
-  function placeEntry(place, largest, choose) {
-    const bar = node("span", { class: "bar", "aria-hidden": "true" }, node("span"));
-    bar.firstChild.style.width = `${Math.max(1, (100 * place.probability) / largest)}%`;
+  // A share of 100 %, to be compared with those of any other answer.
+  function bar(share) {
+    const made = node("span", { class: "bar", "aria-hidden": "true" }, node("span"));
+    made.firstChild.style.width = `${100 * share}%`;
+    return made;
+  }
+
+  function placeEntry(place, choose) {
     return node("li", { class: "place", "data-rank": place.rank },
       node("button", { type: "button", class: "place-button", onclick: () => choose(place.rank) },
-        node("span", { class: "pin pin-rank", "aria-hidden": "true" }, String(place.rank)),
+        node("span", { class: "pin-rank", "aria-hidden": "true" }, String(place.rank)),
         node("span", { class: "place-name" }, placeName(place)),
         node("span", { class: "place-share" }, percent(place.probability)),
-        bar),
+        bar(place.probability), lift(place)),
       node("div", { class: "place-fields" },
+        place.cells > 1 ? node("span", {}, `${number(place.cells)} cells`) : null,
         node("span", { class: "number" }, coordinates(place)),
-        node("span", { class: "cell", title: "S2 cell" }, place.cell),
         links(place, `place ${place.rank}`)));
   }
 
+  const lift = (place) => node("span", { class: "place-lift" }, times(place.lift));
+
   // `choose` is called with the rank of a place that is picked; `extra` goes below the heading.
   function placeList(places, choose, extra = null) {
-    const largest = Math.max(...places.map((place) => place.probability), 1e-12);
     return node("section", {},
-      node("h2", { id: "places-title" }, "Ranked places"), extra,
+      node("h2", { id: "places-title" }, "Most likely places"), extra,
       node("ol", { class: "places", "aria-labelledby": "places-title",
         onkeydown: moveBetweenPlaces },
-      ...places.map((place) => placeEntry(place, largest, choose))));
+      ...places.map((place) => placeEntry(place, choose))));
+  }
+
+  // Names with their shares and lifts, as a list with a heading.
+  function shares(id, title, groups, after = null) {
+    return groups.length ? node("section", {},
+      node("h2", { id }, title),
+      node("ol", { class: "shares", "aria-labelledby": id }, ...groups.map((group) => node("li", {},
+        node("span", { class: "place-name" }, group.name),
+        node("span", { class: "place-share" }, percent(group.probability)),
+        bar(group.probability), lift(group)))), after) : null;
   }
 
   // Mark a place of a list as the chosen one; no rank, none.
@@ -100,35 +126,81 @@ const AnswerView = (() => {
     }
   }
 
-  function bestGuess({ best, radius_km: radius }, truth = null) {
+  // The sentence that sums an answer up; of "Not sure. …" the first words are the headline.
+  function headline({ summary, abstained, explanation }) {
+    const [first, rest] = summary.split(/(?<=^Not sure[^.]*)\. /);
+    return node("section", { class: "headline" },
+      node("h2", { id: "headline" }, rest ? `${first}.` : first),
+      rest ? node("p", { id: "headline-rest" }, `${rest}.`) : null,
+      abstained ? node("p", { id: "abstained" }, WHAT_HELPS) : null,
+      explanation && !abstained ? node("p", { id: "explanation" }, `${explanation}.`) : null);
+  }
+
+  // What the photo raised, with how often such hints were right.
+  function raised({ raised: groups, hint }) {
+    const after = hint ? node("p", { class: "quiet", id: "hint" }, hint.text) : null;
+    return shares("raised-title", "What the photo raised", groups.slice(0, 4), after);
+  }
+
+  // What needs explaining first; `shown` says of the coloured cells their `probability`, how many
+  // `cells`, `of` how many; `extra` is put below.
+  function details(answer, shown, extra = null) {
+    return node("details", { id: "details", class: "details" }, node("summary", {}, "Details"),
+      bestPoint(answer), evidence(answer), cellTable(answer),
+      node("p", { class: "quiet" },
+        "The photo moved the answer by ", node("b", {}, `${number(answer.information_bits, 2)} bits`),
+        `. The coloured cells hold ${percent(shown.probability)} of the probability `,
+        `(${number(shown.cells)} of ${number(shown.of)} cells).`),
+      extra);
+  }
+
+  function bestPoint({ best, radius_km: radius }) {
     return node("section", { class: "best" },
-      node("h2", {}, node("span", { class: "sign pin-best", "aria-hidden": "true" }),
-        "Best single guess"),
-      node("p", { class: "best-name" }, isNamed(best) ? placeName(best) : coordinates(best)),
-      node("div", { class: "place-fields" },
-        isNamed(best) ? node("span", { class: "number" }, coordinates(best)) : null,
-        links(best, "the best guess")),
-      node("p", {}, "Half of the probability lies within ", node("b", {}, kilometres(radius["50"])),
-        " of it, nine tenths within ", node("b", {}, kilometres(radius["90"])), "."),
-      truth ? node("p", { class: "truth" },
-        node("span", { class: "sign pin-truth", "aria-hidden": "true" }),
-        `The photo was taken at ${coordinates(truth)}, `,
-        node("b", {}, kilometres(truth.km)), " from the best guess.") : null);
+      node("h3", {}, "Best single point for the score (GeoScore)"),
+      node("p", {}, isNamed(best) ? `${placeName(best)}, ` : "",
+        node("span", { class: "number" }, coordinates(best)), " ", links(best, "the best point")),
+      node("p", { class: "quiet" }, `Half of the probability lies within ${kilometres(radius["50"])} of it, `,
+        `nine tenths within ${kilometres(radius["90"])}.`));
   }
 
-  // `shown` says of the coloured cells their `probability`, how many `cells`, `of` how many.
-  function information({ information_bits: bits }, shown) {
-    return node("p", { class: "quiet" },
-      "The photo moved the answer by ", node("b", {}, `${number(bits, 2)} bits`),
-      ". The coloured cells hold ", `${percent(shown.probability)} of the probability `,
-      `(${number(shown.cells)} of ${number(shown.of)} cells).`);
+  function cellTable({ predictions }) {
+    return node("section", {},
+      node("h3", { id: "cells-title" }, "Most likely cells"),
+      node("table", { "aria-labelledby": "cells-title" },
+        node("thead", {}, node("tr", {}, ...["S2 cell", "Level", "Share", "Lift"]
+          .map((name) => node("th", { scope: "col" }, name)))),
+        node("tbody", {}, ...predictions.slice(0, 5).map((place) => node("tr", {},
+          node("th", { scope: "row" }, node("span", { class: "cell" }, place.cell)),
+          node("td", {}, String(place.level)), node("td", {}, percent(place.probability)),
+          node("td", {}, times(place.lift)))))));
   }
 
-  function abstention({ abstained }) {
-    return abstained ? node("p", { class: "notice", id: "abstained" },
-      node("b", {}, "The model abstains. "),
-      "This photo says too little about where it was taken; what follows is little more than ",
-      "where photos are taken anyway.") : null;
+  function truthNote({ best }, truth) {
+    return truth ? node("p", { class: "truth" },
+      node("span", { class: "sign pin-truth", "aria-hidden": "true" }),
+      `The photo was taken at ${coordinates(truth)}, `, node("b", {}, kilometres(truth.km)),
+      ` from the best point${isNamed(best) ? `, ${placeName(best)}` : ""}.`) : null;
+  }
+
+  // All that is said of an answer, as parts of a panel. Where the model abstains, what it would say
+  // all the same is folded away. `parts` holds those that differ from page to page: `shown` and
+  // `more` for the details, `choose` and `count` for the places, `extra` below their heading,
+  // `truth`, `game`, and `prior` with `onPrior`.
+  function answer(found, { choose, count, extra, shown, more, truth, game, prior, onPrior }) {
+    const places = LocationMap.ranked(found).slice(0, count);
+    const rest = [
+      found.abstained ? null : calibrationNotice(found),
+      shares("countries-title", "Countries", (found.countries || []).slice(0, 4)),
+      placeList(places, choose, extra), raised(found),
+      prior ? priorSection(prior, count, onPrior) : null,
+      details(found, shown, more),
+    ].filter(Boolean);
+    return [
+      headline(found), prior ? demoNotice(prior) : null, truthNote(found, truth),
+      ...(found.abstained ? [node("details", { class: "all-the-same" },
+        node("summary", {}, "What the model would answer all the same"), ...rest)] : rest),
+      game,
+    ].filter(Boolean);
   }
 
   function evidence({ evidence: found }) {
@@ -136,7 +208,7 @@ const AnswerView = (() => {
       node("th", { scope: "row" }, label),
       node("td", {}, percent(probability)), node("td", {}, `${number(bits, 2)} bits`)));
     return node("section", {},
-      node("h2", { id: "evidence-title" }, "Evidence"),
+      node("h3", { id: "evidence-title" }, "Evidence"),
       rows.length ? node("table", { "aria-labelledby": "evidence-title" },
         node("thead", {}, node("tr", {}, node("th", { scope: "col" }, "Seen in the photo"),
           node("th", { scope: "col" }, "Sureness"), node("th", { scope: "col" }, "Moved it by"))),
@@ -147,7 +219,7 @@ const AnswerView = (() => {
   function demoNotice(prior) {
     const [first] = prior.predictions;
     return node("p", { class: "notice", id: "demo" }, node("b", {}, "Demo model. "),
-      "Real but weak: read its answer beside the prior's, which without any photo puts ",
+      "Real but weak: read its answer beside what it says without any photo, which puts ",
       `${placeName(first)} first (${percent(first.probability)}).`);
   }
 
@@ -158,33 +230,30 @@ const AnswerView = (() => {
       "places, and say little about how sure to be.") : null;
   }
 
-  // `toggle` is called with whether the prior shall be on the map.
-  function priorSection(prior, toggle) {
+  // As many places as of the answer; `toggle` is called with whether the prior's map shall be shown.
+  function priorSection(prior, count, toggle) {
     const button = node("button", { type: "button", id: "prior-toggle", class: "button",
       "aria-pressed": "false",
       onclick: () => toggle(button.getAttribute("aria-pressed") === "false") },
-    "Show the prior on the map");
+    "Show it on a map beside");
     return node("section", { class: "prior" },
       node("h2", { id: "prior-title" }, "Without looking at the photo"),
       node("p", { class: "quiet" }, "The model's answer before it sees anything (its prior). ",
         `Half of it lies within ${kilometres(prior.radius_km["50"])} of `,
         `${isNamed(prior.best) ? placeName(prior.best) : coordinates(prior.best)}.`),
       node("ol", { class: "prior-places", "aria-labelledby": "prior-title" },
-        ...prior.predictions.slice(0, 5).map((place) => node("li", {},
+        ...prior.predictions.slice(0, count).map((place) => node("li", {},
           node("span", { class: "place-name" }, placeName(place)),
           node("span", { class: "place-share" }, percent(place.probability))))),
       button);
   }
 
-  // Say, and mark on the button and the map's badge, whether the prior is on the map.
+  // Say, and mark on the button, whether the prior has a map beside.
   function markPrior(on) {
-    document.getElementById("prior-badge").hidden = !on;
     document.getElementById("prior-toggle").setAttribute("aria-pressed", String(on));
-    say(on ? "The map shows the answer without the photo."
-      : "The map shows the answer for the photo.");
+    say(on ? "A map beside shows the answer without the photo." : "The map beside is closed.");
   }
 
-  return { node, number, kilometres, coordinates, percent, placeName, say, copy, placeList,
-    markChosen, bestGuess, information, abstention, evidence, demoNotice, calibrationNotice,
-    priorSection, markPrior };
+  return { node, number, kilometres, coordinates, percent, times, say, copy, markChosen, answer,
+    demoNotice, markPrior };
 })();

@@ -6,6 +6,15 @@ const LocationMap = (() => {
   const EARTH_RADIUS_KM = 6371;
   const RADIANS = Math.PI / 180;
   const COLOURS = 6;
+  // How strongly a cell is drawn; lift_scale.py has the same for pictures.
+  const [STRONGEST, FAINTEST, FULL_LEVEL] = [0.85, 0.12, 6];
+  const [PALEST_SHADE, PALE] = [1, 0.35];
+  const OPACITIES = 12; // cells are drawn together where they differ by less
+  const AT_SEA = 0.75; // so much of a cell is hidden there
+  const DOTTED_SHADE = 2; // from here on a cell too small to be seen is a dot
+  const [DOT_PIXELS, BADGE_PIXELS] = [5, 24];
+  const TELLING_KM = 2000; // a larger circle says nothing
+  const WORLD = [[-60, -180], [78, 180]]; // where there are photos to speak of
   const DEEPEST_PLACE_ZOOM = 10; // beyond it a 1:50m coastline says nothing
   const WORLDS = [-360, 0, 360]; // drawn side by side, so that ±180° is a place like any other
 
@@ -102,6 +111,61 @@ const LocationMap = (() => {
       Number((least * ratio ** (i + 1)).toPrecision(2)));
   }
 
+  // The level of an S2 cell by its token.
+  function levelOf(token) {
+    const digit = parseInt(token.at(-1), 16);
+    return 2 * token.length - 2 - Math.log2(digit & -digit) / 2;
+  }
+
+  // The number of the colour and the opacity of each cell, where colours stand for lifts; see
+  // lift_scale.py, which explains the formula.
+  function liftStrengths(cells, steps, abstained) {
+    const top = Math.max(...cells.map(({ probability }) => probability));
+    return cells.map(({ probability, lift, cell }) => {
+      const shade = steps.filter((limit) => lift >= limit).length;
+      const width = Math.sqrt(2 ** Math.min(0, levelOf(cell) - FULL_LEVEL));
+      const strength = Math.max(FAINTEST, STRONGEST * Math.sqrt(probability / top) * width);
+      return abstained ? { shade: Math.min(shade, PALEST_SHADE), opacity: PALE * strength }
+        : { shade, opacity: strength };
+    });
+  }
+
+  // The same where colours stand for probabilities.
+  function probabilityStrengths(cells, steps, abstained) {
+    return cells.map(({ probability, cell }) => {
+      const width = Math.sqrt(2 ** Math.min(0, levelOf(cell) - FULL_LEVEL));
+      const opacity = Math.max(FAINTEST, STRONGEST * width) * (abstained ? PALE : 1);
+      return { shade: steps.filter((limit) => probability >= limit).length, opacity };
+    });
+  }
+
+  // What the list and the pins name: cities, else the cells of a coarse answer or of a prior.
+  function ranked({ cities, predictions }) {
+    if (!cities || !cities.length) return predictions;
+    return cities.map((city, i) => {
+      const cell = predictions.find(({ lat, lng }) => lat === city.lat && lng === city.lng);
+      return { ...city, rank: i + 1, place: city.name, cell: cell && cell.cell, level: cell && cell.level };
+    });
+  }
+
+  const middleOf = (ring) => [0, 1].map((k) =>
+    ring.reduce((sum, point) => sum + point[k], 0) / ring.length);
+
+  // Stripes to fill an area with that the colours below must show through.
+  function stripes(colour) {
+    const tile = document.createElement("canvas");
+    tile.width = tile.height = 8;
+    const paint = tile.getContext("2d");
+    paint.strokeStyle = colour;
+    paint.lineWidth = 1;
+    for (const by of [-8, 0, 8]) {
+      paint.moveTo(by, 8);
+      paint.lineTo(by + 8, 0);
+    }
+    paint.stroke();
+    return paint.createPattern(tile, "repeat");
+  }
+
   // Better ranks lie on top; Leaflet adds the height on the screen in pixels.
   const depth = (rank) => 100 * (101 - rank);
 
@@ -133,6 +197,7 @@ const LocationMap = (() => {
       this.onPlace = onPlace;
       this.grid = null;
       this.guess = null;
+      this.middle = 0; // the longitude around which the world is drawn
       this.map = L.map(container, {
         zoomSnap: 0.25, zoomDelta: 1, minZoom: 0, maxZoom: 14, wheelPxPerZoomLevel: 90,
         maxBoundsViscosity: 0.8, attributionControl: false, zoomControl: false,
@@ -144,64 +209,114 @@ const LocationMap = (() => {
       L.control.zoom({ position: "topright" }).addTo(this.map);
       L.control.scale({ position: "bottomright", imperial: false }).addTo(this.map);
       this.renderers = {};
-      [["land", 210], ["cells", 220], ["grid", 225], ["lines", 230], ["names", 590]].forEach(([name, z]) => {
+      [["land", 210], ["cells", 220], ["veil", 222], ["area", 223], ["grid", 225], ["lines", 230], ["names", 590]].forEach(([name, z]) => {
         this.map.createPane(name).style.zIndex = z;
         if (name !== "names") this.renderers[name] = L.canvas({ pane: name, padding: 0.3 });
       });
       this.map.setView([20, 0], 1);
+      this.by = "lift";
       this.overlays = L.layerGroup().addTo(this.map);
       this.guessed = L.layerGroup().addTo(this.map);
+      this.coloured = L.layerGroup().addTo(this.map);
+      this.dots = L.layerGroup().addTo(this.map);
       this.places = new Map();
       this.photos = [];
+      this.raised = [];
       this.shown = null;
       this._addLegend();
       this.base = L.layerGroup().addTo(this.map);
       this.names = [];
       if (land) this.drawLand(land);
-      this.map.on("zoomend", () => this._updateNames());
+      this.map.on("zoomend", () => {
+        this._updateNames();
+        this._drawDots();
+        this._spreadPins();
+      });
       window.matchMedia("(prefers-color-scheme: dark)")
         .addEventListener("change", () => this._recolour());
     }
 
-    // Show an answer in the form of POST /locate. `cells` is [{rings: [[[lng, lat], …], …],
-    // probability}, …]; `truth` is {lat, lng} or null.
-    show(answer, cells, truth) {
+    // Show an answer in the form of POST /locate. `cells` is [{rings: [[[lng, lat], …], …], cell,
+    // probability, lift}, …]; `area` the rings of where half of the probability lies; `truth` is
+    // {lat, lng} or null. `beside` is the map beside which this one shows what the model says without
+    // a photo: by probability, around the same longitude.
+    show(answer, cells, { area = [], truth = null, beside = null } = {}) {
       this.clear();
-      this.shown = { answer, cells, truth };
+      this.shown = { answer, cells, truth, beside };
+      const [first] = answer.predictions;
+      this.middle = beside ? beside.middle : first.lng;
       this.legend.hidden = false;
-      const center = answer.best;
-      this.map.setMaxBounds(null); // until `fit` has moved: they would pull the old view along
-      this._drawCells(cells);
-      this._drawCircle(center, answer.radius_km["90"], "5 7");
-      this._drawCircle(center, answer.radius_km["50"], null);
       this.legend.classList.toggle("without-truth", !truth);
+      this.map.setMaxBounds(null); // until `fit` has moved: they would pull the old view along
+      this._drawCells();
+      const isTelling = !answer.abstained && !beside;
+      const radii = isTelling ? answer.mode_radius_km : {};
+      this._drawCircle(first, radii["90"], "5 7");
+      this._drawCircle(first, radii["50"], null);
+      const isWide = isTelling && radii["50"] >= TELLING_KM;
+      if (isWide) this._drawArea(area);
+      this.legend.classList.toggle("without-area", !isWide || !area.length);
+      this.legend.classList.toggle("without-half", !(radii["50"] < TELLING_KM));
+      this.legend.classList.toggle("without-most", !(radii["90"] < TELLING_KM));
       if (truth) {
-        this._path(L.polyline, inAllWorlds(greatCircle(center, truth)), "--truth",
+        this._path(L.polyline, inAllWorlds(greatCircle(answer.best, truth)), "--truth",
           { weight: 2.5, dashArray: "1 6", lineCap: "round" });
         this._marker(truth, element("span", "pin pin-truth"), "True place", 15000);
+        this._marker(answer.best, element("span", "pin pin-best"), "Best point for the score", -1000);
       }
-      this._marker(center, element("span", "pin pin-best"), "Best single guess", -1000);
-      [...answer.predictions].reverse().forEach((place) => {
+      if (!answer.abstained) this._drawPlaces(ranked(answer));
+      this._updateNames();
+      this._drawGuess();
+    }
+
+    _drawPlaces(places) {
+      const outlines = new Map(this.shown.cells.map(({ cell, rings }) => [cell, rings]));
+      places.forEach(({ cell }) => (outlines.get(cell) || []).forEach((ring) => this._path(
+        L.polygon, inAllWorlds(ring.map(([lng, lat]) => [lat, lng])).map((one) => [one]), "--pin",
+        { weight: 1.3 })));
+      [...places].reverse().forEach((place) => {
         const label = `${place.rank}. ${place.place || `Cell ${place.cell}`}`;
-        const marker = this._marker(
-          place, element("span", "pin pin-rank", place.rank), label, depth(place.rank));
+        // The number stands beside its place: what is below stays to be seen.
+        const content = element("span", "spot");
+        content.append(element("span", "spot-line"), element("span", "pin-rank badge-rank", place.rank));
+        const marker = this._marker(place, content, label, depth(place.rank), this.overlays, true);
         marker.on("click", () => this.onPlace(place.rank));
         marker.on("keydown", ({ originalEvent: event }) => { // Leaflet makes it a button by name only
           if (event.key !== "Enter" && event.key !== " ") return;
           event.preventDefault();
           this.onPlace(place.rank);
         });
-        this.places.set(place.rank, { marker, place });
+        this.places.set(place.rank, { marker, place, content });
       });
-      this._updateNames();
-      this._drawGuess();
+      this._spreadPins();
+    }
+
+    // Put the numbers beside their places so that none hides another, best rank first.
+    _spreadPins() {
+      const sorted = [...this.places.values()].sort((a, b) => a.place.rank - b.place.rank);
+      const spots = sorted.map(({ marker }) => this.map.latLngToLayerPoint(marker.getLatLng()));
+      const taken = [...spots];
+      sorted.forEach(({ content }, i) => {
+        const free = [1, 1.8, 2.6].flatMap((far) => Array.from({ length: 12 }, (_, turn) => {
+          const angle = ((30 * turn + 30) * Math.PI) / 180;
+          return spots[i].add([far * BADGE_PIXELS * Math.sin(angle), -far * BADGE_PIXELS * Math.cos(angle)]);
+        })).find((at) => taken.every((other) => other === spots[i] || at.distanceTo(other) >= BADGE_PIXELS - 2))
+          || spots[i].add([BADGE_PIXELS, 0]);
+        taken.push(free);
+        const away = free.subtract(spots[i]);
+        content.style.setProperty("--dx", `${away.x}px`);
+        content.style.setProperty("--dy", `${away.y}px`);
+        content.style.setProperty("--length", `${Math.hypot(away.x, away.y)}px`);
+        content.style.setProperty("--turn", `${Math.atan2(away.y, away.x)}rad`);
+      });
     }
 
     // Show no answer.
     clear() {
       this.shown = null;
       this.photos = [];
-      this.overlays.clearLayers();
+      [this.overlays, this.coloured, this.dots].forEach((group) => group.clearLayers());
+      this.raised = [];
       this.places.clear();
       this.legend.hidden = true;
       this._drawGuess();
@@ -227,7 +342,7 @@ const LocationMap = (() => {
         const before = here.get(spot) || 0;
         here.set(spot, before + 1);
         if (before) content.style.translate = beside(before);
-        const marker = this._marker(photo, content, photo.label, depth(i + 1));
+        const marker = this._marker(photo, content, photo.label, depth(i + 1), this.overlays, true);
         marker.on("click", () => onPhoto(i));
         marker.on("keydown", ({ originalEvent: event }) => {
           if (event.key !== "Enter" && event.key !== " ") return;
@@ -242,6 +357,25 @@ const LocationMap = (() => {
       if (this.box) this.box.remove();
       this.box = bounds && L.rectangle(bounds, { interactive: false, fill: false, weight: 2.5,
         dashArray: "6 4", color: this._colour("--chosen") }).addTo(this.map);
+    }
+
+    // Fill the container, whose size has changed.
+    resized() {
+      this.map.invalidateSize({ animate: false });
+    }
+
+    // The turn of a longitude that lies nearest to another one.
+    static nearestTurn(lng, to) {
+      return nearestTurn(lng, to);
+    }
+
+    static ranked(answer) {
+      return ranked(answer);
+    }
+
+    // How strongly cells are drawn whose colours stand for lifts: [{shade, opacity}, …].
+    static liftStrengths(cells, steps, abstained) {
+      return liftStrengths(cells, steps, abstained);
     }
 
     // Kilometres between two points {lat, lng}, on the sphere.
@@ -301,14 +435,20 @@ const LocationMap = (() => {
       this.names.forEach(({ marker }) => marker.remove());
       this.names = [];
       this.base.eachLayer((layer) => {
-        if (layer.options.pane === "lines") layer.remove();
+        if (["lines", "veil"].includes(layer.options.pane)) layer.remove();
       });
       const control = L.control({ position: "bottomright" });
       control.onAdd = () => element("div", "tile-attribution", attribution);
       control.addTo(this.map);
     }
 
-    // Show places, best guess, truth, somebody's guess and the 50 % circle together.
+    // Colour cells by "lift" or by "probability".
+    colourBy(by) {
+      this.by = by;
+      if (this.shown) this._drawCells();
+    }
+
+    // Show what an answer names, truth and somebody's guess together; the world where it names nothing.
     fit(animate = true) {
       if (this.photos.length) {
         this.map.setMaxBounds(null);
@@ -318,28 +458,39 @@ const LocationMap = (() => {
       }
       if (!this.shown) {
         this.map.setMaxBounds(null);
-        this.map.setView([28, 5], this._worldZoom(), { animate: animate && !calm() });
+        this.map.fitBounds(WORLD, { animate: animate && !calm() });
         return;
       }
       const { answer, truth } = this.shown;
-      const center = answer.best;
-      const points = answer.predictions.concat([center], truth || [], this.guess || [])
-        .map(({ lat, lng }) => [lat, lng]).concat(circle(center, answer.radius_km["50"]));
+      this.map.once("moveend", () =>
+        this.map.setMaxBounds([[-89, this.middle - 280], [89, this.middle + 280]]));
+      if (!answer.located) {
+        this.map.fitBounds(WORLD, { animate: animate && !calm() });
+        return;
+      }
+      const [first] = answer.predictions;
+      const km = answer.mode_radius_km["50"];
+      const points = ranked(answer).concat(truth ? [truth, answer.best] : [], this.guess || [])
+        .map(({ lat, lng }) => [lat, lng]).concat(km < TELLING_KM ? circle(first, km) : []);
       // Mercator makes the far north and south too large to frame.
       const bounds = L.latLngBounds(points.map(([lat, lng]) =>
-        [Math.max(-65, Math.min(78, lat)), nearestTurn(lng, center.lng)]));
-      this.map.once("moveend", () =>
-        this.map.setMaxBounds([[-89, center.lng - 280], [89, center.lng + 280]]));
+        [Math.max(-65, Math.min(78, lat)), nearestTurn(lng, this.middle)]));
       this.map.fitBounds(bounds, { ...this._padding(), maxZoom: 9, animate: animate && !calm() });
     }
 
     // Zoom to a ranked place and mark it as the chosen one.
     zoomTo(rank) {
-      const { marker, place } = this.places.get(rank);
+      const place = ranked(this.shown.answer)[rank - 1];
+      const zoom = Math.max(3, Math.min(DEEPEST_PLACE_ZOOM, (place.level || 8) + 1));
+      this.map.setView([place.lat, nearestTurn(place.lng, this.middle)], zoom, { animate: !calm() });
       this.choose(rank);
-      const zoom = Math.max(3, Math.min(DEEPEST_PLACE_ZOOM, place.level + 1));
-      this.map.setView(marker.getLatLng(), zoom, { animate: !calm() });
-      marker.openTooltip();
+      if (this.places.has(rank)) this.places.get(rank).marker.openTooltip();
+      this.bringIntoView();
+    }
+
+    // On a phone the map lies above the list that its places are picked from.
+    bringIntoView() {
+      this.container.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
     }
 
     choose(rank) {
@@ -348,12 +499,6 @@ const LocationMap = (() => {
         marker.setZIndexOffset(other === rank ? 20000 : depth(other));
         if (other !== rank) marker.closeTooltip();
       });
-    }
-
-    // The zoom level at which the map is about as wide as the world.
-    _worldZoom() {
-      const { clientWidth, clientHeight } = this.container;
-      return Math.max(0.5, Math.min(2.5, Math.log2(Math.max(clientWidth, clientHeight) / 256)));
     }
 
     _padding() {
@@ -386,6 +531,10 @@ const LocationMap = (() => {
           const coasts = rings.flatMap(coastLines).map((line) => shifted(line, by));
           this._path(L.polyline, coasts, "--coast", { weight: 0.8 }, this.base);
         });
+        // Cells fade at sea: nobody took a photo there.
+        const sea = [[[-89, -180], [89, -180], [89, 180], [-89, 180]], ...polygons.flat()];
+        this._path(L.polygon, sea.map((ring) => shifted(ring, by)), "--sea",
+          { fill: true, fillOpacity: AT_SEA, stroke: false }, this.base, "veil");
         borders.forEach((line) => this._path(
           L.polyline, shifted(line, by), "--border", { weight: 0.8 }, this.base));
       });
@@ -402,7 +551,7 @@ const LocationMap = (() => {
     // A country's name is written where it has room for about two thirds of it.
     _updateNames() {
       const pixelsPerDegree = (256 * 2 ** this.map.getZoom()) / 360;
-      const middle = this.shown ? this.shown.answer.best.lng : 0;
+      const middle = this.shown ? this.middle : 0;
       this.names.forEach(({ marker, name, lng, room }) => {
         const fits = room * pixelsPerDegree > Math.max(30, name.length * 4);
         if (fits === this.map.hasLayer(marker)) return;
@@ -411,27 +560,60 @@ const LocationMap = (() => {
       });
     }
 
-    _drawCells(cells) {
+    // Colours follow `by`; without a photo nothing is raised, and only probabilities say something.
+    _drawCells() {
+      const { answer, cells, beside } = this.shown;
+      this.coloured.clearLayers();
+      this.raised = [];
       this.legend.classList.toggle("without-cells", !cells.length);
       if (!cells.length) return;
-      const steps = colourSteps(cells.map(({ probability }) => probability));
-      this.legend.querySelectorAll(".tick").forEach((tick, i) => {
-        tick.textContent = i < steps.length ? Number((100 * steps[i]).toPrecision(2)) : "";
+      const by = beside ? "probability" : this.by;
+      this.steps = (beside && beside.steps) || colourSteps(cells.map(({ probability }) => probability));
+      const limits = by === "lift" ? this._colour("--lift-steps").split(" ").map(Number) : this.steps;
+      const strengths = (by === "lift" ? liftStrengths : probabilityStrengths)(
+        cells, limits, answer.abstained);
+      // A layer for each colour and opacity: one for each cell would be slow where there are thousands.
+      const layers = new Map();
+      cells.forEach(({ rings }, i) => {
+        const { shade, opacity } = strengths[i];
+        const key = `${shade} ${Math.ceil(OPACITIES * opacity) / OPACITIES}`;
+        if (!layers.has(key)) layers.set(key, []);
+        rings.forEach((ring) => layers.get(key).push([ring.map(([lng, lat]) => [lat, lng])]));
+        if (by === "lift" && shade >= DOTTED_SHADE) this.raised.push({ ring: rings[0], shade });
       });
-      // A layer for each colour: one for each cell would be slow where there are thousands.
-      const colours = Array.from({ length: COLOURS }, () => []);
-      cells.forEach(({ rings, probability }) => {
-        const parts = colours[steps.filter((limit) => probability >= limit).length];
-        rings.forEach((ring) => parts.push([ring.map(([lng, lat]) => [lat, lng])]));
+      WORLDS.forEach((by360) => layers.forEach((parts, key) => {
+        const [shade, opacity] = key.split(" ").map(Number);
+        this._path(L.polygon, parts.map(([ring]) => [shifted(ring, by360)]),
+          by === "lift" ? `--lift-${shade}` : `--cell-${shade}`,
+          { fill: true, fillOpacity: opacity, weight: 0.5, opacity: opacity / 2, smoothFactor: 0.3 },
+          this.coloured, "cells");
+      }));
+      this._updateLegend(by, limits);
+      this._drawDots();
+    }
+
+    // A cell that the photo raised is a dot at least: the eye would miss it on a map of the world.
+    _drawDots() {
+      this.dots.clearLayers();
+      if (!this.shown) return;
+      const pixelsPerDegree = (256 * 2 ** this.map.getZoom()) / 360;
+      this.raised.filter(({ ring }) => pixelsPerDegree * (Math.max(...ring.map(([lng]) => lng))
+        - Math.min(...ring.map(([lng]) => lng))) < 2 * DOT_PIXELS).forEach(({ ring, shade }) => {
+        const [lng, lat] = middleOf(ring);
+        WORLDS.forEach((by) => this._path(L.circleMarker, [lat, lng + by], `--lift-${shade}`,
+          { radius: DOT_PIXELS - 1, fill: true, fillOpacity: 1, stroke: false }, this.dots, "area"));
       });
-      WORLDS.forEach((by) => colours.forEach((parts, i) => parts.length && this._path(
-        L.polygon, parts.map(([ring]) => [shifted(ring, by)]), `--cell-${i}`,
-        { fill: true, fillOpacity: 0.72, weight: 0.7, opacity: 0.9, smoothFactor: 0.3 },
-        this.overlays, "cells")));
+    }
+
+    _drawArea(rings) {
+      const parts = rings.map((ring) => ring.map(([lng, lat]) => [lat, lng]));
+      WORLDS.forEach((by) => this._path(L.polygon, parts.map((ring) => [shifted(ring, by)]), "--circle",
+        { fill: true, fillColor: stripes(this._colour("--circle")), fillOpacity: 0.4, stroke: false,
+          isStriped: true }, this.overlays, "area"));
     }
 
     _drawCircle(center, km, dashArray) {
-      if (!(km > 0)) return;
+      if (!(km > 0 && km < TELLING_KM)) return;
       const points = inAllWorlds(circle(center, km));
       this._path(L.polyline, points, "--halo", { weight: 4.5, opacity: 0.7 });
       this._path(L.polyline, points, "--circle", { weight: 1.8, dashArray });
@@ -451,11 +633,11 @@ const LocationMap = (() => {
         this.guessed);
     }
 
-    _marker({ lat, lng }, content, label, zIndexOffset, group = this.overlays) {
-      const middle = this.shown ? this.shown.answer.best.lng : this.map.getCenter().lng;
+    _marker({ lat, lng }, content, label, zIndexOffset, group = this.overlays, keyboard = false) {
+      const middle = this.shown ? this.middle : this.map.getCenter().lng;
       const icon = L.divIcon({ className: "marker", html: content, iconSize: [28, 28] });
       const marker = L.marker([lat, nearestTurn(lng, middle)],
-        { icon, zIndexOffset, riseOnHover: true, keyboard: content.classList.contains("pin-rank") });
+        { icon, zIndexOffset, riseOnHover: true, keyboard });
       marker.bindTooltip(element("span", "", label), { direction: "top", offset: [0, -12] });
       marker.addTo(group);
       marker.getElement().setAttribute("aria-label", label);
@@ -468,15 +650,19 @@ const LocationMap = (() => {
         const legend = this.legend = element("div", "legend");
         legend.hidden = true; // until there is an answer
         const cells = legend.appendChild(element("div", "legend-cells"));
-        cells.append(element("div", "legend-title", "Probability of a cell, %"));
+        cells.append(element("div", "legend-title"));
         const scale = cells.appendChild(element("div", "legend-scale"));
         for (let i = 0; i < COLOURS; i += 1) {
           const entry = scale.appendChild(element("span", "legend-step"));
-          entry.append(element("span", `swatch cell-${i}`), element("span", "tick"));
+          entry.append(element("span", "swatch"), element("span", "tick"));
         }
+        const other = cells.appendChild(element("button", "button legend-other"));
+        other.type = "button";
+        other.addEventListener("click", () => this.colourBy(this.by === "lift" ? "probability" : "lift"));
+        L.DomEvent.disableClickPropagation(legend);
         const signs = legend.appendChild(element("div", "legend-signs"));
-        [["best", "pin-best", "best guess"], ["half", "ring", "50 %"],
-          ["most", "ring dashed", "90 %"], ["truth", "pin-truth", "truth"],
+        [["area", "striped", "holds half"], ["half", "ring", "50 %"], ["most", "ring dashed", "90 %"],
+          ["truth", "pin-best", "best point"], ["truth", "pin-truth", "truth"],
           ["guess", "pin-guess", "your guess"]].forEach(([name, sign, text]) => {
           const entry = signs.appendChild(element("span", `legend-sign legend-${name}`));
           entry.append(element("span", `sign ${sign}`), element("span", "", text));
@@ -486,11 +672,26 @@ const LocationMap = (() => {
       control.addTo(this.map);
     }
 
+    _updateLegend(by, limits) {
+      const part = (name) => this.legend.querySelector(`.legend-${name}`);
+      part("title").textContent = by === "lift" ? "Times as likely as without the photo"
+        : "Probability of a cell, %";
+      part("other").textContent = by === "lift" ? "Show probabilities" : "Show what the photo changed";
+      part("other").hidden = Boolean(this.shown.beside);
+      const times = by === "lift" ? (limit) => `× ${limit}` : (limit) => Number((100 * limit).toPrecision(2));
+      this.legend.querySelectorAll(".legend-step").forEach((step, i) => {
+        step.firstChild.className = `swatch ${by === "lift" ? "lift" : "cell"}-${i}`;
+        step.lastChild.textContent = i < limits.length ? times(limits[i]) : "";
+      });
+    }
+
     _recolour() {
-      [this.base, this.overlays, this.guessed, this.grid].filter(Boolean)
+      [this.base, this.overlays, this.coloured, this.dots, this.guessed, this.grid].filter(Boolean)
         .forEach((group) => group.eachLayer((layer) => {
-          const name = layer.options.colourName;
-          if (name) layer.setStyle({ color: this._colour(name) });
+          const { colourName: name, isStriped } = layer.options;
+          if (!name) return;
+          const color = this._colour(name);
+          layer.setStyle({ color, ...(isStriped && { fillColor: stripes(color) }) });
         }));
     }
   };

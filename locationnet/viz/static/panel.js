@@ -9,33 +9,31 @@
   const panel = document.getElementById("panel");
   const showAll = document.getElementById("show-all");
 
-  const state = { photo: 0, prior: false };
+  const state = { photo: 0 };
   const library = new Library(page.items, (index) => show(index, "all-photos"));
 
   // Cells of the page are shared by all photos: an answer names them by number.
   function cellsOf(shown) {
-    return shown.cells.map(([index, probability]) =>
-      ({ rings: page.cells[index], probability }));
+    return shown.cells.map(([index, probability, lift]) =>
+      ({ rings: page.cells[index], cell: page.tokens[index], probability, lift }));
   }
 
   const item = () => page.items[state.photo];
 
-  function drawMap(animate) {
-    const shown = state.prior ? page.prior : item();
-    map.show(shown.answer, cellsOf(shown), item().truth);
-    map.fit(animate);
-  }
-
-  // A place of the list, or of the map when it shows the photo's answer.
   function choose(rank) {
-    if (state.prior) setPrior(false);
     map.zoomTo(rank);
     AnswerView.markChosen(panel, rank);
   }
 
   function setPrior(on) {
-    state.prior = on;
-    drawMap(true);
+    if (on) {
+      const { answer } = page.prior;
+      const predictions = answer.predictions.slice(0, item().answer.predictions.length);
+      prior.show({ ...answer, predictions }, cellsOf(page.prior));
+    } else {
+      prior.hide();
+      map.fit();
+    }
     AnswerView.markPrior(on);
   }
 
@@ -59,10 +57,9 @@
 
   // Show all photos together.
   function showAllPhotos(focused) {
-    state.prior = false;
-    document.getElementById("prior-badge").hidden = true;
-    const prior = page.prior && page.prior.answer;
-    panel.replaceChildren(...[prior && AnswerView.demoNotice(prior), library.view(map)]
+    prior.hide();
+    const before = page.prior && page.prior.answer;
+    panel.replaceChildren(...[before && AnswerView.demoNotice(before), library.view(map)]
       .filter((part) => part !== null));
     if (focused) document.getElementById(focused).focus();
   }
@@ -74,26 +71,28 @@
   // Show one photo, and keep the keyboard where it was.
   function show(index, focused) {
     state.photo = index;
-    state.prior = false;
-    document.getElementById("prior-badge").hidden = true;
+    prior.hide();
     const { answer, shown, truth } = item();
-    const prior = page.prior && page.prior.answer;
-    panel.replaceChildren(...[
-      selector(), picture(item()), prior && AnswerView.demoNotice(prior), AnswerView.calibrationNotice(answer),
-      AnswerView.abstention(answer),
-      AnswerView.bestGuess(answer, truth), AnswerView.placeList(answer.predictions, choose),
-      AnswerView.information(answer, shown), AnswerView.evidence(answer),
-      prior && AnswerView.priorSection(prior, setPrior),
-    ].filter((part) => part !== null));
-    drawMap(false);
+    const before = page.prior && page.prior.answer;
+    panel.replaceChildren(...[selector(), picture(item()), ...AnswerView.answer(answer, { choose, truth, shown,
+      count: answer.predictions.length, prior: before, onPrior: setPrior })].filter(Boolean));
+    map.show(answer, cellsOf(item()), { area: item().area.flatMap((index) => page.cells[index]), truth });
+    map.fit(false);
     if (!focused) return;
     AnswerView.say(`Photo ${index + 1} of ${page.items.length}: ${item().title}`);
     const target = document.getElementById(focused);
     (target.disabled ? document.getElementById("photo-list") : target).focus();
   }
 
-  const map = new LocationMap(document.getElementById("map"), read("land-data"),
-    (rank) => (state.prior ? map.zoomTo(rank) : choose(rank)));
+  const land = read("land-data");
+  const map = new LocationMap(document.getElementById("map"), land, choose);
+  const prior = new PriorMap(map, (container) => {
+    const own = new LocationMap(container, land, (rank) => own.zoomTo(rank));
+    return own;
+  }, () => {
+    setPrior(false);
+    document.getElementById("prior-toggle").focus();
+  });
   showAll.addEventListener("click", () => map.fit());
   if (page.items.length > 1 && page.items.some(({ thumbnail }) => thumbnail)) {
     showAllPhotos(null);
