@@ -27,7 +27,11 @@ FLOORS = [
     ["cli"],
 ]
 # What lies at the root and may know a folder.
-ROOT_KNOWS = {"classes": {"geo"}, "metrics": {"geo"}, "__init__": {"geo", "model", "viz"}}
+ROOT_KNOWS = {
+    "classes": {"geo"},
+    "metrics": {"geo"},
+    "__init__": {"geo", "model", "retrieval", "viz"},
+}
 
 
 def _imports(path: Path) -> Iterator[str]:
