@@ -125,7 +125,7 @@ def test_the_command_line_and_the_service_answer_alike(
     assert answer["predictions"][0]["lat"] == pytest.approx(CORNER[0], abs=1e-4)
     people = CliRunner().invoke(app, [str(word) for word in words])
     assert "https://example.org/" in people.stdout
-    settings = read_settings({"model": str(embedding_bundle), "retrieval": index})
+    settings = read_settings(model=str(embedding_bundle), retrieval=index)
     with TestClient(create_app(settings, load_locator(settings)), "http://127.0.0.1") as client:
         served = client.post(
             "/locate", content=make_photo(RED), headers={"Content-Type": "image/jpeg"}
