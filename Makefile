@@ -2,9 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 UV := .venv/bin/uv
 # Every extra that can be installed together; gpu excludes train, and gmaps excludes notebook.
-EXTRAS := --extra data --extra train --extra openvino --extra aws --extra dask --extra notebook --extra heic --extra geoclip
+EXTRAS := --extra data --extra train --extra openvino --extra aws --extra dask --extra notebook --extra heic --extra geoclip --extra library
 
-.PHONY: demo test test-newest serve lint bench docs release publish
+.PHONY: demo test test-newest serve lint bench docs notebooks release publish
 
 $(UV):
 	$(PYTHON) -m venv .venv
@@ -84,6 +84,10 @@ bench: .venv/.dev
 	.venv/bin/python scripts/bench_download.py
 	$(UV) sync --quiet --locked --inexact $(EXTRAS) --group dev --group docs --group bench
 	.venv/bin/python scripts/bench_metadata.py
+
+# The notebooks are kept with what they show; to be run where what they show has changed.
+notebooks: .venv/.dev
+	.venv/bin/python scripts/build_notebooks.py
 
 # A warning is an error: a broken link above all. From scratch, because unchanged pages warn only once.
 docs: .venv/.dev

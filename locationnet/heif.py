@@ -62,6 +62,31 @@ def still(data: bytes, kind: str) -> bytes:
     return bytes(out)
 
 
+def metadata(data: bytes) -> tuple[bytes, bytes]:
+    """Return the EXIF, from its TIFF header on, and the XMP of a file; ``b""`` where it has none.
+
+    Raises
+    ------
+    ValueError
+        Its boxes are broken.
+    """
+    exif = xmp = b""
+    try:
+        for meta in _top(data, b"meta"):
+            inside = {box.kind: box for box in _boxes(data, meta.start + 4, meta.end)}
+            items = [it for it in _items(data, inside[b"iinf"]) if it.kind in (b"Exif", b"mime")]
+            stored = _stored(data, inside[b"iloc"], inside.get(b"idat")) if items else {}
+            for item in items:
+                body = stored.get(item.number, b"")
+                if item.kind == b"Exif" and not exif:
+                    exif = body[4 + int.from_bytes(body[:4], "big") :]
+                elif item.kind == b"mime" and not xmp and b"xmpmeta" in body:
+                    xmp = body
+    except (KeyError, IndexError, struct.error) as error:
+        raise ValueError("broken boxes") from error
+    return exif, xmp
+
+
 def av1_pixels(data: bytes) -> int:
     """Return how many pixels the pictures of an AVIF have together, by what is coded.
 

@@ -18,11 +18,12 @@ import onnx
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from onnx import numpy_helper
+from PIL import Image
 
 import locationnet
 from locationnet.geo import sphere
 from locationnet.geo.grid import Grid
-from locationnet.viz import payload, picture, shapes, worldmap
+from locationnet.viz import card, payload, picture, shapes, worldmap
 from locationnet.viz.lift_scale import STRONGEST
 from locationnet.viz.shapes import Cells, Frame
 
@@ -35,6 +36,7 @@ PIXELS = 880
 WIDTH = 11.0  # inches, as the pictures of `locationnet.viz`
 
 WORLD = Frame(-180.0, -60.0, 180.0, 78.0)
+AMERICA = Frame(-170.0, 5.0, -50.0, 62.0)
 EUROPE = Frame(-11.0, 36.0, 27.0, 58.0)
 PARIS = Frame(2.13, 48.77, 2.53, 48.94)
 LONDON = Frame(-0.38, 51.40, 0.15, 51.62)
@@ -108,10 +110,17 @@ def answer_picture() -> Figure:
 
 
 def circles_map() -> Figure:
-    """Draw the same answer with the true place, on the map alone."""
-    figure, axes = _new_map(WORLD, above=0.3)
-    worldmap.draw_map(axes, _answer(), LAUNCH_SITE, WORLD)
+    """Draw the answer of who knows that the photo is from the US, with the true place."""
+    figure, axes = _new_map(AMERICA)
+    answer = _answer().within("US")
+    worldmap.draw_map(axes, answer, LAUNCH_SITE, AMERICA, shapes.telling(answer, shapes.LISTED))
     return figure
+
+
+def card_picture() -> Figure:
+    """Draw the card of the launch photo."""
+    with Image.open(_rocket()) as photo:
+        return card.draw_card(_answer(), photo.convert("RGB"))
 
 
 PICTURES: dict[str, Callable[[], Figure]] = {
@@ -123,6 +132,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "demo-volcano.png": concept_map,
     "rocket-answer.png": answer_picture,
     "rocket-circles.png": circles_map,
+    "rocket-card.png": card_picture,
 }
 
 
@@ -158,15 +168,12 @@ def _rocket() -> Path:
     return Path(found.origin).parent / "data" / "rocket.jpg"
 
 
-def _new_map(part: Frame, above: float = 0.0) -> tuple[Figure, Axes]:
-    """Return a figure as high as the map's shape asks for.
-
-    A legend fits below, and a title where there are some tenths of an inch `above`.
-    """
+def _new_map(part: Frame) -> tuple[Figure, Axes]:
+    """Return a figure as high as the map's shape asks for, and a legend below."""
     height = WIDTH * worldmap.aspect(part) * (part.north - part.south) / (part.east - part.west)
-    figure = Figure((WIDTH, height + above + 0.4), layout="constrained", facecolor="white")
-    axes = figure.subplots()
-    return figure, axes
+    figure = Figure((WIDTH, height + 0.4), facecolor="white")
+    below = 0.35 / (height + 0.4)
+    return figure, figure.add_axes((0.005, below, 0.99, 0.995 - below))
 
 
 def _cells_map(answer: locationnet.Prediction) -> Figure:

@@ -21,7 +21,7 @@ FLOORS = [
     ["tables", "net"],
     ["metadata", "pack", "model"],
     ["download", "train", "viz"],
-    ["export", "evaluation", "server"],
+    ["export", "evaluation", "locating", "library", "server"],
     ["aws", "calibrate", "importing"],
     ["cli"],
 ]

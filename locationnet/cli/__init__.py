@@ -22,6 +22,7 @@ from locationnet.cli import (
     health,
     importing,
     labels,
+    library,
     locate,
     metadata,
     models,
@@ -79,6 +80,7 @@ app.command("export")(export.export)
 app.command("health", **_SETTINGS_AS_OPTIONS)(health.health)
 app.add_typer(importing.app, name="import")
 app.command("labels")(labels.labels)
+app.add_typer(library.app, name="library")
 app.command("locate")(locate.locate)
 app.command("metadata")(metadata.metadata)
 app.command("models")(models.models)

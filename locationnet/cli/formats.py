@@ -21,7 +21,7 @@ Format = Literal["table", "json", "jsonl", "csv", "csv-ranked", "geojson", "kml"
 
 _RANKED = (
     "rank", "probability", "lift", "lat", "lng", "cell", "level", "place", "abstained",
-    "information_bits",
+    "information_bits", "calibrated",
 )  # fmt: skip
 
 
@@ -95,12 +95,10 @@ class CsvWriter:
         from locationnet.model.answer import ROW
 
         self._prior, self._ranked = prior, ranked
-        self._demo, self._calibrated = bundle.manifest.demo, bundle.manifest.calibrated
+        self._demo = bundle.manifest.demo
         self._file = data_output()
         self._rows = csv_writer(self._file)
         columns = ["photo", *(_RANKED if ranked else ROW)]
-        if not self._calibrated:
-            columns.append("calibrated")
         if self._demo:
             columns += ["prior_place", "prior_probability"]
         self._rows.writerow(columns)
@@ -110,8 +108,6 @@ class CsvWriter:
         photo = csv_name(answer.photo, self._file)
         for rank, values in enumerate(self._values(answer.prediction)):
             row: list[object] = [photo, *values]
-            if not self._calibrated:
-                row.append(False)
             if self._demo:
                 before = self._prior.places[rank]
                 row += [before.name, before.probability]
@@ -126,6 +122,7 @@ class CsvWriter:
             [
                 place.rank, place.probability, place.lift, place.lat, place.lng, place.cell,
                 place.level, place.name, prediction.abstained, prediction.information_bits,
+                prediction.calibrated,
             ]
             for place in prediction.places
         ]  # fmt: skip

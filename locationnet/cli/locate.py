@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from locationnet.cli.formats import Answer, Format, Writer, program_writer
-from locationnet.cli.many_photos import Rows
+from locationnet.cli.many_photos import Rows, counts_text
 from locationnet.cli.one_photo import Detail
 from locationnet.cli.options import Bbox, Countries, Near, Threads, region_of
-from locationnet.cli.outputs import require_folder
+from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.photos import answered, expand
-from locationnet.cli.terminal import say
+from locationnet.cli.pictures import Pictures
+from locationnet.cli.terminal import progress_bar, say
 from locationnet.errors import InputError
+from locationnet.image_formats import is_photo_name
 from locationnet.names import printable
 
 if TYPE_CHECKING:
+    from locationnet.locating.locate_table import Job
     from locationnet.model.prediction import Prediction
 
 _DETAIL_HINT = "-v tells more of each photo"
@@ -54,21 +57,92 @@ def locate(
     ] = False,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write a map that opens in any browser, offline."),
+        typer.Option(
+            metavar="FILE",
+            help="Also write one page with all photos on a map, small, for any browser, offline.",
+        ),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Also draw a card to hand on: photo, answer and map; of several photos a folder.",
+        ),
     ] = None,
     threads: Threads = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="PHOTO is a table of paths, URLs or keys (CSV, Parquet); write it with places.",
+        ),
+    ] = None,
+    images: Annotated[
+        str, typer.Option(metavar="DIR", help="With -o: where paths start; also s3://BUCKET/DIR.")
+    ] = "",
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With -o: a store that speaks S3, not Amazon's."),
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(min=0.001, help="With -o: requests a second to each host of URLs.")
+    ] = 5.0,
+    exempt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="With -o: a server of your own network that may be asked; repeat.",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="With -o: let a Dask cluster locate the photos."),
+    ] = None,
 ) -> None:
     """Say where photos were probably taken.
 
     Example: locationnet locate holiday/*.jpg --format csv > places.csv
 
-    A photo that cannot be read is reported and the rest goes on; the exit code is then 1.
+    A whole table: locationnet locate photos.parquet --images photos -o places.parquet
+
+    A photo that cannot be read is reported and the rest goes on; the exit code is then 1. A table's
+    work that was interrupted is resumed by the same command.
     """
+    if out is not None:
+        from locationnet.locating.addressed import Source
+        from locationnet.locating.locate_table import Job
+
+        if form != "table" or html is not None or card is not None:
+            raise typer.BadParameter("--out is a table; --format, --html and --card are of photos")
+        table = _table_of(photos)
+        require_folder(out)
+        refuse_replacing([table], out)
+        _locate_table(
+            table,
+            out,
+            Job(
+                model,
+                Source(images, endpoint_url, rate, tuple(exempt or ())),
+                region_of(countries, near, bbox),
+                coarse,
+                threads,
+            ),
+            scheduler,
+        )
+        return
+    if images or endpoint_url or exempt or scheduler:
+        raise typer.BadParameter("--images, --endpoint-url, --exempt and --scheduler need --out")
+    if len(photos) == 1 and _is_table(photos[0]):
+        raise typer.BadParameter(
+            f"{printable(photos[0])}: a table of photos needs --out places.csv"
+        )
     from locationnet.model.locator import load_model
 
-    require_folder(html)
     region = region_of(countries, near, bbox)
     sources = expand(photos)
+    pictures = Pictures(sources, card, html)
     locator = load_model(model)
 
     def shown(prediction: Prediction) -> Prediction:
@@ -89,21 +163,50 @@ def locate(
         names = [source.name for source in sources]
         hint = _MAP_HINT if html is None else _DETAIL_HINT
         writer = Rows(locator.bundle, prior, names, hint=hint, verbose=verbose)
-    kept: list[Answer] = []
+    number = {id(source): index for index, source in enumerate(sources)}
     located = 0
     stream = partial(locator.stream, top_k=top_k, threads=threads, on_error="return")
     for source, prediction in answered(sources, stream, "locating"):
         answer = Answer(source.name, shown(prediction))
         writer.write(answer)
+        pictures.add(number[id(source)], answer)
         located += 1
-        if html is not None:
-            kept.append(answer)
     writer.close()
-    if html is not None and kept:
-        from locationnet.viz.html import MapItem, write_map
-
-        items = [MapItem(printable(answer.photo), answer.prediction) for answer in kept]
-        write_map(html, items, prior=prior if locator.bundle.manifest.demo else None)
-        say(f"map: {html}", error=True)
+    pictures.close(prior if locator.bundle.manifest.demo else None)
     if located < len(sources):
+        raise typer.Exit(1)
+
+
+def _is_table(name: str) -> bool:
+    """Return, by its name, whether a file is a table of photos."""
+    path = Path(name)
+    return path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq") and path.is_file()
+
+
+def _table_of(photos: list[str]) -> Path:
+    if len(photos) != 1:
+        raise typer.BadParameter("--out takes one table of photos")
+    table = Path(photos[0])
+    if table.is_dir() or is_photo_name(table):
+        raise typer.BadParameter(
+            f"{printable(table)}: --out takes a table of photos (CSV, Parquet); what is said of"
+            " photos goes to a file with --format csv > FILE"
+        )
+    return table
+
+
+def _locate_table(table: Path, out: Path, job: Job, scheduler: str | None) -> None:
+    from locationnet.locating.locate_table import answer_on_cluster, locate_table
+
+    make = None if scheduler is None else partial(answer_on_cluster, address=scheduler)
+    with progress_bar() as bar:
+        task = bar.add_task("locating", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        found = locate_table(table, out, job, make=make, advance=advance)
+    say(counts_text(found.located, found.unsure, found.failed))
+    say(f"wrote {out}")
+    if found.failed:
         raise typer.Exit(1)

@@ -15,10 +15,8 @@ from typing import TypeVar
 
 from locationnet.cli.terminal import say, say_error
 from locationnet.errors import InputError
-from locationnet.image_formats import READ, is_photo_name, kind_of_name
+from locationnet.image_formats import is_photo_name, kind_of_name
 
-# No photo that we decode is larger; a device or an archive by mistake may be.
-MAX_BYTES = 256 << 20
 # They are done before a bar is read.
 _FEW = 8
 _Answer = TypeVar("_Answer")
@@ -50,24 +48,13 @@ class Source:
             from locationnet.net.photo_urls import fetch_photo_sync
 
             return fetch_photo_sync(self.name, FetchPolicy())
-        path = Path(self.name)
-        try:
-            if path.is_dir():
-                raise InputError(f"no {READ} image below this folder")
-            if path.exists() and not path.is_file():
-                raise InputError("not a regular file")
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
-            from locationnet.net.photo_urls import is_meant_as_address, wrong_address
+        from locationnet.model.photo_source import read_file
+        from locationnet.net.photo_urls import is_meant_as_address, wrong_address
 
-            if is_meant_as_address(self.name):
-                raise InputError(wrong_address(self.name)) from error
-            reason = getattr(error, "strerror", None) or "not a file name"
-            raise InputError(f"cannot read the file ({reason})") from error
-        if len(data) > MAX_BYTES:
-            raise InputError(f"larger than {MAX_BYTES >> 20} MiB")
-        return data
+        path = Path(self.name)
+        if is_meant_as_address(self.name) and not path.exists():
+            raise InputError(wrong_address(self.name))
+        return read_file(path)
 
 
 def expand(names: Iterable[str]) -> list[Source]:

@@ -15,7 +15,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from locationnet.cli.terminal import say
-from locationnet.train.config import Augmentation, Settings, resumed, settings_of
+from locationnet.train.config import Augmentation, Settings
+from locationnet.train.presets import resumed, settings_of
 
 
 def train(

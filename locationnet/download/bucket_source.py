@@ -1,4 +1,4 @@
-"""Photos of Multimedia Commons from their bucket, or a copy of it in any store that speaks S3.
+"""Photos of a bucket, Multimedia Commons or another, in any store that speaks S3.
 
 Knows keys and what a store answers; nothing of what a photo holds.
 """
@@ -39,6 +39,8 @@ class Bucket:
         The store, where it is not Amazon's.
     connections
         How many threads will read at a time, at most.
+    bucket
+        Its name.
 
     Raises
     ------
@@ -48,7 +50,10 @@ class Bucket:
         The endpoint is not a valid URL.
     """
 
-    def __init__(self, endpoint_url: str | None = None, connections: int = 256) -> None:
+    def __init__(
+        self, endpoint_url: str | None = None, connections: int = 256, bucket: str = BUCKET
+    ) -> None:
+        self._bucket = bucket
         self.limiter = RateLimiter(0.0)  # a store is asked as often as it answers
         self._client = anonymous_client(
             endpoint_url,
@@ -82,11 +87,11 @@ class Bucket:
         from botocore import exceptions
 
         try:
-            answer = self._client.get_object(Bucket=BUCKET, Key=photo.path)
+            answer = self._client.get_object(Bucket=self._bucket, Key=photo.path)
             with closing(answer["Body"]) as body:
                 return _read(body)
         except exceptions.ClientError as error:
-            raise _of_answer(error.response) from error
+            raise _of_answer(error.response, self._bucket) from error
         except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
             raise DownloadError(SLOW) from error
         except (exceptions.BotoCoreError, OSError) as error:
@@ -103,12 +108,12 @@ def _read(body: Any) -> bytes:
     return bytes(data)
 
 
-def _of_answer(response: dict[str, Any]) -> LocationNetError:
+def _of_answer(response: dict[str, Any], bucket: str) -> LocationNetError:
     code = str(response.get("Error", {}).get("Code", ""))
     answer = response.get("ResponseMetadata", {})
     status = int(answer.get("HTTPStatusCode", 0))
     if code == "NoSuchBucket":
-        return LocationNetError(f"the store has no bucket {BUCKET}")
+        return LocationNetError(f"the store has no bucket {bucket}")
     if status in (404, 410):
         return DownloadError(GONE, code)
     if status in (429, 503) or code in _SLOW_DOWN:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from locationnet.database import Database
 from locationnet.download.checks import PLACEHOLDER_COPIES, Placeholders
-from locationnet.download.database import Database
 from locationnet.download.failures import DUPLICATE, NEEDS_HEIC, PLACEHOLDER, RETRYABLE, TEMPORARY
 from locationnet.images import can_read_heic
 

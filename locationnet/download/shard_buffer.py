@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from locationnet.database import Database
 from locationnet.download.checks import PLACEHOLDER_COPIES
-from locationnet.download.database import Database
 from locationnet.download.failures import DUPLICATE, PLACEHOLDER
 from locationnet.pack.shards import Packed
 

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locationnet.errors import LocationNetError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.calibration import INFORMATION_KM
-from locationnet.files import write_text, written_whole
 from locationnet.geo.sphere import antipode, great_circle_km
 from locationnet.model.photo_stream import reason_of
 from locationnet.model.prediction import Prediction
 from locationnet.names import valid_text
 from locationnet.progress import Progress
-from locationnet.tables.table_file import arrow_file
+from locationnet.tables.resumable import PART_ROWS, Parts, write_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions.parquet"
 TOP = 5
-# Photos whose answers are written together: what an interruption costs at most.
-_PART = 256
 # A photo that cannot be read is answered with the point farthest from the truth.
 _FARTHEST = {
     "mode_cell": "",
@@ -87,33 +82,22 @@ def answer(
         The folder cannot be written.
     """
     import pyarrow as pa
-    from pyarrow import parquet
 
-    parts = out / "parts"
-    _begin(parts, photos_fingerprint(locator, benchmark))
+    parts = Parts(out / "parts", photos_fingerprint(locator, benchmark))
     classes = locator.grid.assign(benchmark.lat, benchmark.lng)
     tables = []
-    for start in range(0, len(benchmark.paths), _PART):
-        stop = min(start + _PART, len(benchmark.paths))
-        path = parts / f"{start:09d}.parquet"
-        if not path.is_file():
+    for start in range(0, len(benchmark.paths), PART_ROWS):
+        stop = min(start + PART_ROWS, len(benchmark.paths))
+        if start not in parts:
             rows = _rows(locator, benchmark, classes, range(start, stop), threads, advance)
-            _write(path, pa.Table.from_pylist(rows, _schema()))
-        with arrow_file(path) as file:
-            tables.append(parquet.read_table(file))
+            parts.write(start, pa.Table.from_pylist(rows, _schema()))
+        tables.append(parts.read(start))
         if advance is not None:
             advance(stop, len(benchmark))
     table = pa.concat_tables(tables)
-    _write(out / PREDICTIONS, table)
-    shutil.rmtree(parts)
+    write_parquet(out / PREDICTIONS, table)
+    parts.remove()
     return table
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    from pyarrow import parquet
-
-    with written_whole(path) as part, arrow_file(part, "wb") as file:
-        parquet.write_table(table, file)
 
 
 def _schema() -> pa.Schema:
@@ -138,23 +122,11 @@ def photos_fingerprint(locator: Locator, benchmark: Benchmark) -> str:
     """Return what a model's answers to a benchmark depend on, as a hash."""
     state = hashlib.sha256(locator.precision.encode())
     state.update(json.dumps(locator.bundle.manifest.files, sort_keys=True).encode())
-    state.update(json.dumps([locator.bundle.manifest.temperature, _PART]).encode())
+    state.update(json.dumps([locator.bundle.manifest.temperature, PART_ROWS]).encode())
     state.update(json.dumps([benchmark.ids, [str(path) for path in benchmark.paths]]).encode())
     for values in (benchmark.lat, benchmark.lng):
         state.update(values.tobytes())
     return state.hexdigest()
-
-
-def _begin(parts: Path, fingerprint: str) -> None:
-    """Keep the parts of the same photos and model, and begin anew for any other."""
-    mark = parts / "begun"
-    try:
-        if not (mark.is_file() and mark.read_text() == fingerprint):
-            shutil.rmtree(parts, ignore_errors=True)
-            parts.mkdir(parents=True)
-            write_text(mark, fingerprint)
-    except OSError as error:
-        raise LocationNetError(f"{parts}: cannot be written ({error.strerror})") from error
 
 
 def _rows(

@@ -12,7 +12,7 @@ from locationnet.model.prediction import Prediction
 
 ROW = (
     "place", "country", "probability", "lift", "lat", "lng", "radius_50_km", "abstained", "located",
-    "information_bits", "summary",
+    "information_bits", "calibrated", "summary",
 )  # fmt: skip
 
 
@@ -55,7 +55,8 @@ def answer_row(prediction: Prediction) -> dict[str, str | float | bool]:
     dict
         `ROW`'s columns: the place and its country's ISO code (``""`` where nobody knows them), its
         probability and lift, degrees, the radius around it that holds half of the probability
-        (kilometres), whether the answer abstains, whether it names a place, bits, and the sentence.
+        (kilometres), whether the answer abstains, whether it names a place, bits, whether it is
+        calibrated, and the sentence.
     """
     mode = prediction.mode
     values = (
@@ -69,6 +70,7 @@ def answer_row(prediction: Prediction) -> dict[str, str | float | bool]:
         prediction.abstained,
         prediction.likely is not None,
         prediction.information_bits,
+        prediction.calibrated,
         prediction.summary,
     )
     return dict(zip(ROW, values, strict=True))

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 from PIL import Image
 
+from locationnet.errors import InputError
+from locationnet.image_formats import READ
 from locationnet.images import Photo, as_image
+
+# No photo that we decode is larger; a device or an archive by mistake may be.
+_MAX_BYTES = 256 << 20
 
 # A drive of Windows has one letter.
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -42,7 +48,31 @@ def open_photo(photo: Photo) -> Image.Image:
         The file cannot be opened.
     """
     if isinstance(photo, str) and is_address(photo):
-        from locationnet.net.fetch import FetchPolicy, fetch_sync
+        from locationnet.net.fetch import FetchPolicy
+        from locationnet.net.photo_urls import fetch_photo_sync
 
-        photo = fetch_sync(photo, FetchPolicy())
+        photo = fetch_photo_sync(photo, FetchPolicy())
     return as_image(photo)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of what may be a photo, if it is a regular file of a sane size.
+
+    Raises
+    ------
+    InputError
+        It cannot be read; the message says why, without its name.
+    """
+    try:
+        if path.is_dir():
+            raise InputError(f"no {READ} image below this folder")
+        if path.exists() and not path.is_file():
+            raise InputError("not a regular file")
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+        reason = getattr(error, "strerror", None) or "not a file name"
+        raise InputError(f"cannot read the file ({reason})") from error
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"larger than {_MAX_BYTES >> 20} MiB")
+    return data

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locationnet.errors import ImageError, without_frames
-from locationnet.model.answer import answer
 from locationnet.geo import geojson
+from locationnet.model.answer import answer
 from locationnet.model.heatmap import heatmap, likely_area
 from locationnet.model.locator import Locator
 from locationnet.model.prediction import Prediction

@@ -25,6 +25,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "url", "download_url", "downloadurl", "original_url", "originalurl", "image_url",
         "photo_url",
     ),
+    "key": ("key", "s3_key", "object_key", "s3_uri", "s3_url"),
     "uploader": (
         "uploader", "user", "author", "photographer", "uid", "user_id", "userid", "owner",
         "owner_nsid", "ownernsid",
@@ -54,7 +55,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 # What messages call a field that cannot be found.
 _PLURALS = {
-    "id": "photo ids", "path": "paths", "hash": "hashes", "url": "URLs", "uploader": "uploaders",
+    "id": "photo ids", "path": "paths", "hash": "hashes", "url": "URLs", "key": "keys",
+    "uploader": "uploaders",
     "lat": "latitudes", "lng": "longitudes", "label": "labels",
     "predicted_lat": "predicted latitudes", "predicted_lng": "predicted longitudes",
     "true_lat": "true latitudes", "true_lng": "true longitudes",
@@ -89,7 +91,7 @@ def find_column(
         return require_column(file, names, wanted)
     by_name: dict[str, list[str]] = {}
     for name in names:
-        by_name.setdefault(_plain(name), []).append(name)
+        by_name.setdefault(plain_name(name), []).append(name)
     for alias in ALIASES[field]:
         found = by_name.get(alias, [])
         if len(found) > 1:
@@ -165,8 +167,9 @@ def shown_columns(names: Sequence[str]) -> str:
 def known_columns(names: Sequence[str]) -> int:
     """Return how many names are those of a field."""
     every = {alias for aliases in ALIASES.values() for alias in aliases}
-    return sum(_plain(name) in every for name in names)
+    return sum(plain_name(name) in every for name in names)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a column's name as names are compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")

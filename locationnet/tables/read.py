@@ -8,7 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -163,6 +163,17 @@ def write_table(path: Path, table: pa.Table) -> None:
     LocationNetError
         The file cannot be written.
     """
+    write_slices(path, table.schema, [table])
+
+
+def write_slices(path: Path, schema: pa.Schema, slices: Iterable[pa.Table]) -> None:
+    """Write a table of which some rows come at a time; see `write_table`.
+
+    Parameters
+    ----------
+    schema
+        The columns of each slice.
+    """
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -170,15 +181,36 @@ def write_table(path: Path, table: pa.Table) -> None:
     try:
         with written_whole(path) as part:
             if (form := _text_form(path)) is None:
-                with arrow_file(part, "wb") as file:
-                    parquet.write_table(table, file)
+                with arrow_file(part, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
+                    for rows in slices:
+                        writer.write_table(rows)
             else:
                 delimiter, compression = form
                 options = csv.WriteOptions(quoting_style="needed", delimiter=delimiter)
-                with _written(part, compression) as file:
-                    csv.write_csv(table, file, options)
+                with (
+                    _written(part, compression) as file,
+                    csv.CSVWriter(file, schema, write_options=options) as writer,
+                ):
+                    for rows in slices:
+                        writer.write_table(rows)
     except pa.ArrowException as error:
         raise InputError(f"{path}: cannot be written as text ({first_line(error)})") from error
+
+
+def check_fits_text(path: Path, schema: pa.Schema) -> None:
+    """Refuse a file of text for columns whose types it cannot hold.
+
+    Raises
+    ------
+    InputError
+        The message names the column.
+    """
+    import pyarrow as pa
+
+    nested = [field for field in schema if pa.types.is_nested(field.type)]
+    if nested and not named_parquet(path):
+        name, kind = nested[0].name, nested[0].type
+        raise InputError(f"{path}: column {name!r} holds {kind}; only Parquet can hold it")
 
 
 @contextmanager

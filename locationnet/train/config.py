@@ -1,4 +1,4 @@
-"""The settings of a training run: presets, checks, and how they are kept for a resumed run.
+"""The settings of a training run: what they are, their checks, how they are kept for a resumed run.
 
 Knows names and numbers only; imports neither mxnet nor NumPy, so that options are listed and a
 wrong one is answered at once.
@@ -8,7 +8,6 @@ wrong one is answered at once.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from locationnet.errors import InputError
-from locationnet.train.checkpoints import read_run_fields
 from locationnet.train.devices import Devices
 
 if TYPE_CHECKING:
@@ -43,6 +41,8 @@ MORE_IS_BETTER = (
 )
 # Those of the objective `triplet` alone; more is better.
 OF_NEIGHBOURS = ("recall_at_1", "recall_at_5", "recall_at_10", "nearest_within_25_km")
+# Photos of two places that are nearer to each other count as neither, unless it is said otherwise.
+_NEGATIVE_KM = 25.0
 # A rate of 0.1 for each 256 photos of a batch (Goyal et al., "Accurate, Large Minibatch SGD",
 # 2017), as in MXNet's image-classification example.
 _PHOTOS_PER_RATE = 256
@@ -264,8 +264,7 @@ class Settings:
                 )
                 for name in alone
             }
-        near = 0.0 if self.positive_km is None else self.positive_km
-        far = near if self.negative_km is None else self.negative_km
+        near, far = self.pair_km
         return {
             "class weights and smoothed labels belong to the objective cross-entropy": (
                 self.class_weights == "none" and self.smooth_km == 0
@@ -275,21 +274,31 @@ class Settings:
             ),
             f"batch size {self.batch_size}: expected two places or more of"
             f" {self.photos_per_place} photos each (--photos-per-place)": (
-                self.batch_size % self.photos_per_place == 0
+                self.batch_size % max(self.photos_per_place, 1) == 0
                 and self.batch_size >= 2 * self.photos_per_place
             ),
             f"margin {self.margin}: expected above 0 and at most 4": 0 < self.margin <= 4,
             f"places of {self.place_km} km: expected a number above 0": (
                 self.place_km is None or 0 < self.place_km < math.inf
             ),
-            f"positives within {near} km, negatives beyond {far} km: expected 0 or more, and the"
-            " second no smaller": 0 <= near <= far < math.inf,
+            f"positives within {near or 0:g} km, negatives beyond {far:g} km: expected 0 or more,"
+            " and the second no smaller": 0 <= (near or 0) <= far < math.inf,
         }
 
     @property
     def triplets(self) -> bool:
         """Whether embeddings are trained to be searched."""
         return self.objective == "triplet"
+
+    @property
+    def pair_km(self) -> tuple[float | None, float]:
+        """Up to where photos show one place, and beyond where two; None for those of a class."""
+        near = self.positive_km
+        if near is None and self.place_km is not None:
+            near = 2 * self.place_km
+        if self.negative_km is not None:
+            return near, self.negative_km
+        return near, max(_NEGATIVE_KM, near or 0.0)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -356,97 +365,3 @@ class Settings:
             # Which photos are compared depends on what each device holds.
             fixed.add("batch_size")
         return sorted(name for name in fixed if getattr(self, name) != getattr(other, name))
-
-
-# What the options stand at unless given; everything else stays as in `Settings`.
-PRESETS: dict[str, dict[str, Any]] = {
-    # The 2017 run: ResNet-101, twelve epochs on sixteen GPUs, with what MXNet's example for
-    # ImageNet used then. The rate follows the batch, so fewer devices need no other preset.
-    "2017": {},
-    # A few thousand photos from scratch on one machine.
-    "small": {
-        "network": "resnet-18",
-        "image_size": 112,
-        "epochs": 30,
-        "rate": 0.05,
-        "schedule": "cosine",
-        "warmup": 1.0,
-        "every_minutes": 10.0,
-        "weight_decay": 5e-4,
-    },
-    # A few hundred photos on top of a network that has seen many.
-    "fine-tune": {
-        "epochs": 20,
-        "rate": 0.01,
-        "body_rate": 0.1,
-        "schedule": "cosine",
-        "warmup": 1.0,
-        "every_minutes": 10.0,
-        "smooth_km": 0.0,
-    },
-}
-
-
-def settings_of(out: Path, preset: str, given: dict[str, Any], varied: dict[str, Any]) -> Settings:
-    """Combine a preset, what a checkpoint to start from records, and what was asked for.
-
-    Parameters
-    ----------
-    out
-        The run's folder.
-    preset
-        One of `PRESETS`.
-    given
-        Settings by name, ``train`` and ``validation`` among them.
-    varied
-        Parts of the `Augmentation` by name.
-
-    Raises
-    ------
-    InputError
-        There is no such preset, or a value is out of range.
-    """
-    if preset not in PRESETS:
-        raise InputError(f"{preset!r} is not a valid preset; expected {', '.join(PRESETS)}")
-    recorded = {} if given.get("init") is None else _recorded(given["init"])
-    return Settings(
-        out=out,
-        augmentation=Augmentation(**varied),
-        **{**PRESETS[preset], **recorded, **given},
-    )
-
-
-def resumed(run: Path, given: dict[str, Any], varied: dict[str, Any]) -> Settings:
-    """Return the settings of an earlier run, with what was asked for this time.
-
-    Raises
-    ------
-    LocationNetError
-        The folder contains no run, or what was asked for would make it another run.
-    """
-    earlier = Settings.from_json(read_run_fields(run)["settings"], out=run)
-    augmentation = dataclasses.replace(earlier.augmentation, **varied)
-    settings = dataclasses.replace(earlier, **{**given, "augmentation": augmentation})
-    for name in settings.differing(earlier):
-        raise InputError(
-            f"{run}: its {name.replace('_', ' ')} is {getattr(earlier, name)}, not"
-            f" {getattr(settings, name)}; a resumed run keeps it"
-        )
-    return settings
-
-
-def _recorded(init: Path) -> dict[str, Any]:
-    """Return image size, mean and std of the run that wrote a checkpoint, where it is known."""
-    prefix = re.sub(r"-\d{4,}\.params$", "", init.name)
-    fields_file = init.with_name(f"{prefix}-run.json")
-    if prefix == init.name or not fields_file.is_file():
-        return {}
-    try:
-        how = json.loads(fields_file.read_text(encoding="utf-8"))["preprocessing"]
-        return {
-            "image_size": int(how["size"]),
-            "mean": tuple(map(float, how["mean"])),
-            "std": tuple(map(float, how["std"])),
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{fields_file}: does not say how photos were prepared") from error

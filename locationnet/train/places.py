@@ -18,8 +18,6 @@ from locationnet.pack.format import Pack
 from locationnet.train.config import Settings
 from locationnet.train.devices import Devices
 
-# Photos of two places that are nearer to each other are left out, unless it is said otherwise.
-NEGATIVE_KM = 25.0
 # Circles are drawn in this order of the photos, in every run.
 _SEED = 0
 # Blocks of the first epoch that are looked at before a run starts.
@@ -283,10 +281,7 @@ def places_of(settings: Settings, training: Pack, validation: Pack, workers: int
             "--place-km, --positive-km and --negative-km need coordinates, and the classes of"
             f" {training.path} are labels"
         )
-    near = settings.positive_km
-    if near is None and settings.place_km is not None:
-        near = 2 * settings.place_km
-    far = max(NEGATIVE_KM, near or 0.0) if settings.negative_km is None else settings.negative_km
+    near, far = settings.pair_km
     pairs, held_out = (Pairs(pack, near, far) for pack in (training, validation))
     if settings.place_km is None:
         places = training.classes_of_records.astype(np.int64)

@@ -17,7 +17,7 @@ from locationnet.train import checkpoints
 from locationnet.train.config import Settings
 
 # Metrics that need no coordinates.
-_OF_LABELS = ("top1", "top5", "loss")
+_OF_LABELS = ("top1", "top5", "loss", "recall_at_1", "recall_at_5", "recall_at_10")
 
 
 class EngineError(LocationNetError):
@@ -45,7 +45,8 @@ def open_packs(settings: Settings) -> tuple[Pack, Pack]:
     if not isinstance(training.class_set, Grid) and settings.best_by not in (None, *_OF_LABELS):
         raise InputError(
             f"best by {settings.best_by!r}: needs coordinates, and the classes of"
-            f" {training.path} are labels; expected one of {', '.join(_OF_LABELS)}"
+            f" {training.path} are labels; expected one of"
+            f" {', '.join(name for name in _OF_LABELS if name in settings.metrics)}"
         )
     return training, validation
 

@@ -17,7 +17,7 @@ _SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 @cache
 def script(name: str) -> str:
-    """Return one of our scripts: ``map.js``, ``answer.js``, …."""
+    """Return one of our scripts by its name, such as ``map.js``."""
     return _own(name)
 
 

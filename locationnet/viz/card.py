@@ -81,7 +81,7 @@ def draw_card(prediction: Prediction, image: Image.Image | None) -> Figure:
 def _draw_answer(figure: Figure, prediction: Prediction, left: float, top: float) -> None:
     """Draw the map, and below it what was seen and which cities come first."""
     wide = _WIDTH - _MARGIN - left
-    entries = shapes.listed(prediction, _LISTED if shapes.is_marked(prediction) else 0)
+    entries = shapes.telling(prediction, _LISTED)
     seen = wrapped(prediction.explanation, _POINTS * wide, size=_TEXT, lines=2)
     words = 0.12 + _ROW * (len(entries) + bool(seen) * (1 + seen.count("\n")))
     part = worldmap.frame(prediction, None, "world")
@@ -91,14 +91,14 @@ def _draw_answer(figure: Figure, prediction: Prediction, left: float, top: float
     )
     axes = figure.add_axes(fractions(figure, (left, top, wide, tall)))
     axes.set_anchor("NW")
-    worldmap.draw_map(axes, prediction, None, part, legend=False, numbered=_LISTED)
+    worldmap.draw_map(axes, prediction, None, part, entries, legend=False)
     axes.set_anchor("N")
     y = top + tall + 0.12
     if seen:
         write(figure, left, y, seen, size=_TEXT)
         y += _ROW * (1 + seen.count("\n"))
     if prediction.abstained:
-        helps = wrapped(WHAT_HELPS, _POINTS * wide, size=_TEXT, lines=2)
+        helps = wrapped(WHAT_HELPS, _POINTS * wide, size=_TEXT, lines=4)
         write(figure, left, y, helps, size=_TEXT, colour="quiet")
     for entry in entries:
         name = wrapped(f"{entry.rank}. {name_of(entry)}", _POINTS * (wide - 1.9), size=_TEXT)

@@ -150,7 +150,7 @@ def _lines(gmaps: Any, prediction: Prediction, truth: LatLng | None) -> list[Any
 
 
 def _markers(gmaps: Any, prediction: Prediction, truth: LatLng | None) -> list[Any]:
-    entries = shapes.listed(prediction, prediction.top_k if shapes.is_marked(prediction) else 0)
+    entries = shapes.telling(prediction, prediction.top_k)
     markers = [
         _marker(gmaps, (entry.lat, entry.lng), str(entry.rank), shapes.label(entry))
         for entry in entries

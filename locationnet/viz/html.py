@@ -27,6 +27,9 @@ __all__ = ["MapItem", "page_html", "thumbnail", "write_map"]
 
 THUMBNAIL_PIXELS = 128
 
+_SCRIPTS = (
+    "arcs.js", "shades.js", "map.js", "answer.js", "prior.js", "library.js", "panel.js",
+)  # fmt: skip
 _TITLE = "Where the photos were probably taken"
 
 
@@ -81,19 +84,7 @@ def thumbnail(photo: Photo, pixels: int = THUMBNAIL_PIXELS) -> bytes | None:
 
 def page_html(page: dict[str, Any], *, title: str = _TITLE) -> str:
     """Return the page for what `payload.page` returns."""
-    own = (
-        assets.script(name)
-        for name in (
-            "arcs.js",
-            "shades.js",
-            "map.js",
-            "answer.js",
-            "prior.js",
-            "library.js",
-            "panel.js",
-        )
-    )
-    scripts = [assets.leaflet_script(), *own]
+    scripts = [assets.leaflet_script(), *map(assets.script, _SCRIPTS)]
     styles = [assets.leaflet_style(), assets.style()]
     data = {
         "page-data": json.dumps(page, separators=(",", ":"), allow_nan=False),

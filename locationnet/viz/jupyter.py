@@ -5,8 +5,11 @@ Knows nothing of how Google's maps are made, only when to ask for one.
 
 from __future__ import annotations
 
+import base64
 import html
 import os
+from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +17,11 @@ import numpy as np
 
 from locationnet.errors import MissingExtraError
 from locationnet.model.prediction import Prediction
-from locationnet.viz import shapes
+from locationnet.viz import picture, shapes
 from locationnet.viz.shapes import Colouring, FloatArray, Frame, LatLng
 
 if TYPE_CHECKING:
-    from ipyleaflet import GeoJSON, Marker
+    from ipyleaflet import GeoJSON, Map, Marker
 
 KEY_VARIABLE = "GOOGLE_API_KEY"
 
@@ -89,7 +92,10 @@ def show_map(
     )
     part = Frame(center[1] - _HALF_WORLD, -90.0, center[1] + _HALF_WORLD, 90.0)
     # Given layers replace the default one, which would ask OpenStreetMap for its tiles.
-    world = ipyleaflet.Map(
+    world = _map_class()(
+        prediction,
+        truth,
+        by,
         layers=[
             _land(part),
             _cells(cells, part),
@@ -110,6 +116,34 @@ def show_map(
     world.add(ipyleaflet.WidgetControl(widget=legend, position="bottomleft"))
     world.add(ipyleaflet.ScaleControl(position="bottomright", imperial=False))
     return world
+
+
+@cache
+def _map_class() -> type[Map]:
+    import ipyleaflet
+
+    class DrawnMap(ipyleaflet.Map):  # type: ignore[misc]  # ipyleaflet has no types
+        """A map that is a picture where widgets do not run: on GitHub, in nbconvert's pages."""
+
+        def __init__(
+            self,
+            prediction: Prediction,
+            truth: LatLng | None,
+            by: Colouring | None,
+            **options: Any,
+        ) -> None:
+            self._drawn = prediction, truth, by
+            super().__init__(**options)
+
+        def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+            shown: dict[str, Any] = super()._repr_mimebundle_(**options)
+            prediction, truth, by = self._drawn
+            with suppress(MissingExtraError):
+                content = picture.map_png(prediction, truth=truth, by=by)
+                shown["image/png"] = base64.b64encode(content).decode("ascii")
+            return shown
+
+    return DrawnMap
 
 
 def _land(part: Frame) -> GeoJSON:
@@ -208,7 +242,7 @@ def _markers(prediction: Prediction, truth: LatLng | None, middle: float) -> lis
         markers.append(_marker((lat, lng), middle, label, f"Error: {text}", -2000))
         sign = _sign("✕", colours["pin-ink"], colours["truth"])
         markers.append(_marker(truth, middle, sign, f"True place, {text} away", 15_000))
-    entries = shapes.listed(prediction, prediction.top_k if shapes.is_marked(prediction) else 0)
+    entries = shapes.telling(prediction, prediction.top_k)
     for entry in reversed(entries):
         sign = _pin(str(entry.rank), colours["pin-ink"], colours["pin"])
         # Better ranks lie on top.

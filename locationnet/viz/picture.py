@@ -17,10 +17,10 @@ from locationnet.files import write_bytes
 from locationnet.images import Photo, shrunk
 from locationnet.model.photo_source import open_photo
 from locationnet.model.prediction import Prediction
-from locationnet.model.summary import hint_text, percent_text, times_text
+from locationnet.model.summary import WHAT_HELPS, hint_text, percent_text, times_text
 from locationnet.viz import shapes, worldmap
 from locationnet.viz.lettering import quiet_letters, wrapped, write
-from locationnet.viz.shapes import Colouring, Entry, LatLng
+from locationnet.viz.shapes import Colouring, Entry, Frame, LatLng
 from locationnet.viz.worldmap import Extent
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 _WIDTH = 11.0  # inches
 _PHOTO_PIXELS = 400
 _COLOURS = 128
+_MAP_DPI = 90
 _POINTS = 72
-_TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 13.0, 9.5, 8.0
+_TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 12.0, 9.5, 8.0
 _LINE = 0.2  # inches, of the list
 _MARGIN = 0.1
 
@@ -89,7 +90,9 @@ def draw(
     if axes is not None:
         if photo is not None:
             raise ValueError("there is no room for a photo in given axes")
-        worldmap.draw_map(axes, prediction, truth, part, by=by)
+        worldmap.draw_map(
+            axes, prediction, truth, part, shapes.telling(prediction, shapes.LISTED), by=by
+        )
         figure = worldmap.figure_of(axes)
         points = axes.get_position().width * figure.get_size_inches()[0] * _POINTS
         title = wrapped(shapes.headline(prediction), points, size=10, lines=3)
@@ -106,12 +109,14 @@ def draw(
         lines=3,
     )
     above = 0.15 + 0.24 * (1 + title.count("\n")) + 0.22 * bool(prediction.explanation)
-    tall = _WIDTH * worldmap.aspect(part) * (part.north - part.south) / (part.east - part.west)
+    tall = _tall(part)
     below = 0.35 + _LINE * (shapes.LISTED + 1.5)
     figure = figure_class((_WIDTH, above + tall + 0.35 + below), facecolor="white")
     height = float(figure.get_size_inches()[1])
     map_axes = figure.add_axes(fractions(figure, (0.05, above, _WIDTH - 0.1, tall)))
-    worldmap.draw_map(map_axes, prediction, truth, part, by=by)
+    worldmap.draw_map(
+        map_axes, prediction, truth, part, shapes.telling(prediction, shapes.LISTED), by=by
+    )
     write(figure, _MARGIN, 0.1, title, size=_TITLE_SIZE, weight="bold")
     if prediction.explanation:
         line = wrapped(prediction.explanation, _POINTS * (_WIDTH - 0.3), size=_TEXT_SIZE)
@@ -121,6 +126,12 @@ def draw(
         left += _draw_photo(figure, photo, below) + 0.25
     _draw_list(figure, prediction, left, height - below)
     return figure
+
+
+def _tall(part: Frame) -> float:
+    """Return how high a map of a part of the world is, inches."""
+    wide = _WIDTH - 0.1
+    return wide * worldmap.aspect(part) * (part.north - part.south) / (part.east - part.west)
 
 
 def write_png(
@@ -178,34 +189,72 @@ def png(figure: Figure, dpi: float) -> bytes:
     return content.getvalue()
 
 
+def map_png(
+    prediction: Prediction, *, truth: LatLng | None = None, by: Colouring | None = None
+) -> bytes:
+    """Return the map with its legend alone as a small PNG file; see `draw`."""
+    part = worldmap.frame(prediction, truth, "world")
+    tall = _tall(part)
+    figure = new_figure()((_WIDTH, tall + 0.4), facecolor="white")
+    axes = figure.add_axes(fractions(figure, (0.05, 0.05, _WIDTH - 0.1, tall)))
+    worldmap.draw_map(
+        axes, prediction, truth, part, shapes.telling(prediction, shapes.LISTED), by=by
+    )
+    return small_png(figure, _MAP_DPI)
+
+
 def small_png(figure: Figure, dpi: float) -> bytes:
-    """Return a figure as a PNG file with a palette, a third as large, the same every time."""
+    """Return a figure as a PNG file with a palette, the same every time; see `paletted`."""
+    with Image.open(io.BytesIO(png(figure, dpi))) as image:
+        return paletted(image)
+
+
+def paletted(image: Image.Image) -> bytes:
+    """Return a picture as a PNG file with a palette, a third as large."""
     content = io.BytesIO()
     # Every colour counts, not only those of many pixels: a legend's are few.
-    image = (
-        Image.open(io.BytesIO(png(figure, dpi)))
-        .convert("RGB")
-        .quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    few = image.convert("RGB").quantize(
+        _COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
     )
-    image.save(content, "PNG", optimize=True)
+    few.save(content, "PNG", optimize=True)
     return content.getvalue()
 
 
 def _draw_list(figure: Figure, prediction: Prediction, left: float, top: float) -> None:
     """Write what the answer names, and what it says of its hints; from the top left, inches."""
-    share, lift = left + 5.2, left + 6.8
-    heads = ((share, "with the photo"), (lift, "against without it"))
-    for x, head in heads:
-        write(figure, x, top, head, size=_SMALL_SIZE, colour="quiet", align="right")
-    entries = shapes.listed(prediction, shapes.LISTED)
+    if not shapes.is_marked(prediction):
+        helps = wrapped(WHAT_HELPS, _POINTS * (_WIDTH - left - 0.2), size=_TEXT_SIZE, lines=3)
+        write(figure, left, top, helps)
+        return
+    share, lift, right = left + 4.35, left + 5.05, left + 5.3
+    entries = shapes.telling(prediction, shapes.LISTED)
+    is_raised = entries == shapes.raised(prediction, shapes.LISTED)
+    heads = (
+        (left + 0.3, "raised most by the photo" if is_raised else "most probable", "left"),
+        (share, "share", "right"),
+        (lift, "lift", "right"),
+        (right, "most probable" if is_raised else "raised most by the photo", "left"),
+    )
+    for x, head, align in heads:
+        write(figure, x, top, head, size=_SMALL_SIZE, colour="quiet", align=align)
     for row, entry in enumerate(entries):
         y = top + (row + 1) * _LINE
-        name = wrapped(name_of(entry), _POINTS * 3.8, size=_TEXT_SIZE)
+        name = wrapped(name_of(entry), _POINTS * 3.4, size=_TEXT_SIZE)
         write(figure, left + 0.15, y, str(entry.rank), align="right", weight="bold")
         write(figure, left + 0.3, y, name)
         write(figure, share, y, percent_text(entry.probability), align="right")
         write(figure, lift, y, times_text(entry.lift, before=True), align="right")
-    if prediction.hint is not None and not prediction.abstained:
+    others = (shapes.listed if is_raised else shapes.raised)(prediction, shapes.LISTED)
+    for row, entry in enumerate(others):
+        y = top + (row + 1) * _LINE
+        if is_raised:
+            number = percent_text(entry.probability)
+        else:
+            number = times_text(entry.lift, before=True)
+        write(figure, _WIDTH - 0.15, y, number, align="right")
+        room = _POINTS * (_WIDTH - 0.75 - right)
+        write(figure, right, y, wrapped(entry.name, room, size=_TEXT_SIZE))
+    if prediction.hint is not None:
         note = hint_text(prediction.hint, prediction.hint_rate)
         note = wrapped(note, _POINTS * (_WIDTH - left - 0.2), size=_SMALL_SIZE, lines=2)
         y = top + (len(entries) + 1.2) * _LINE

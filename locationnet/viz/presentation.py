@@ -21,7 +21,7 @@ from locationnet.model import kml
 from locationnet.model.features import collection
 from locationnet.model.photo_source import is_address
 from locationnet.model.prediction import Prediction
-from locationnet.model.summary import percent_text, times_text
+from locationnet.model.summary import WHAT_HELPS, percent_text, times_text
 from locationnet.names import printable
 from locationnet.viz import picture, shapes, worldmap
 from locationnet.viz.card import card
@@ -105,11 +105,13 @@ def html(prediction: Prediction) -> str:
     out, and so is one behind a URL, which would have to be fetched again; without matplotlib, the
     map is.
     """
-    told = [f"<p><b>{markup.escape(prediction.summary)}</b></p>"]
+    told = [f"<p><b>{markup.escape(shapes.headline(prediction))}</b></p>"]
     if prediction.explanation:
         told.append(f"<p>{markup.escape(prediction.explanation)}</p>")
-    if not prediction.abstained:
+    if shapes.is_marked(prediction):
         told.append(_table(prediction))
+    else:
+        told.append(f"<p>{markup.escape(WHAT_HELPS)}</p>")
     photo, drawn = _photo(prediction), _map(prediction)
     beside = f'<td style="vertical-align:top;text-align:left">{"".join(told)}</td>'
     if photo:
@@ -123,9 +125,9 @@ def _table(prediction: Prediction) -> str:
         f"{markup.escape(picture.name_of(entry))}</td>"
         f"<td>{percent_text(entry.probability)}</td>"
         f"<td>{times_text(entry.lift, before=True)}</td></tr>"
-        for entry in shapes.listed(prediction, shapes.LISTED)
+        for entry in shapes.telling(prediction, shapes.LISTED)
     ]
-    head = "<tr><th></th><th></th><th>with the photo</th><th>against without it</th></tr>"
+    head = "<tr><th></th><th></th><th>share</th><th>lift</th></tr>"
     return f"<table>{head}{''.join(rows)}</table>"
 
 
@@ -143,8 +145,9 @@ def _map(prediction: Prediction) -> str:
     except MissingExtraError as error:
         return f"<p>{markup.escape(str(error))}</p>"
     axes = figure.add_axes((0, 0, 1, 1))
+    part = worldmap.frame(prediction, None, "world")
     worldmap.draw_map(
-        axes, prediction, None, worldmap.frame(prediction, None, "world"), legend=False, numbered=3
+        axes, prediction, None, part, shapes.telling(prediction, shapes.LISTED), legend=False
     )
     # Twice as many pixels, for screens that have them; a palette keeps the file small.
     content = picture.small_png(figure, 2 * _MAP_WIDTH / _MAP_INCHES[0])

@@ -22,6 +22,7 @@ from locationnet.geo import s2, sphere
 from locationnet.model import heatmap
 from locationnet.model.heatmap import SHARE, top_cells
 from locationnet.model.prediction import TELLING_KM, Place, Prediction
+from locationnet.model.rollups import Group
 from locationnet.model.summary import percent_text, times_text
 from locationnet.viz import assets, lift_scale, payload
 
@@ -138,16 +139,17 @@ def cells(
     by = by or ("probability" if is_prior(prediction) else "lift")
     classes = top_cells(prediction.probabilities, SHARE, limit)[::-1]
     probabilities, lifts = prediction.probabilities[classes], prediction.lifts[classes]
+    abstained = by == "lift" and prediction.abstained
+    # Colours of probabilities say already how probable a cell is, but not how large.
+    weights = probabilities if by == "lift" else np.ones(len(classes))
+    levels = prediction.grid.levels[classes].astype(np.int64)
+    opacities = lift_scale.opacities(weights, levels, abstained=abstained)
     if by == "lift":
-        abstained = prediction.abstained
-        shades = lift_scale.shades(lifts, abstained=abstained)
-        levels = prediction.grid.levels[classes].astype(np.int64)
-        opacities = lift_scale.opacities(probabilities, levels, abstained=abstained)
         values = lifts
+        shades = lift_scale.shades(values, abstained=abstained)
     else:
         values = probabilities
         shades = np.searchsorted(colour_steps(values), values, side="right")
-        opacities = np.full(len(classes), lift_scale.STRONGEST)
     name = {"lift": "lift", "probability": "cell"}[by]
     colours = [palette()[f"{name}-{shade}"] for shade in shades]
     grid = prediction.grid
@@ -255,7 +257,7 @@ def frame(prediction: Prediction, truth: LatLng | None = None) -> Frame:
         raise ValueError(f"truth is (latitude, longitude) in degrees, not {truth}")
     first, best = prediction.mode, prediction.best
     points = [np.array([[place.lng, place.lat]]) for place in prediction.places]
-    points += [np.array([[one.lng, one.lat]]) for one in listed(prediction, LISTED)]
+    points += [np.array([[one.lng, one.lat]]) for one in telling(prediction, LISTED)]
     points += [circle(first.lat, first.lng, km) for km in radii(prediction).values()][:1]
     if truth is not None:
         points.append(great_circle((best.lat, best.lng), truth))
@@ -290,17 +292,43 @@ def mercator_view(
 
 def listed(prediction: Prediction, count: int) -> list[Entry]:
     """Return what a list names: cities, else countries, else places; the most probable first."""
-    grid = prediction.grid
     groups = (prediction.cities or prediction.countries)[:count]
-    found = [(one.name, one.probability, one.lift, one.cells, one.class_index) for one in groups]
-    found = found or [
-        (title(place), place.probability, place.lift, 1, place.class_index)
-        for place in prediction.places[:count]
-    ]
+    if groups:
+        return _entries(prediction, groups)
     return [
-        Entry(rank, *one, float(grid.lat[one[-1]]), float(grid.lng[one[-1]]))
-        for rank, one in enumerate(found, 1)
-    ]
+        Entry(
+            place.rank, title(place), place.probability, place.lift, 1, place.class_index,
+            place.lat, place.lng,
+        )
+        for place in prediction.places[:count]
+    ]  # fmt: skip
+
+
+def raised(prediction: Prediction, count: int) -> list[Entry]:
+    """Return what the photo made more probable, the largest lift first."""
+    return _entries(prediction, prediction.raised[:count])
+
+
+def telling(prediction: Prediction, count: int) -> list[Entry]:
+    """Return the few entries that say most: what is probable, or where nothing is, what was raised.
+
+    None where the photo does not say where it was taken.
+    """
+    if not is_marked(prediction):
+        return []
+    unsure = prediction.likely is None and not is_prior(prediction)
+    return (raised(prediction, count) if unsure else []) or listed(prediction, count)
+
+
+def _entries(prediction: Prediction, groups: Sequence[Group]) -> list[Entry]:
+    grid = prediction.grid
+    return [
+        Entry(
+            rank, one.name, one.probability, one.lift, one.cells, one.class_index,
+            float(grid.lat[one.class_index]), float(grid.lng[one.class_index]),
+        )
+        for rank, one in enumerate(groups, 1)
+    ]  # fmt: skip
 
 
 def radii(prediction: Prediction) -> dict[float, float]:

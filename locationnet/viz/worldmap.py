@@ -38,12 +38,12 @@ def draw_map(
     prediction: Prediction,
     truth: LatLng | None,
     part: Frame,
+    entries: list[Entry],
     *,
     by: Colouring | None = None,
     legend: bool = True,
-    numbered: int = shapes.LISTED,
 ) -> None:
-    """Draw a part of the world with an answer, and its legend below."""
+    """Draw a part of the world with an answer, numbers at some entries, and its legend below."""
     draw_land(axes, part)
     shown = shapes.cells(prediction, by=by)
     draw_cells(axes, shown, part, fading=True)
@@ -54,7 +54,6 @@ def draw_map(
         _outline_places(axes, prediction, part)
     if truth is not None:
         _draw_error(axes, prediction, truth, part)
-    entries = shapes.listed(prediction, numbered) if shapes.is_marked(prediction) else []
     _draw_places(axes, entries, prediction, truth, part)
     if legend:
         _draw_legend(axes, prediction, shown, with_truth=truth is not None)

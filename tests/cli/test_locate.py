@@ -175,6 +175,7 @@ def test_csv_has_a_row_for_each_photo(run: Run, photos: Path, tiny_locator: Loca
         "abstained": "False",
         "located": "True",
         "information_bits": str(first.information_bits),
+        "calibrated": "True",
         "summary": first.summary,
     }
 

@@ -155,7 +155,7 @@ def test_a_terminal_of_any_width_shows_all_numbers_whole(
 def test_an_interrupted_call_goes_on_and_ends_the_same(
     photos: Path, tiny_locator: Locator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_predictions, "_PART", 2)
+    monkeypatch.setattr(model_predictions, "PART_ROWS", 2)
     benchmark = load_benchmark(str(photos), photos.parent / "photos")
     whole, _ = evaluate(tiny_locator, benchmark, tmp_path / "whole")
     asked: list[int] = []

@@ -149,9 +149,9 @@ def test_a_chosen_photo_is_located(visit: Callable[..., Visit], photo: bytes) ->
     headline = page.locator("#headline").inner_text()
     expect(page.locator("#status")).to_contain_text(headline.rstrip("."))
     assert page.title() == f"{headline.rstrip('.')} – LocationNet"
+    assert page.evaluate("document.activeElement.id") == "result"
     page.locator("#details > summary").click()
     expect(page.locator("#timing")).to_be_visible()
-    assert page.evaluate("document.activeElement.id") == "result"
     [question] = [url for url in visited.requests if "/locate" in url]
     assert question.endswith("/locate?top_k=100&heatmap=true&explain=true")
     page.locator(".place-button").nth(2).click()

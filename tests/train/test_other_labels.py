@@ -197,7 +197,7 @@ def test_photos_of_one_label_find_each_other(bundle: Path, photos: Path, tmp_pat
 
 def test_a_run_on_other_classes_gets_a_new_last_layer(bundle: Path) -> None:
     from locationnet.classes import LabelSet
-    from locationnet.train.config import settings_of
+    from locationnet.train.presets import settings_of
 
     run = bundle.parent / "run"
     last = sorted(run.glob("*.params"))[-1]

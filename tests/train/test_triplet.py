@@ -20,6 +20,7 @@ from locationnet.train.compat import mx
 from locationnet.train.config import Settings
 from locationnet.train.log import read
 from locationnet.train.loop import train
+from locationnet.train.presets import resumed
 from locationnet.train.triplet import triplet_loss, triplet_symbol
 from tests.train.test_loss import linear
 
@@ -198,10 +199,7 @@ def test_a_resumed_run_goes_through_the_same_batches(
     assert newest is not None
     shutil.rmtree(newest)
     with pytest.raises(InputError, match="batch size is 8, not 16"):
-        again = make_settings(**how | {"devices": "cpu:1"}, batch_size=16, out=stopped.out)
-        from locationnet.train.config import resumed
-
-        resumed(stopped.out, {"batch_size": again.batch_size, "devices": "cpu:1"}, {})
+        resumed(stopped.out, {"batch_size": 16, "devices": "cpu:1"}, {})
     train(stopped, resume=True)
     first, second = (
         mx.nd.load(str(run.out / "checkpoint-0002.params")) for run in (whole, stopped)
@@ -217,7 +215,9 @@ def test_a_resumed_run_goes_through_the_same_batches(
         ({"batch_size": 4}, "expected two places or more of 4 photos each"),
         ({"batch_size": 18}, "expected two places or more of 4 photos each"),
         ({"photos_per_place": 1}, "expected at least 2"),
+        ({"photos_per_place": 0}, "expected at least 2"),
         ({"positive_km": 50.0, "negative_km": 25.0}, "the second no smaller"),
+        ({"place_km": 20.0, "negative_km": 25.0}, "within 40 km, negatives beyond 25 km"),
         ({"positive_km": float("nan")}, "expected 0 or more"),
         ({"place_km": -1.0}, "expected a number above 0"),
         ({"smooth_km": 75.0}, "belong to the objective cross-entropy"),

@@ -27,7 +27,9 @@ const AnswerView = (() => {
   function percent(share) {
     const percents = 100 * share;
     if (percents > 99.5) return share < 1 ? "more than 99 %" : "100 %";
-    if (percents < 0.05) return percents ? "less than 0.1 %" : "0 %";
+    if (percents > 0 && percents < 0.005) return "less than 0.01 %";
+    if (percents > 0 && percents < 0.05) return `${number(percents, 2)} %`;
+    if (!percents) return "0 %";
     return `${number(percents, percents < 9.95 ? 1 : 0)} %`;
   }
 

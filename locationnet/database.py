@@ -49,6 +49,11 @@ class Database:
         with self._clear_errors():
             return self._base.execute(sql, values)
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a ``BEGIN`` waits for its end."""
+        return self._base.in_transaction
+
     def close(self) -> None:
         """Let go of it."""
         self._base.close()
