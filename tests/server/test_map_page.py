@@ -780,7 +780,7 @@ def test_many_photos_go_on_where_a_busy_server_let_them_wait(
     page.route("**/locate/batch*", lambda route: route.fulfill(**next(tries)), times=3)
     page.set_input_files("#file", _files({"a.jpg": photo, "b.jpg": photo}))
     expect(page.locator(".album-count")).to_contain_text(
-        "2 to go The server answered with an error"
+        "2 to go The server answered with an error", timeout=20_000
     )
     page.locator(".album-again").click()
     expect(page.locator(".album-count")).to_have_text(re.compile("0 failed$"))
