@@ -149,9 +149,9 @@ def test_a_chosen_photo_is_located(visit: Callable[..., Visit], photo: bytes) ->
     headline = page.locator("#headline").inner_text()
     expect(page.locator("#status")).to_contain_text(headline.rstrip("."))
     assert page.title() == f"{headline.rstrip('.')} – LocationNet"
+    assert page.evaluate("document.activeElement.id") == "result"
     page.locator("#details > summary").click()
     expect(page.locator("#timing")).to_be_visible()
-    assert page.evaluate("document.activeElement.id") == "result"
     [question] = [url for url in visited.requests if "/locate" in url]
     assert question.endswith("/locate?top_k=100&heatmap=true&explain=true")
     page.locator(".place-button").nth(2).click()
@@ -780,7 +780,7 @@ def test_many_photos_go_on_where_a_busy_server_let_them_wait(
     page.route("**/locate/batch*", lambda route: route.fulfill(**next(tries)), times=3)
     page.set_input_files("#file", _files({"a.jpg": photo, "b.jpg": photo}))
     expect(page.locator(".album-count")).to_contain_text(
-        "2 to go The server answered with an error"
+        "2 to go The server answered with an error", timeout=20_000
     )
     page.locator(".album-again").click()
     expect(page.locator(".album-count")).to_have_text(re.compile("0 failed$"))
