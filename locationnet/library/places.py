@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from locationnet.files import csv_writer
-from locationnet.library.catalog import Catalog, Photo
+from locationnet.library.catalog import Catalog, Photo, Proposal
 from locationnet.model.kml import tag
 from locationnet.names import valid_text
 
 State = Literal["known", "proposed", "accepted", "left alone"]
+
+Decisions = Mapping[int, tuple[float, float] | None]
 
 COLUMNS = ("path", "lat", "lng", "radius_50_km", "state", "reasons")
 # Centimetres.
@@ -41,6 +43,8 @@ class PlacedPhoto:
         Of the circle that holds half of the probability; None where a person or a file says it.
     reasons
         In words.
+    rejected
+        Whether a person said no to the proposal.
     """
 
     photo: Photo
@@ -49,36 +53,30 @@ class PlacedPhoto:
     lng: float | None
     radius_50_km: float | None
     reasons: tuple[str, ...]
+    rejected: bool = False
 
 
 def placed_photos(catalog: Catalog) -> list[PlacedPhoto]:
     """Return all photos of a library that are there, by path."""
     proposals, decisions = catalog.proposals(), catalog.decisions()
-    placed = []
-    for photo in catalog.photos():
-        proposal, decided = proposals.get(photo.number), decisions.get(photo.number)
-        if photo.known:
-            facts = photo.facts
-            placed.append(PlacedPhoto(photo, "known", facts.lat, facts.lng, None, ()))
-        elif decided is not None:
-            words = proposal.reasons if proposal else ()
-            placed.append(PlacedPhoto(photo, "accepted", *decided, None, words))
-        elif proposal is not None:
-            offered = proposal.offered and photo.number not in decisions
-            placed.append(
-                PlacedPhoto(
-                    photo,
-                    "proposed" if offered else "left alone",
-                    proposal.lat,
-                    proposal.lng,
-                    proposal.radius_50_km,
-                    proposal.reasons,
-                )
-            )
-        else:
-            why = "says no time" if photo.facts.taken is None else "no photo says a place"
-            placed.append(PlacedPhoto(photo, "left alone", None, None, None, (why,)))
-    return placed
+    return [placed(it, proposals.get(it.number), decisions) for it in catalog.photos()]
+
+
+def placed(photo: Photo, proposal: Proposal | None, decisions: Decisions) -> PlacedPhoto:
+    """Return a photo with its place, by what is proposed and decided of it."""
+    if photo.known:
+        return PlacedPhoto(photo, "known", photo.facts.lat, photo.facts.lng, None, ())
+    decided = decisions.get(photo.number)
+    reasons = proposal.reasons if proposal else ()
+    if decided is not None:
+        return PlacedPhoto(photo, "accepted", *decided, None, reasons)
+    rejected = photo.number in decisions
+    if proposal is not None:
+        state: State = "proposed" if proposal.offered and not rejected else "left alone"
+        lat, lng, radius = proposal.lat, proposal.lng, proposal.radius_50_km
+        return PlacedPhoto(photo, state, lat, lng, radius, reasons, rejected)
+    why = "says no time" if photo.facts.taken is None else "no photo says a place"
+    return PlacedPhoto(photo, "left alone", None, None, None, (why,), rejected)
 
 
 def as_csv(photos: Sequence[PlacedPhoto]) -> str:
