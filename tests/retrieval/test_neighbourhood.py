@@ -125,7 +125,7 @@ def test_the_command_line_and_the_service_answer_alike(
     assert answer["predictions"][0]["lat"] == pytest.approx(CORNER[0], abs=1e-4)
     people = CliRunner().invoke(app, [str(word) for word in words])
     assert "https://example.org/" in people.stdout
-    settings = read_settings({"model": str(embedding_bundle), "retrieval": index})
+    settings = read_settings(model=str(embedding_bundle), retrieval=index)
     with TestClient(create_app(settings, load_locator(settings)), "http://127.0.0.1") as client:
         served = client.post(
             "/locate", content=make_photo(RED), headers={"Content-Type": "image/jpeg"}
@@ -179,5 +179,5 @@ def test_the_answer_is_the_formula() -> None:
 
 def test_a_cells_point_is_where_most_of_its_look_alikes_are() -> None:
     lat, lng = np.array([10.0, 10.001, 11.0]), np.array([20.0, 20.0, 20.0])
-    peaks = density_peaks(lat, lng, np.array([0.3, 0.3, 0.4]), np.array([5, 5, 5]))
+    peaks = density_peaks(lat, lng, np.array([0.31, 0.29, 0.4]), np.array([5, 5, 5]))
     assert peaks == {5: (10.0, 20.0)}
