@@ -1,7 +1,7 @@
 #!/bin/sh
-# Does training with triplets find more photos of the same place? Three networks from one backbone
+# Does training with triplets find more photos of the same place? Four networks from one backbone
 # (EfficientNet-Lite0 with ImageNet weights, 112 px) on 1,313 photos of landmarks: as it is, fine-tuned
-# with cross-entropy, and with triplets. About 30 minutes on two cores.
+# with cross-entropy, with triplets, and with one after the other. About 30 minutes on two cores.
 #
 #   scripts/recipe_triplets.sh DATA OUT
 #
@@ -52,10 +52,13 @@ again() {
 again as-it-is --epochs 2 --freeze _avg_pooling --rate 0.1
 again cross-entropy --epochs 8 --freeze _blocks_10 --rate 0.03
 again triplets --epochs 8 --freeze _blocks_10 --rate 0.1 --objective triplet
+best=$(sed 's/.*"params": "\([^"]*\)".*/\1/' "$out/runs/cross-entropy/best.json")
+again both --epochs 4 --freeze _blocks_10 --rate 0.03 --objective triplet \
+    --init "$out/runs/cross-entropy/$best"
 
 # 4. Export the best epoch of each, and let each photo that neither training nor validation has seen
 #    ask for the most similar training photo. Within 1 km means: a photo of the same landmark.
-for kind in as-it-is cross-entropy triplets; do
+for kind in as-it-is cross-entropy triplets both; do
     locationnet export "$out/runs/$kind" -o "$out/bundles/$kind" --overwrite \
         --validation "$out/packs/val"
     locationnet evaluate --benchmark "$out/test.csv" --images "$data" \

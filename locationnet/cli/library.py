@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from locationnet.cli.options import Threads
-from locationnet.cli.outputs import require_new_folder
+from locationnet.cli.outputs import require_folder, require_new_folder
 from locationnet.cli.terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from locationnet.library.scan import Scanned
+    from locationnet.library.write import Written
 
 app = typer.Typer(
     help="Find places for your own photos that say none; nothing leaves your machine.\n\n"
@@ -153,3 +155,106 @@ def _sources(use: str) -> set[str]:
     if not sources <= {"time", "model"} or "time" not in sources:
         raise typer.BadParameter(f"--use {use}: expected time, or time,model")
     return sources
+
+
+@app.command()
+def export(
+    library: Library,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="Its suffix: .csv, .gpx, .kml, .geojson."),
+    ],
+) -> None:
+    """Write each photo with its place, 50 % radius, state and reasons to one file.
+
+    Example: locationnet library export library -o proposals.csv
+
+    The states are known, proposed, accepted and left alone; CSV has a row for every photo, the
+    others a point for each that has a place.
+    """
+    from locationnet.files import write_text
+    from locationnet.library.catalog import Catalog
+    from locationnet.library.places import FORMATS, placed_photos
+
+    require_folder(out)
+    form = FORMATS.get(out.suffix.lower())
+    if form is None:
+        raise typer.BadParameter(f"{out}: expected one of {', '.join(FORMATS)}")
+    with Catalog(library) as catalog:
+        photos = placed_photos(catalog)
+    write_text(out, form(photos))
+    states = Counter(it.state for it in photos)
+    counts = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
+    say(f"{out}: {len(photos):,} photos: {counts or 'none'}")
+
+
+@app.command()
+def review(
+    library: Library,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="To listen on; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Show proposals on a page of your own machine, to accept, move and reject them.
+
+    Example: locationnet library review library
+
+    Open the printed address; its token keeps everybody else out. Ends with Ctrl-C. Photos stay as
+    they are.
+    """
+    from locationnet.library.catalog import Catalog
+    from locationnet.library.review import serve
+
+    with Catalog(library) as catalog:
+        serve(catalog, port, lambda address: say(f"review at {address}  (Ctrl-C ends it)"))
+
+
+@app.command()
+def write(
+    library: Library,
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Into the photos themselves, by ExifTool. Keeps copies."),
+    ] = False,
+) -> None:
+    """Write accepted places to XMP sidecars beside the photos.
+
+    Example: locationnet library write library
+
+    Only what you have accepted is written, and photos stay as they are without --in-place. Each
+    change is in the library's journal: `locationnet library undo` gives every file back.
+    """
+    from locationnet.library.catalog import Catalog
+    from locationnet.library.write import write as write_places
+
+    with Catalog(library) as catalog, progress_bar() as bar:
+        task = bar.add_task("photos", total=None)
+        found = write_places(
+            catalog, in_place=in_place, advance=lambda done: bar.update(task, advance=done)
+        )
+    what = "photos" if in_place else "sidecars"
+    _end(found, f"{found.written:,} {what} written, {found.unchanged:,} said a place already")
+
+
+@app.command()
+def undo(library: Library) -> None:
+    """Give back every file that write has changed, byte for byte.
+
+    Example: locationnet library undo library
+
+    A file that something else has changed since is named and left as it is.
+    """
+    from locationnet.library.catalog import Catalog
+    from locationnet.library.write import undo as give_back
+
+    with Catalog(library) as catalog:
+        found = give_back(catalog)
+    _end(found, f"{found.written:,} files are as they were")
+
+
+def _end(found: Written, summary: str) -> None:
+    for line in found.failed:
+        say(f"error: {line}", error=True)
+    say(summary)
+    if found.failed:
+        raise typer.Exit(1)

@@ -69,7 +69,10 @@ class Detail:
         if prediction.explanation:
             self._say(prediction.explanation)
         self._say(_half_within(prediction, prediction.mode, "half of the probability lies"))
+        # Where nothing is likely, the most probable places are those where most photos are taken.
+        raised = () if prediction.likely else prediction.raised
         for heads, groups in (
+            (("the photo raised", "share", "lift", "cells"), raised),
             (("country", "share", "lift"), prediction.countries),
             (("city", "share", "lift", "cells"), prediction.cities),
         ):

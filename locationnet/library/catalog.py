@@ -62,6 +62,16 @@ _TABLES = (
         lng REAL
     )
     """,
+    """
+    CREATE TABLE IF NOT EXISTS writes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        photo INTEGER NOT NULL,
+        path BLOB NOT NULL,
+        before BLOB,
+        changed_ns INTEGER,
+        after BLOB NOT NULL
+    )
+    """,
 )
 _PHOTO = (
     "id, path, size, changed_ns, fingerprint, kind, camera, serial, taken, utc, lat, lng, error_m,"
@@ -133,6 +143,31 @@ class Proposal:
     offered: bool
     reasons: tuple[str, ...]
     density: tuple[tuple[float, float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that was written, or was about to be.
+
+    Parameters
+    ----------
+    number
+        Ascending.
+    path
+        The file.
+    before
+        What it held; None where there was none, or where the library keeps a copy.
+    changed_ns
+        When it had last been changed.
+    after
+        SHA-256 of what it holds now; empty where that was not known yet.
+    """
+
+    number: int
+    path: Path
+    before: bytes | None
+    changed_ns: int | None
+    after: bytes
 
 
 class Catalog:
@@ -288,6 +323,34 @@ class Catalog:
             "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?)",
             (number, place is not None, lat, lng),
         )
+
+    def writes(self) -> list[Change]:
+        """Return the journal, the oldest change first."""
+        rows = self._base.execute(
+            "SELECT id, path, before, changed_ns, after FROM writes ORDER BY id"
+        )
+        return [
+            Change(number, Path(os.fsdecode(path)), before, changed, after)
+            for number, path, before, changed, after in rows
+        ]
+
+    def begin_write(
+        self, photo: int, path: Path, before: bytes | None, changed_ns: int | None, after: bytes
+    ) -> int:
+        """Note a change before it is made, and return its number; see `Change`."""
+        cursor = self._base.execute(
+            "INSERT INTO writes (photo, path, before, changed_ns, after) VALUES (?, ?, ?, ?, ?)",
+            (photo, os.fsencode(path), before, changed_ns, after),
+        )
+        return cursor.lastrowid or 0
+
+    def finish_write(self, number: int, after: bytes) -> None:
+        """Note what a file will hold, once that is known."""
+        self._base.execute("UPDATE writes SET after = ? WHERE id = ?", (after, number))
+
+    def forget_write(self, number: int) -> None:
+        """Take a change out of the journal."""
+        self._base.execute("DELETE FROM writes WHERE id = ?", (number,))
 
     def forget_decision(self, number: int) -> None:
         """Take back what was decided of a photo."""

@@ -274,7 +274,7 @@ def _untimed(photos: Sequence[Photo], max_radius_km: float) -> dict[int, Proposa
 
 def time_text(seconds: float) -> str:
     """Return a length of time as people say it."""
-    for unit, length, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+    for unit, length, most in (("s", 1, 59.5), ("min", 60, 90), ("h", 3600, 48)):
         if seconds < most * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds / 86400:,.0f} days"

@@ -20,6 +20,7 @@ from locationnet.download.scheduler import Photo
 from locationnet.download.url_source import Urls
 from locationnet.errors import InputError
 from locationnet.model.photo_source import read_file
+from locationnet.net.photo_urls import is_meant_as_address, wrong_address
 from locationnet.net.s3 import SCHEME
 
 # Photos that are read while others are computed: more are memory, fewer are waiting.
@@ -93,7 +94,10 @@ class Reader:
             if not (bucket and key):
                 raise InputError("names no object; expected s3://bucket/key")
             return _asked(lambda: self._bucket(bucket).get(Photo(0, key, "")))
-        return read_file(Path(self._source.images) / name)
+        path = Path(self._source.images) / name
+        if is_meant_as_address(name) and not path.exists():
+            raise InputError(wrong_address(name))
+        return read_file(path)
 
     def _url(self, url: str) -> bytes:
         photo = Photo(0, "", url)

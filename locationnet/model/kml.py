@@ -47,7 +47,7 @@ def folder(photo: str, prediction: Prediction) -> str:
         GeoJSON has.
     """
     style = "abstained" if prediction.abstained else "answer"
-    lines = [f"<Folder><name>{_text(photo)}</name>", _tag("description", prediction.summary)]
+    lines = [f"<Folder><name>{xml_text(photo)}</name>", tag("description", prediction.summary)]
     points = features(photo, prediction)[: len(prediction.places)]
     for place, point, rings in zip(prediction.places, points, place_rings(prediction), strict=True):
         name = place.name or f"cell {place.cell}"
@@ -56,11 +56,11 @@ def folder(photo: str, prediction: Prediction) -> str:
             " the photo"
         )
         fields = "".join(
-            f'<Data name="{key}">{_tag("value", _value(value))}</Data>'
+            f'<Data name="{key}">{tag("value", _value(value))}</Data>'
             for key, value in point["properties"].items()
         )
         lines += [
-            f"<Placemark>{_tag('name', f'{place.rank}. {name}')}{_tag('description', told)}",
+            f"<Placemark>{tag('name', f'{place.rank}. {name}')}{tag('description', told)}",
             f"<styleUrl>#{style}</styleUrl><ExtendedData>{fields}</ExtendedData>",
             f"<MultiGeometry><Point><coordinates>{place.lng!r},{place.lat!r}</coordinates></Point>",
             *map(_polygon, rings),
@@ -77,11 +77,13 @@ def _polygon(ring: Ring) -> str:
     )
 
 
-def _tag(name: str, text: str) -> str:
-    return f"<{name}>{_text(text)}</{name}>"
+def tag(name: str, text: str) -> str:
+    """Return an element that holds a text."""
+    return f"<{name}>{xml_text(text)}</{name}>"
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
+    """Return a text as XML holds it, whatever it is."""
     return escape(_NO_TEXT.sub("\ufffd", printable(text)))
 
 

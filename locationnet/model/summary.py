@@ -112,7 +112,8 @@ def percent_text(probability: float) -> str:
     if percent > 99.5:
         return "more than 99 %" if probability < 1 else "100 %"
     if percent < 0.05:
-        return "less than 0.1 %" if percent else "0 %"
+        small = f"{percent:.2f} %" if percent >= 0.005 else "less than 0.01 %"
+        return small if percent else "0 %"
     return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %"
 
 

@@ -192,17 +192,19 @@ async def fetch(
 
 
 def fetch_sync(url: str, policy: FetchPolicy, on_redirect: OnRedirect | None = None) -> bytes:
-    """Return the body behind a URL, for callers who do not await; see `fetch`.
+    """Return the body behind a URL, for callers who do not await; see `fetch`."""
+    return waited(partial(fetch, url, policy, on_redirect=on_redirect))
 
-    Where an event loop runs already, as in a notebook, it waits like everything else.
-    """
-    work = partial(anyio.run, partial(fetch, url, policy, on_redirect=on_redirect))
+
+def waited(work: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Run asynchronous work to its end; an event loop that runs here, as in a notebook, waits."""
+    run = partial(anyio.run, work)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return work()
+        return run()
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result()
+        return thread.submit(run).result()
 
 
 async def system_resolver(host: str, port: int) -> list[str]:

@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-import anyio
-
 from locationnet.errors import (
     ImageError,
     MalformedURLError,
@@ -28,7 +26,7 @@ from locationnet.file_kinds import (
     other_kind,
 )
 from locationnet.image_formats import READ, kind_of
-from locationnet.net.fetch import FetchPolicy, fetch
+from locationnet.net.fetch import FetchPolicy, fetch, waited
 from locationnet.net.urls import Target, parse_url
 
 _PHOTO = f"use a photo, as {READ}"
@@ -102,8 +100,8 @@ async def fetch_photo(
 
 
 def fetch_photo_sync(url: str, policy: FetchPolicy) -> bytes:
-    """Return the bytes of the photo behind a URL, for callers without an event loop."""
-    return anyio.run(partial(fetch_photo, url, policy))
+    """Return the bytes of the photo behind a URL, for callers who do not await."""
+    return waited(partial(fetch_photo, url, policy))
 
 
 def wrong_address(text: str) -> str:

@@ -35,6 +35,7 @@ from locationnet.server.settings import MAX_BATCH_PHOTOS, Settings
 from locationnet.viz import assets
 
 _STATIC = Path(__file__).parent / "static"
+_SHARED_SCRIPTS = ("arcs.js", "shades.js", "map.js", "answer.js", "prior.js")
 _OWN_SCRIPTS = (
     "photos.js", "service.js", "guess.js", "batches.js", "results.js", "filmstrip.js", "album.js",
     "region.js", "app.js",
@@ -169,9 +170,7 @@ def _sources() -> dict[str, _Document]:
         "map.css": assets.style(),
         "app.css": _own("app.css"),
         "leaflet.js": assets.leaflet_script(),
-        "map.js": assets.script("map.js"),
-        "answer.js": assets.script("answer.js"),
-        "prior.js": assets.script("prior.js"),
+        **{name: assets.script(name) for name in _SHARED_SCRIPTS},
         **{name: _own(name) for name in _OWN_SCRIPTS},
         "land.json": assets.land(),
         "icon.svg": _own("icon.svg"),

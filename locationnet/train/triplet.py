@@ -53,7 +53,7 @@ def triplet_symbol(
     """
     end = last_layer(network)
     features = mx.sym.Flatten(end.features(**{DATA: prepared_pixels(mean, std, fp16=fp16)}))
-    embedding = mx.sym.L2Normalization(mx.sym.cast(features, dtype="float32"), eps=1e-12)
+    embedding = mx.sym.L2Normalization(mx.sym.cast(features, dtype="float32"), eps=1e-8)
     weight, *bias = (mx.sym.Variable(name) for name in end.parameters)
     logits = mx.sym.FullyConnected(
         mx.sym.BlockGrad(features), weight, *bias, num_hidden=classes, no_bias=not bias

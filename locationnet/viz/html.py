@@ -27,7 +27,7 @@ __all__ = ["MapItem", "page_html", "thumbnail", "write_map"]
 
 THUMBNAIL_PIXELS = 128
 
-_SCRIPTS = ("map.js", "answer.js", "prior.js", "library.js", "panel.js")
+_SCRIPTS = ("arcs.js", "shades.js", "map.js", "answer.js", "prior.js", "library.js", "panel.js")
 _TITLE = "Where the photos were probably taken"
 
 

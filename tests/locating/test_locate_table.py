@@ -164,6 +164,7 @@ def test_urls_and_keys_are_read_and_what_fails_is_named(
         "red.jpg",
         "s3://commons/none.jpg",
         "http://127.0.0.1:9/",
+        "ftp://example.org/a.jpg",
     ]
     table, out = _table(tmp_path / "photos.parquet", key=names), tmp_path / "places.csv"
     words = (table, "-o", out, "--exempt", site.host, "--endpoint-url", s3_server)
@@ -171,7 +172,7 @@ def test_urls_and_keys_are_read_and_what_fails_is_named(
     assert answer.exit_code == 1
     rows = read_table(out).to_pylist()
     places = [row["country"] for row in rows]
-    assert places == ["KE", "", "US", "US", "", ""]
+    assert places == ["KE", "", "US", "US", "", "", ""]
     errors = [row["error"] for row in rows]
     assert errors[1].startswith("no longer there")
     assert errors[4].startswith("no longer there")

@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from locationnet.model.locator import Locator, load_model
 from locationnet.model.manifest import write_manifest
+from locationnet.model.summary import ABSTAINED, WHAT_HELPS
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 LONG = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch " * 3
@@ -144,8 +145,12 @@ def test_a_chosen_photo_is_located(visit: Callable[..., Visit], photo: bytes) ->
     expect(page.locator("#demo")).to_contain_text("Demo model")
     expect(page.locator(".prior-places li")).to_have_count(4)
     expect(page.locator("#timing")).to_contain_text("recognising")
-    expect(page.locator("#status")).to_contain_text("First place: ")
-    assert re.search(r"\(.+ %\) – LocationNet$", page.title())
+    expect(page.locator("#timing")).to_be_hidden()
+    headline = page.locator("#headline").inner_text()
+    expect(page.locator("#status")).to_contain_text(headline.rstrip("."))
+    assert page.title() == f"{headline.rstrip('.')} – LocationNet"
+    page.locator("#details > summary").click()
+    expect(page.locator("#timing")).to_be_visible()
     assert page.evaluate("document.activeElement.id") == "result"
     [question] = [url for url in visited.requests if "/locate" in url]
     assert question.endswith("/locate?top_k=100&heatmap=true&explain=true")
@@ -201,8 +206,10 @@ def test_a_photo_that_says_nothing_is_said_to(
 ) -> None:
     visited = visit()
     visited.choose(make_photo(colour=(127, 127, 127)))
-    expect(visited.page.locator("#abstained")).to_contain_text("says too little")
-    expect(visited.page.locator("#status")).to_contain_text("The model abstains.")
+    expect(visited.page.locator("#headline")).to_have_text(ABSTAINED)
+    expect(visited.page.locator("#abstained")).to_have_text(WHAT_HELPS)
+    expect(visited.page.locator("#status")).to_have_text(ABSTAINED)
+    expect(visited.page.locator(".place").first).to_be_hidden()
 
 
 def test_names_are_only_text(visit: Callable[..., Visit], photo: bytes) -> None:

@@ -44,7 +44,7 @@ def test_the_page_allows_scripts_styles_and_requests_of_its_own_server_only(clie
 def test_what_the_page_loads_can_be_kept_for_ever(client: Any) -> None:
     page = client.get("/").body.decode()
     names = set(re.findall(r"static/[\w.-]+", page))
-    assert len(names) == 18
+    assert len(names) == 20
     for name in names:
         reply = client.get(f"/{name}")
         assert reply.status == 200

@@ -12,6 +12,8 @@ from locationnet.viz import assets
 ALL = {
     "leaflet.js": assets.leaflet_script(),
     "leaflet.css": assets.leaflet_style(),
+    "arcs.js": assets.script("arcs.js"),
+    "shades.js": assets.script("shades.js"),
     "map.js": assets.script("map.js"),
     "answer.js": assets.script("answer.js"),
     "prior.js": assets.script("prior.js"),
@@ -32,7 +34,9 @@ def test_an_asset_refers_to_no_other_file(name: str) -> None:
     assert [r for r in outside if "leafletjs.com" not in r] == []
 
 
-@pytest.mark.parametrize("name", ["map.js", "answer.js", "prior.js", "panel.js"])
+@pytest.mark.parametrize(
+    "name", ["arcs.js", "shades.js", "map.js", "answer.js", "prior.js", "panel.js"]
+)
 def test_our_scripts_never_build_markup_from_text(name: str) -> None:
     pattern = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function"
     assert re.findall(pattern, ALL[name]) == []

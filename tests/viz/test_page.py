@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from locationnet.geo import s2
 from locationnet.model.prediction import Evidence, Prediction
+from locationnet.model.summary import ABSTAINED, WHAT_HELPS, percent_text, times_text
+from locationnet.viz import lift_scale
 from locationnet.viz.html import MapItem, write_map
 
 Predict = Callable[..., Prediction]
@@ -124,13 +129,25 @@ def test_the_panel_says_what_was_found(visit: Open, demo_page: Path, predict: Pr
     first = entries.first
     expect(first).to_contain_text(answer.places[0].name)
     expect(first).to_contain_text(f"{answer.places[0].lat:.4f}, {answer.places[0].lng:.4f}")
-    expect(first).to_contain_text(answer.places[0].cell)
+    expect(first.locator(".place-lift")).to_have_text(
+        times_text(answer.places[0].lift, before=True)
+    )
+    bars = page.locator(".bar > span").evaluate_all(
+        "bars => bars.map((bar) => bar.offsetWidth / bar.parentElement.offsetWidth)"
+    )
+    assert max(bars) < 0.1, "a bar is a share of all, not of the first place"
+    explained = page.locator("#explanation")
+    expect(explained).to_contain_text("The photo shows: volcano, lake shore → ")
     panel = page.locator("#panel")
+    assert "bits" not in panel.inner_text(), "words come before numbers that need explaining"
+    page.locator("#details summary").click()
     expect(panel).to_contain_text(f"{answer.information_bits:.2f} bits")
-    expect(page.get_by_role("row", name="volcano 91.0 % 1.25 bits")).to_be_visible()
+    expect(page.get_by_role("row", name="volcano 91 % 1.3 bits")).to_have_count(0)
+    expect(page.get_by_role("row", name="volcano 91 % 1.25 bits")).to_be_visible()
+    expect(page.locator("#details")).to_contain_text(answer.places[0].cell)
     expect(page.locator("#demo")).to_contain_text("Demo model")
     expect(page.locator(".prior-places li")).to_have_count(5)
-    expect(page.locator(".truth")).to_contain_text("from the best guess")
+    expect(page.locator(".truth")).to_contain_text("from the best point")
     expect(page.locator("#abstained")).to_have_count(0)
     link = first.get_by_role("link")
     assert str(link.get_attribute("href")).startswith("https://www.openstreetmap.org/?mlat=")
@@ -218,7 +235,13 @@ def test_hostile_file_names_are_only_text(visit: Open, demo_page: Path) -> None:
 def test_an_abstaining_answer_says_so(visit: Open, demo_page: Path) -> None:
     page = visit(demo_page, viewport=DESKTOP).page
     page.locator("#photo-list").select_option("2")
-    expect(page.locator("#abstained")).to_contain_text("The model abstains")
+    expect(page.locator("#headline")).to_have_text(ABSTAINED)
+    expect(page.locator("#abstained")).to_have_text(WHAT_HELPS)
+    expect(page.locator(".place").first).to_be_hidden()
+    expect(page.locator(".marker .pin-rank")).to_have_count(0)
+    page.locator(".all-the-same > summary").click()
+    page.locator(".place-button").nth(1).click()
+    expect(page.locator(".place.chosen")).to_have_attribute("data-rank", "2")
 
 
 def test_the_policy_stops_a_script_that_is_not_ours(visit: Open, demo_page: Path) -> None:
@@ -250,17 +273,82 @@ def test_places_on_both_sides_of_the_antimeridian_are_drawn_together(
     assert min(lngs) < -170 and max(lngs) > 170
 
 
-def test_the_legend_tells_where_each_colour_begins(visit: Open, demo_page: Path) -> None:
+def test_lifts_have_one_scale_for_all_answers_and_probabilities_one_of_their_own(
+    visit: Open, demo_page: Path
+) -> None:
     page = visit(demo_page, viewport=DESKTOP).page
+    legend = page.locator("#map .legend")
 
     def limits() -> list[float]:
-        return [float(text) for text in page.locator(".tick").all_text_contents() if text]
+        texts = legend.locator(".tick").all_text_contents()
+        return [float(text.removeprefix("× ")) for text in texts if text]
 
+    assert limits() == list(lift_scale.lift_steps())
+    expect(legend.locator(".swatch")).to_have_count(6)
+    page.locator("#photo-list").select_option("2")
+    assert limits() == list(lift_scale.lift_steps())
+    page.get_by_role("button", name="Show probabilities").click()
+    expect(legend).to_contain_text("Probability of a cell, %")
+    even = limits()
+    page.locator("#photo-list").select_option("0")
     confident = limits()
     assert len(confident) == 5 and sorted(set(confident)) == confident
-    page.locator("#photo-list").select_option("2")
-    assert limits() != confident, "an even answer has its own scale"
-    expect(page.locator(".swatch")).to_have_count(6)
+    assert confident != even
+    page.get_by_role("button", name="Show what the photo changed").click()
+    assert limits() == list(lift_scale.lift_steps())
+
+
+@pytest.mark.parametrize("abstained", [True, False])
+def test_the_page_and_pictures_draw_cells_equally_strongly(
+    visit: Open, plain_page: Path, abstained: bool
+) -> None:
+    random = np.random.default_rng(15)
+    probabilities, lifts = random.random(200) ** 4, np.exp(random.normal(0, 2, 200))
+    levels = random.integers(0, 31, 200)
+    leaves = s2.leaf_ids(random.uniform(-90, 90, 200), random.uniform(-180, 180, 200))
+    ids = np.array([s2.parent_ids(leaves[i : i + 1], int(levels[i]))[0] for i in range(200)])
+    cells = [
+        {"probability": float(p), "lift": float(lift), "cell": token}
+        for p, lift, token in zip(probabilities, lifts, s2.tokens(ids), strict=True)
+    ]
+    drawn = visit(plain_page).page.evaluate(
+        "([cells, steps, abstained]) => CellShades.liftStrengths(cells, steps, abstained)",
+        [cells, list(lift_scale.lift_steps()), abstained],
+    )
+    shades = lift_scale.shades(lifts, abstained=abstained)
+    assert [cell["shade"] for cell in drawn] == shades.tolist()
+    opacities = lift_scale.opacities(probabilities, levels, abstained=abstained)
+    np.testing.assert_allclose([cell["opacity"] for cell in drawn], opacities)
+
+
+def test_an_answer_that_abstains_is_paler_than_a_sure_one(
+    visit: Open, tmp_path: Path, predict: Predict
+) -> None:
+    sure = predict(37.7, 15.0)
+    items = [MapItem("sure", sure), MapItem("not", replace(sure, abstain_below_bits=100.0))]
+    write_map(tmp_path / "map.html", items)
+    page = visit(tmp_path / "map.html", viewport=DESKTOP).page
+    strengths = """() => { const canvas = document.querySelector(".leaflet-cells-pane canvas");
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return data.filter((_, i) => i % 4 === 3); }"""
+    page.locator("#show-all").click()
+    strong = np.array(list(page.evaluate(f"() => [...({strengths})()]")))
+    page.locator("#photo-next").click()
+    assert page.evaluate("() => document.querySelectorAll('.marker .pin-rank').length") == 0
+    pale = np.array(list(page.evaluate(f"() => [...({strengths})()]")))
+    assert 0 < pale.max() < 0.5 * strong.max()
+
+
+def test_shares_and_lifts_are_written_as_everywhere(visit: Open, plain_page: Path) -> None:
+    page = visit(plain_page).page
+    values = [0, 1e-5, 4e-4, 6e-4, 0.0123, 0.0994, 0.0996, 0.1, 0.456, 0.994, 0.996, 1]
+    assert page.evaluate("(all) => all.map(AnswerView.percent)", values) == [
+        percent_text(value) for value in values
+    ]
+    lifts = [0.0012, 0.09, 0.1, 0.96, 1, 9.94, 9.96, 43.5, 1234.5]
+    assert page.evaluate("(all) => all.map(AnswerView.times)", lifts) == [
+        times_text(lift, before=True) for lift in lifts
+    ]
 
 
 def test_the_prior_has_a_map_beside(visit: Open, demo_page: Path) -> None:
@@ -342,6 +430,6 @@ def test_every_control_has_a_name(visit: Open, demo_page: Path) -> None:
     )
     assert nameless == []
     expect(page.get_by_role("combobox", name="Photo 1 of 4")).to_be_visible()
-    expect(page.get_by_role("list", name="Ranked places")).to_be_visible()
+    expect(page.get_by_role("list", name="Most likely places")).to_be_visible()
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.locator("h1").count() == 1

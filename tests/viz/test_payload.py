@@ -27,7 +27,7 @@ def test_an_item_repeats_the_answer_and_says_how_much_is_drawn(predict: Predict)
     assert item["shown"]["of"] == 1536
     assert item["shown"]["cells"] == len(item["cells"])
     assert 0.95 <= item["shown"]["probability"] < 0.97
-    assert sum(probability for _, probability in item["cells"]) == pytest.approx(0.95, abs=0.02)
+    assert sum(probability for _, probability, _ in item["cells"]) == pytest.approx(0.95, abs=0.02)
     assert item["truth"]["km"] < 600
     assert page["prior"] is None
     json.dumps(page, allow_nan=False)
@@ -36,11 +36,12 @@ def test_an_item_repeats_the_answer_and_says_how_much_is_drawn(predict: Predict)
 def test_photos_and_prior_share_their_outlines(predict: Predict, world: object) -> None:
     items = [MapItem(f"{i}.jpg", predict(10.0, float(i))) for i in range(3)]
     page = payload.page(items, predict(0.0, 0.0, km=9000.0))
-    used = {index for shown in [*page["items"], page["prior"]] for index, _ in shown["cells"]}
+    used = {index for shown in [*page["items"], page["prior"]] for index, *_ in shown["cells"]}
+    used |= {index for shown in [*page["items"], page["prior"]] for index in shown["area"]}
     assert used == set(range(len(page["cells"])))
     assert len(page["prior"]["cells"]) <= len(page["cells"]) <= 1536
     first = page["items"][0]
-    (index, _), place = first["cells"][0], first["answer"]["predictions"][0]
+    (index, *_), place = first["cells"][0], first["answer"]["predictions"][0]
     lngs, lats = zip(*page["cells"][index][0], strict=True)
     assert min(lngs) <= place["lng"] <= max(lngs) and min(lats) <= place["lat"] <= max(lats)
 
@@ -73,8 +74,9 @@ def test_cells_without_probability_are_not_drawn(predict: Predict) -> None:
     certain = np.zeros(1536)
     certain[7] = 1.0
     page = payload.page([MapItem("sure.jpg", replace(prediction, probabilities=certain))])
-    assert page["items"][0]["cells"] == [[0, 1.0]]
+    [[_, probability, lift]] = page["items"][0]["cells"]
+    assert (probability, lift) == (1.0, 1540.0)  # three digits
 
 
 def test_a_page_without_photos_is_empty() -> None:
-    assert payload.page([]) == {"items": [], "prior": None, "cells": []}
+    assert payload.page([]) == {"items": [], "prior": None, "cells": [], "tokens": []}

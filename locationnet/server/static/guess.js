@@ -107,12 +107,12 @@ const Guess = (() => {
     outcome({ best }) {
       if (!this.truth) {
         return this.point
-          ? `${kilometres(LocationMap.distanceKm(this.point, best))} from the model's best point.`
+          ? `${kilometres(Arcs.distanceKm(this.point, best))} from the model's best point.`
           : "Your guess is removed.";
       }
-      const model = pointsFor(LocationMap.distanceKm(best, this.truth));
+      const model = pointsFor(Arcs.distanceKm(best, this.truth));
       if (!this.point) return `The model gets ${number(model)} of ${number(POINTS)} points.`;
-      const you = pointsFor(LocationMap.distanceKm(this.point, this.truth));
+      const you = pointsFor(Arcs.distanceKm(this.point, this.truth));
       const score = `${number(Math.max(you, model))} to ${number(Math.min(you, model))} points.`;
       if (you === model) return `A draw: ${score}`;
       return `${you > model ? "You win" : "The model wins"}: ${score}`;
@@ -143,7 +143,7 @@ const Guess = (() => {
 
     _scores({ best }) {
       const row = (id, name, place) => {
-        const km = LocationMap.distanceKm(place, this.truth);
+        const km = Arcs.distanceKm(place, this.truth);
         return node("tr", { id }, node("th", { scope: "row" }, name),
           node("td", {}, kilometres(km)), node("td", {}, number(pointsFor(km))));
       };

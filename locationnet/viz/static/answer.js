@@ -27,7 +27,9 @@ const AnswerView = (() => {
   function percent(share) {
     const percents = 100 * share;
     if (percents > 99.5) return share < 1 ? "more than 99 %" : "100 %";
-    if (percents < 0.05) return percents ? "less than 0.1 %" : "0 %";
+    if (percents > 0 && percents < 0.005) return "less than 0.01 %";
+    if (percents > 0 && percents < 0.05) return `${number(percents, 2)} %`;
+    if (!percents) return "0 %";
     return `${number(percents, percents < 9.95 ? 1 : 0)} %`;
   }
 
@@ -133,7 +135,8 @@ const AnswerView = (() => {
       node("h2", { id: "headline" }, rest ? `${first}.` : first),
       rest ? node("p", { id: "headline-rest" }, `${rest}.`) : null,
       abstained ? node("p", { id: "abstained" }, WHAT_HELPS) : null,
-      explanation && !abstained ? node("p", { id: "explanation" }, `${explanation}.`) : null);
+      ...(explanation && !abstained ? [node("p", { id: "explanation" }, `${explanation.replaceAll("× ", "×\u00a0")}.`),
+        node("p", { class: "quiet" }, "× 2 is twice as likely as without the photo.")] : []));
   }
 
   // What the photo raised, with how often such hints were right.
@@ -188,15 +191,17 @@ const AnswerView = (() => {
   // `truth`, `game`, and `prior` with `onPrior`.
   function answer(found, { choose, count, extra, shown, more, truth, game, prior, onPrior }) {
     const places = LocationMap.ranked(found).slice(0, count);
+    // Where no place can be named, what changed says more than what is likely anyway.
+    const demo = prior ? demoNotice(prior) : null;
     const rest = [
-      found.abstained ? null : calibrationNotice(found),
-      shares("countries-title", "Countries", (found.countries || []).slice(0, 4)),
-      placeList(places, choose, extra), raised(found),
+      found.abstained ? null : calibrationNotice(found), found.located ? null : raised(found),
+      shares("countries-title", "Countries", found.countries.slice(0, 4)),
+      placeList(places, choose, extra), found.located ? raised(found) : demo,
       prior ? priorSection(prior, count, onPrior) : null,
       details(found, shown, more),
     ].filter(Boolean);
     return [
-      headline(found), prior ? demoNotice(prior) : null, truthNote(found, truth),
+      headline(found), found.located ? demo : null, truthNote(found, truth),
       ...(found.abstained ? [node("details", { class: "all-the-same" },
         node("summary", {}, "What the model would answer all the same"), ...rest)] : rest),
       game,

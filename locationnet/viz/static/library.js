@@ -10,15 +10,19 @@ const Library = (() => {
     (answer.abstained ? "none" : answer.located ? "located" : "unsure");
   // What a photo is counted under; the countries of an answer that abstains are everybody's.
   const country = ({ answer }) => (answer.abstained ? null : answer.countries[0] || null);
-  const place = ({ answer }) => answer.cities[0] || answer.predictions[0];
-  const share = (probability) => `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)} %`;
+  // Where a photo is on the map: at what is likely, or else at what it raised most.
+  function place(item) {
+    const { located, cities, raised, predictions } = item.answer;
+    return (located ? cities[0] : raised[0]) || predictions[0];
+  }
 
   // In a few words: the sentence is long where the model is not sure.
   function words(item) {
     const { answer } = item;
     if (certainty(item) !== "unsure") return answer.summary;
-    const first = place(item);
-    return `Not sure: ${first.name || first.place || first.cell} first, ${share(first.probability)}`;
+    const { name, place: cell, lift } = place(item);
+    const times = lift < 9.95 ? lift.toFixed(1) : Math.round(lift).toLocaleString("en");
+    return `Not sure: raised ${name || cell || "a cell"} most, × ${times}`;
   }
 
   // The sizes of groups, the largest first: [[name, text, count], …].

@@ -3,15 +3,11 @@
 "use strict";
 
 const LocationMap = (() => {
-  const EARTH_RADIUS_KM = 6371;
-  const RADIANS = Math.PI / 180;
-  const COLOURS = 6;
-  // How strongly a cell is drawn; lift_scale.py has the same for pictures.
-  const [STRONGEST, FAINTEST, FULL_LEVEL] = [0.85, 0.12, 6];
-  const [PALEST_SHADE, PALE] = [1, 0.35];
+  const { COLOURS, colourSteps, liftStrengths, probabilityStrengths } = CellShades;
+  const { circle, greatCircle, nearestTurn } = Arcs;
   const OPACITIES = 12; // cells are drawn together where they differ by less
   const AT_SEA = 0.75; // so much of a cell is hidden there
-  const DOTTED_SHADE = 2; // from here on a cell too small to be seen is a dot
+  const [DOTTED_SHADE, FAINT] = [2, 0.4]; // from here on a cell too small or faint to be seen is a dot
   const [DOT_PIXELS, BADGE_PIXELS] = [5, 24];
   const TELLING_KM = 2000; // a larger circle says nothing
   const WORLD = [[-60, -180], [78, 180]]; // where there are photos to speak of
@@ -20,7 +16,6 @@ const LocationMap = (() => {
 
   const shifted = (points, by) => points.map(([lat, lng]) => [lat, lng + by]);
   const inAllWorlds = (points) => WORLDS.map((by) => shifted(points, by));
-  const nearestTurn = (lng, to) => lng + 360 * Math.round((to - lng) / 360);
 
   // land.json: whole steps, each point but the first as the change from the one before.
   function decode(flat, steps) {
@@ -51,92 +46,6 @@ const LocationMap = (() => {
     });
     lines.push(line);
     return lines.filter((points) => points.length > 1);
-  }
-
-  // The point `km` from a place along a bearing (radians), on the sphere.
-  function destination(lat, lng, bearing, km) {
-    const angle = km / EARTH_RADIUS_KM;
-    const [phi, sin, cos] = [lat * RADIANS, Math.sin(angle), Math.cos(angle)];
-    const sinLat = Math.sin(phi) * cos + Math.cos(phi) * sin * Math.cos(bearing);
-    const turn = Math.atan2(
-      Math.sin(bearing) * sin * Math.cos(phi), cos - Math.sin(phi) * sinLat);
-    return [Math.asin(Math.max(-1, Math.min(1, sinLat))) / RADIANS, lng + turn / RADIANS];
-  }
-
-  // Longitudes that run on past ±180° instead of jumping: the line can be drawn in one stroke.
-  function unwrapped(points) {
-    let last = points[0][1];
-    return points.map(([lat, lng]) => [lat, (last = nearestTurn(lng, last))]);
-  }
-
-  // Starts due east: due north and south may lie beyond a pole, where ±180° are the same.
-  function circle(center, km) {
-    const points = Array.from({ length: 361 }, (_, i) =>
-      destination(center.lat, center.lng, (90 + i) * RADIANS, km));
-    return unwrapped(points);
-  }
-
-  const vector = ({ lat, lng }) => [
-    Math.cos(lat * RADIANS) * Math.cos(lng * RADIANS),
-    Math.cos(lat * RADIANS) * Math.sin(lng * RADIANS),
-    Math.sin(lat * RADIANS),
-  ];
-
-  // The angle between two unit vectors, radians; exact where the arc cosine is not.
-  function angleBetween(a, b) {
-    const [apart, together] = [-1, 1].map((sign) =>
-      Math.hypot(...a.map((value, k) => value + sign * b[k])));
-    return 2 * Math.atan2(apart, together);
-  }
-
-  function greatCircle(from, to) {
-    const [a, b] = [vector(from), vector(to)];
-    const angle = angleBetween(a, b);
-    if (angle < 1e-9) return [[from.lat, from.lng], [to.lat, to.lng]];
-    const points = Array.from({ length: 129 }, (_, i) => {
-      const [p, q] = [Math.sin(angle * (1 - i / 128)), Math.sin(angle * (i / 128))];
-      const [x, y, z] = a.map((value, k) => p * value + q * b[k]);
-      return [Math.atan2(z, Math.hypot(x, y)) / RADIANS, Math.atan2(y, x) / RADIANS];
-    });
-    return unwrapped(points);
-  }
-
-  // Where one colour ends and the next begins: equal ratios from the least to the most probable
-  // cell. Nearly equal cells stay pale, and what is far below the top shares the palest colour.
-  function colourSteps(probabilities) {
-    const [low, top] = [Math.min(...probabilities), Math.max(...probabilities)];
-    const ratio = Math.max(1.3, Math.min(3, (top / low) ** (1 / COLOURS)));
-    const least = Math.max(low, top / ratio ** COLOURS);
-    return Array.from({ length: COLOURS - 1 }, (_, i) =>
-      Number((least * ratio ** (i + 1)).toPrecision(2)));
-  }
-
-  // The level of an S2 cell by its token.
-  function levelOf(token) {
-    const digit = parseInt(token.at(-1), 16);
-    return 2 * token.length - 2 - Math.log2(digit & -digit) / 2;
-  }
-
-  // The number of the colour and the opacity of each cell, where colours stand for lifts; see
-  // lift_scale.py, which explains the formula.
-  function liftStrengths(cells, steps, abstained) {
-    const top = Math.max(...cells.map(({ probability }) => probability));
-    return cells.map(({ probability, lift, cell }) => {
-      const shade = steps.filter((limit) => lift >= limit).length;
-      const width = Math.sqrt(2 ** Math.min(0, levelOf(cell) - FULL_LEVEL));
-      const strength = Math.max(FAINTEST, STRONGEST * Math.sqrt(probability / top) * width);
-      return abstained ? { shade: Math.min(shade, PALEST_SHADE), opacity: PALE * strength }
-        : { shade, opacity: strength };
-    });
-  }
-
-  // The same where colours stand for probabilities.
-  function probabilityStrengths(cells, steps, abstained) {
-    return cells.map(({ probability, cell }) => {
-      const width = Math.sqrt(2 ** Math.min(0, levelOf(cell) - FULL_LEVEL));
-      const opacity = Math.max(FAINTEST, STRONGEST * width) * (abstained ? PALE : 1);
-      return { shade: steps.filter((limit) => probability >= limit).length, opacity };
-    });
   }
 
   // What the list and the pins name: cities, else the cells of a coarse answer or of a prior.
@@ -244,7 +153,9 @@ const LocationMap = (() => {
       this.clear();
       this.shown = { answer, cells, truth, beside };
       const [first] = answer.predictions;
-      this.middle = beside ? beside.middle : first.lng;
+      this.isLocal = !answer.abstained && !beside
+        && (answer.located || answer.mode_radius_km["50"] < TELLING_KM);
+      this.middle = beside ? beside.middle : this.isLocal ? first.lng : 0;
       this.legend.hidden = false;
       this.legend.classList.toggle("without-truth", !truth);
       this.map.setMaxBounds(null); // until `fit` has moved: they would pull the old view along
@@ -364,23 +275,8 @@ const LocationMap = (() => {
       this.map.invalidateSize({ animate: false });
     }
 
-    // The turn of a longitude that lies nearest to another one.
-    static nearestTurn(lng, to) {
-      return nearestTurn(lng, to);
-    }
-
     static ranked(answer) {
       return ranked(answer);
-    }
-
-    // How strongly cells are drawn whose colours stand for lifts: [{shade, opacity}, …].
-    static liftStrengths(cells, steps, abstained) {
-      return liftStrengths(cells, steps, abstained);
-    }
-
-    // Kilometres between two points {lat, lng}, on the sphere.
-    static distanceKm(from, to) {
-      return EARTH_RADIUS_KM * angleBetween(vector(from), vector(to));
     }
 
     // Show where somebody thinks that the photo was taken: {lat, lng}, or null.
@@ -464,7 +360,7 @@ const LocationMap = (() => {
       const { answer, truth } = this.shown;
       this.map.once("moveend", () =>
         this.map.setMaxBounds([[-89, this.middle - 280], [89, this.middle + 280]]));
-      if (!answer.located) {
+      if (!this.isLocal) {
         this.map.fitBounds(WORLD, { animate: animate && !calm() });
         return;
       }
@@ -579,7 +475,7 @@ const LocationMap = (() => {
         const key = `${shade} ${Math.ceil(OPACITIES * opacity) / OPACITIES}`;
         if (!layers.has(key)) layers.set(key, []);
         rings.forEach((ring) => layers.get(key).push([ring.map(([lng, lat]) => [lat, lng])]));
-        if (by === "lift" && shade >= DOTTED_SHADE) this.raised.push({ ring: rings[0], shade });
+        if (by === "lift" && shade >= DOTTED_SHADE) this.raised.push({ ring: rings[0], shade, opacity });
       });
       WORLDS.forEach((by360) => layers.forEach((parts, key) => {
         const [shade, opacity] = key.split(" ").map(Number);
@@ -597,11 +493,13 @@ const LocationMap = (() => {
       this.dots.clearLayers();
       if (!this.shown) return;
       const pixelsPerDegree = (256 * 2 ** this.map.getZoom()) / 360;
-      this.raised.filter(({ ring }) => pixelsPerDegree * (Math.max(...ring.map(([lng]) => lng))
-        - Math.min(...ring.map(([lng]) => lng))) < 2 * DOT_PIXELS).forEach(({ ring, shade }) => {
+      const width = (ring) => pixelsPerDegree * (Math.max(...ring.map(([lng]) => lng))
+        - Math.min(...ring.map(([lng]) => lng)));
+      this.raised.filter(({ ring, opacity }) => width(ring) < 2 * DOT_PIXELS || opacity < FAINT)
+        .forEach(({ ring, shade }) => {
         const [lng, lat] = middleOf(ring);
         WORLDS.forEach((by) => this._path(L.circleMarker, [lat, lng + by], `--lift-${shade}`,
-          { radius: DOT_PIXELS - 1, fill: true, fillOpacity: 1, stroke: false }, this.dots, "area"));
+          { radius: DOT_PIXELS, fill: true, fillOpacity: 1, stroke: false }, this.dots, "area"));
       });
     }
 

@@ -64,7 +64,7 @@ const PriorMap = (() => {
       this.map.fit(false);
       const bounds = this.map.map.getBounds();
       predictions.forEach(({ lat, lng }) => bounds.extend([Math.max(-60, Math.min(78, lat)),
-        LocationMap.nearestTurn(lng, this.map.middle)]));
+        Arcs.nearestTurn(lng, this.map.middle)]));
       this.map.map.fitBounds(bounds, { animate: false });
       this._follow(this.map, this.own);
       this.area.parentElement.scrollIntoView({ block: "nearest" });
