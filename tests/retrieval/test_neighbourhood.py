@@ -179,5 +179,5 @@ def test_the_answer_is_the_formula() -> None:
 
 def test_a_cells_point_is_where_most_of_its_look_alikes_are() -> None:
     lat, lng = np.array([10.0, 10.001, 11.0]), np.array([20.0, 20.0, 20.0])
-    peaks = density_peaks(lat, lng, np.array([0.3, 0.3, 0.4]), np.array([5, 5, 5]))
+    peaks = density_peaks(lat, lng, np.array([0.31, 0.29, 0.4]), np.array([5, 5, 5]))
     assert peaks == {5: (10.0, 20.0)}
