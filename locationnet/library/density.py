@@ -34,6 +34,8 @@ _AIRPORT_H = 2.5
 _IMPOSSIBLE_KMH = 1200.0
 # Half the way around the Earth: nobody is farther.
 _FARTHEST_KM = np.pi * EARTH_RADIUS_KM
+# Photos are taken where people stop: while they move, half as often.
+_ON_THE_WAY = 0.5
 # A photo a second later is not at the same place to the meter.
 _LEAST_KM = 0.02
 _LEAST_H = 1 / 60
@@ -138,6 +140,7 @@ def between(km: float, since_h: float, until_h: float, silence: float) -> Betwee
     if km >= _IMPOSSIBLE_KMH * total:
         return Between(1 - silence, 0.0, silence, 0.0, 0.0)
     moving = 1.0 if free <= 0 else min(1.0, max(0.0, last - first) / free)
+    moving = _ON_THE_WAY * moving / (_ON_THE_WAY * moving + 1 - moving)
     rest = 1 - moving
     before, after = rest * (1 - silence), rest * silence
     if hours <= 0:  # one place

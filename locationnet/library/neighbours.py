@@ -74,6 +74,7 @@ class Neighbours:
         self.timeline = timeline
         self.spread = spread
         self.known = np.flatnonzero(np.isfinite(timeline.lat))
+        self._known_s = timeline.seconds[self.known]
         # Whole seconds, squared and added up, stay exact.
         silences = np.minimum(np.diff(timeline.seconds), _LONGEST_S)
         self._silence = np.concatenate([[0.0], np.cumsum(silences**2)])
@@ -95,15 +96,14 @@ class Neighbours:
 
     def guess(self, row: int) -> Guess | None:
         """Return where a row of the timeline was, by the other rows; None where none is known."""
-        seconds = self.timeline.seconds
         at = int(np.searchsorted(self.known, row))
         after = at + (at < len(self.known) and self.known[at] == row)
         later = int(self.known[after]) if after < len(self.known) else -1
         earlier = -1
         if at > 0:
             # Of several at one moment the first.
-            moment = seconds[self.known[at - 1]]
-            earlier = int(self.known[np.searchsorted(seconds[self.known], moment)])
+            moment = self._known_s[at - 1]
+            earlier = int(self.known[np.searchsorted(self._known_s, moment)])
             if earlier == row:
                 earlier = int(self.known[at - 1])
         if earlier < 0 and later < 0:

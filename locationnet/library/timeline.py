@@ -197,13 +197,14 @@ def _apart(
 ) -> NDArray[np.bool_]:
     """Return which cameras were, at the same time, far from one another."""
     apart = np.zeros((count, count), bool)
-    for one in range(count):
-        mine = camera == one
-        for other in range(count):
-            theirs = np.flatnonzero(camera == other)
-            if one == other or not mine.any() or not len(theirs):
+    often = np.flatnonzero(np.bincount(camera, minlength=count) >= _LEAST_MEETINGS).tolist()
+    for other in often:
+        theirs = np.flatnonzero(camera == other)
+        theirs = theirs[np.argsort(seconds[theirs], kind="stable")]
+        for one in often:
+            mine = camera == one
+            if one == other:
                 continue
-            theirs = theirs[np.argsort(seconds[theirs], kind="stable")]
             nearest = theirs[_nearest(seconds[theirs], seconds[mine])]
             near = np.abs(seconds[nearest] - seconds[mine]) <= _TOGETHER_S
             if near.sum() >= _LEAST_MEETINGS:

@@ -32,10 +32,11 @@ def test_who_had_no_time_to_stay_was_on_the_way() -> None:
 
 
 def test_a_journey_may_have_begun_at_any_time() -> None:
-    # 60 km take an hour of four: begun between 0 and 3 h, under way at 2 h if between 1 and 2 h.
+    # 60 km take an hour of four: begun between 0 and 3 h, under way at 2 h if between 1 and 2 h,
+    # a third of the time; and half as many photos are taken then: 1/6 to 2/3.
     way = between(60, since_h=2, until_h=2, silence=0.5)
-    assert way.moving == pytest.approx(1 / 3)
-    assert [way.before, way.after] == pytest.approx([1 / 3, 1 / 3])
+    assert way.moving == pytest.approx(1 / 5)
+    assert [way.before, way.after] == pytest.approx([2 / 5, 2 / 5])
     assert [way.fraction, way.slack] == pytest.approx([0.5, 0.5])
 
 

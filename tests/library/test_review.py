@@ -21,6 +21,7 @@ from locationnet.library.catalog import Catalog
 from locationnet.library.places import placed_photos
 from locationnet.library.propose import propose
 from locationnet.library.scan import scan
+from locationnet.library.write import undo, write
 
 MakePhoto = Callable[..., Path]
 ROME = (41.9, 12.5)
@@ -183,6 +184,11 @@ def test_fifty_photos_are_reviewed_by_keyboard(review: Review, page: Page) -> No
     assert found["IMG_03.jpg"][0] == "accepted"
     assert found["IMG_03.jpg"][1] > 42.91  # type: ignore[operator]
     assert list(found["IMG_49.jpg"]) == ["accepted", pytest.approx(43.9)]
+    with Catalog(review.library) as catalog:
+        assert write(catalog).written == 47
+        assert len(list((review.library.parent / "photos").glob("*.xmp"))) == 47
+        assert undo(catalog).written == 47
+    assert not list((review.library.parent / "photos").glob("*.xmp"))
 
 
 def test_what_was_decided_is_there_again_and_undone_step_by_step(
