@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 UV := .venv/bin/uv
 # Every extra that can be installed together; gpu excludes train, and gmaps excludes notebook.
-EXTRAS := --extra data --extra train --extra openvino --extra aws --extra dask --extra notebook --extra heic --extra geoclip --extra library
+EXTRAS := --extra data --extra train --extra openvino --extra aws --extra dask --extra notebook --extra heic --extra geoclip --extra library --extra retrieval
 
 .PHONY: demo test test-newest serve lint bench docs notebooks release publish
 
@@ -42,7 +42,7 @@ NEWEST ?= $(shell for python in python3.14 python3.13 \
 test-newest: $(UV)
 	rm -rf build/newest && $(UV) build --quiet --wheel --out-dir build/newest
 	UV_PROJECT_ENVIRONMENT=.venv-newest $(UV) sync --quiet --locked --python $(NEWEST) \
-	    --no-install-project --extra heic --extra notebook --extra openvino --group dev --group newest
+	    --no-install-project --extra heic --extra notebook --extra openvino --extra retrieval --group dev --group newest
 	VIRTUAL_ENV=.venv-newest $(UV) pip install --quiet --no-deps --reinstall build/newest/*.whl
 	.venv-newest/bin/python -c "import sys, numpy; print('Python', sys.version.split()[0], 'NumPy', numpy.__version__)"
 	PATH="$(CURDIR)/$(dir $(UV)):$$PATH" .venv-newest/bin/pytest -n auto --dist loadfile \

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from locationnet.model.classifier import Classifier as Classifier
     from locationnet.model.classifier import load_classifier as load_classifier
     from locationnet.model.locator import Locator as Locator
-    from locationnet.model.locator import load_model as load_model
     from locationnet.model.prediction import Evidence as Evidence
     from locationnet.model.prediction import Place as Place
     from locationnet.model.prediction import Prediction as Prediction
     from locationnet.model.region import Region as Region
+    from locationnet.retrieval.neighbourhood import load_model as load_model
 
 _HOMES = {
     "Bundle": "locationnet.model.bundle",
@@ -50,7 +50,7 @@ _HOMES = {
     "Region": "locationnet.model.region",
     "available_models": "locationnet.model.bundle",
     "load_classifier": "locationnet.model.classifier",
-    "load_model": "locationnet.model.locator",
+    "load_model": "locationnet.retrieval.neighbourhood",
 }
 
 __all__ = [

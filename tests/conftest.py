@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -129,6 +130,24 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 def tiny_bundle(make_bundle: Callable[..., Path]) -> Path:
     """One such bundle, not to be changed."""
     return make_bundle()
+
+
+@pytest.fixture(scope="session")
+def embedding_bundle(make_bundle: Callable[..., Path]) -> Path:
+    """A bundle whose network answers the mean colour as its embedding, not to be changed."""
+    path = make_bundle()
+    network = onnx.load(path / "model.onnx")
+    for node in network.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["embedding" if name == "colour" else name for name in names]
+    network.graph.output.append(
+        onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["n", 3])
+    )
+    onnx.save(network, path / "model.onnx")
+    fields = json.loads((path / "manifest.json").read_text())
+    del fields["files"]
+    write_manifest(path, fields)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -20,13 +20,18 @@ FLOORS = [
     ["geo"],
     ["tables", "net"],
     ["metadata", "pack", "model"],
+    ["retrieval"],
     ["download", "train", "viz"],
     ["export", "evaluation", "locating", "library", "server"],
     ["aws", "calibrate", "importing"],
     ["cli"],
 ]
 # What lies at the root and may know a folder.
-ROOT_KNOWS = {"classes": {"geo"}, "metrics": {"geo"}, "__init__": {"geo", "model", "viz"}}
+ROOT_KNOWS = {
+    "classes": {"geo"},
+    "metrics": {"geo"},
+    "__init__": {"geo", "model", "retrieval", "viz"},
+}
 
 
 def _imports(path: Path) -> Iterator[str]:

@@ -21,6 +21,7 @@ from locationnet.cli import (
     export,
     health,
     importing,
+    index,
     labels,
     library,
     locate,
@@ -79,6 +80,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("health", **_SETTINGS_AS_OPTIONS)(health.health)
 app.add_typer(importing.app, name="import")
+app.command("index")(index.index)
 app.command("labels")(labels.labels)
 app.add_typer(library.app, name="library")
 app.command("locate")(locate.locate)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from locationnet.cli.options import Threads
+from locationnet.cli.options import RetrievalIndex, RetrievalMode, Threads
 from locationnet.cli.outputs import refuse_replacing, require_new_folder
 from locationnet.cli.terminal import people_console, progress_bar, say, stages
+from locationnet.retrieval.kinds import Mode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,9 +64,23 @@ def evaluate(
     neighbours: Annotated[
         Path | None,
         typer.Option(
-            metavar="PACK", help="Also answer with the photos of this pack that are similar."
+            metavar="PACK|INDEX", help="Also answer with the photos in it that are similar."
         ),
     ] = None,
+    retrieval: RetrievalIndex = None,
+    retrieval_mode: RetrievalMode = Mode.combined,
+    exclude_uploader: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-uploader", help="With --retrieval: not by photos of the photo's uploader."
+        ),
+    ] = False,
+    exclude_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-duplicates", help="With --retrieval: not by what is nearly the photo itself."
+        ),
+    ] = False,
     against: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Answers of another model, to compare photo by photo."),
@@ -92,10 +107,13 @@ def evaluate(
     require_new_folder(out)
     table = None if benchmark is None else Path(benchmark)
     refuse_replacing((table, predictions, against), *(out / name for name in _WRITTEN))
+    if retrieval is None and (exclude_uploader or exclude_duplicates):
+        raise typer.BadParameter("--exclude-uploader and --exclude-duplicates need --retrieval")
     if predictions is not None:
         needs_model = {
             "--model": model, "--fetch": fetch or None, "--train": train,
             "--neighbours": neighbours, "--label-column": label_column,
+            "--retrieval": retrieval,
         }  # fmt: skip
         for option, value in needs_model.items():
             if value is not None:
@@ -114,7 +132,9 @@ def evaluate(
     from locationnet.model.locator import load_model
 
     if Bundle.open(model).has_labels:
-        if fetch or any(one is not None for one in (cluster, train, neighbours, against)):
+        if fetch or any(
+            one is not None for one in (cluster, train, neighbours, retrieval, against)
+        ):
             raise typer.BadParameter("the model has labels: only --images and --label-column fit")
         _evaluate_labels(Path(benchmark), images, out, model, label_column, threads)
         return
@@ -133,6 +153,18 @@ def evaluate(
             say(f"photos: {images}; {images / RECORD} says what came", error=True)
         photos = load_benchmark(benchmark, images, cluster_column=cluster)
         locator = load_model(model)
+        similar = None
+        if retrieval is not None:
+            from locationnet.evaluation.similar_photos import Retrieval
+            from locationnet.retrieval.neighbourhood import Neighbourhood
+
+            if exclude_uploader and photos.uploaders is None:
+                raise typer.BadParameter("--exclude-uploader needs a column of uploaders")
+            similar = Retrieval(
+                Neighbourhood.open(retrieval, locator.bundle, retrieval_mode),
+                exclude_uploader,
+                exclude_duplicates,
+            )
         results, answers = measure(
             locator,
             photos,
@@ -140,6 +172,7 @@ def evaluate(
             against=against,
             training=train,
             neighbours=neighbours,
+            retrieval=similar,
             threads=threads,
             advance=stages(bar),
         )

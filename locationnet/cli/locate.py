@@ -11,7 +11,15 @@ import typer
 from locationnet.cli.formats import Answer, Format, Writer, program_writer
 from locationnet.cli.many_photos import Rows, counts_text
 from locationnet.cli.one_photo import Detail
-from locationnet.cli.options import Bbox, Countries, Near, Threads, region_of
+from locationnet.cli.options import (
+    Bbox,
+    Countries,
+    Near,
+    RetrievalIndex,
+    RetrievalMode,
+    Threads,
+    region_of,
+)
 from locationnet.cli.outputs import refuse_replacing, require_folder
 from locationnet.cli.photos import answered, expand
 from locationnet.cli.pictures import Pictures
@@ -19,6 +27,7 @@ from locationnet.cli.terminal import progress_bar, say
 from locationnet.errors import InputError
 from locationnet.image_formats import is_photo_name
 from locationnet.names import printable
+from locationnet.retrieval.kinds import Mode
 
 if TYPE_CHECKING:
     from locationnet.locating.locate_table import Job
@@ -100,6 +109,8 @@ def locate(
         str | None,
         typer.Option(metavar="ADDRESS", help="With -o: let a Dask cluster locate the photos."),
     ] = None,
+    retrieval: RetrievalIndex = None,
+    retrieval_mode: RetrievalMode = Mode.combined,
 ) -> None:
     """Say where photos were probably taken.
 
@@ -116,6 +127,8 @@ def locate(
 
         if form != "table" or html is not None or card is not None:
             raise typer.BadParameter("--out is a table; --format, --html and --card are of photos")
+        if retrieval is not None:
+            raise typer.BadParameter("--retrieval locates photos, not yet tables with --out")
         table = _table_of(photos)
         require_folder(out)
         refuse_replacing([table], out)
@@ -138,12 +151,12 @@ def locate(
         raise typer.BadParameter(
             f"{printable(photos[0])}: a table of photos needs --out places.csv"
         )
-    from locationnet.model.locator import load_model
+    from locationnet.retrieval.neighbourhood import load_model
 
     region = region_of(countries, near, bbox)
     sources = expand(photos)
     pictures = Pictures(sources, card, html)
-    locator = load_model(model)
+    locator = load_model(model, index=retrieval, retrieval_mode=retrieval_mode)
 
     def shown(prediction: Prediction) -> Prediction:
         if region:

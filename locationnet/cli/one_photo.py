@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # the command line reads this module before it knows that it 
 _WIDEST_TABLE, _WIDEST_NAME, _NARROWEST_NAME = 100, 44, 12
 _GAP = 2
 
+# As many look-alikes are told without -v.
+_FEW_NEIGHBOURS = 3
+
 
 class Detail:
     """Writes all that is known of a photo; see `locationnet.cli.formats.Writer`.
@@ -82,6 +85,18 @@ class Detail:
             self._write_cells(prediction)
         else:
             self._console.print()
+        self._write_table(
+            ("look-alike", "similarity", "where", "whose"),
+            [
+                (
+                    one.id,
+                    f"{one.similarity:.2f}",
+                    f"{one.lat:.4f}, {one.lng:.4f}",
+                    " · ".join(filter(None, (one.author, one.licence, one.page))),
+                )
+                for one in prediction.neighbours[: None if self._verbose else _FEW_NEIGHBOURS]
+            ],
+        )
         if prediction.hint is not None:
             self._say(hint_text(prediction.hint, prediction.hint_rate))
         best = prediction.best

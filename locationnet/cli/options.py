@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from locationnet.retrieval.kinds import Mode
+
 if TYPE_CHECKING:
     from locationnet.model.region import Region
 
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Photos worked on at a time.", show_default="all processors"),
+]
+
+RetrievalIndex = Annotated[
+    Path | None,
+    typer.Option(
+        "--retrieval", metavar="INDEX", help="Similar photos of this index take part in answers."
+    ),
+]
+RetrievalMode = Annotated[
+    Mode, typer.Option(help="Whether the model answers too, or the similar photos alone.")
 ]
 
 

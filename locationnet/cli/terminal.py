@@ -30,6 +30,8 @@ _UNSEEN = re.compile(f"[{UNSEEN}]")
 _UNBOUNDED = 10_000
 # Longer lines are hard to read.
 _WIDEST_TEXT = 100
+# Neither a number and its sign nor a command is broken.
+_KEPT_BLANK = re.compile(r"(?<=\d) (?=[×%])|(?<=×) (?=\d)|(?<=locationnet) |(?<=import) ")
 # How the signs of our own sentences are written where there are only letters.
 _STAND_INS = {"×": "x", "→": "->", "±": "+-", "°": " deg", "·": "-", "–": "-", "—": "-", "−": "-"}
 _ERRORS = "locationnet.stand_ins"
@@ -115,7 +117,9 @@ def wrapped(text: str) -> str:
     if not sys.stdout.isatty():
         return text
     width = min(terminal_width(), _WIDEST_TEXT)
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    kept = _KEPT_BLANK.sub("\xa0", text)
+    lines = textwrap.fill(kept, width, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\xa0", " ")
 
 
 def json_text(value: object, file: TextIO, *, indent: int | None = None) -> str:

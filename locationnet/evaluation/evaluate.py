@@ -5,6 +5,7 @@ Knows in which order things happen; each part knows its own business.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.bootstrap import Bootstrap, Interval
 from locationnet.evaluation.countries import place_scores
-from locationnet.evaluation.knn import STATE, nearest
+from locationnet.evaluation.knn import FOLDER, nearest
 from locationnet.evaluation.leaks import leaks
 from locationnet.evaluation.model_predictions import answer
 from locationnet.evaluation.predictions import (
@@ -37,6 +38,7 @@ from locationnet.evaluation.scores import (
     paired,
     uniform_guess,
 )
+from locationnet.evaluation.similar_photos import Retrieval
 from locationnet.files import file_sha256
 from locationnet.progress import StageProgress
 
@@ -60,6 +62,7 @@ def evaluate(
     against: Path | None = None,
     training: Path | None = None,
     neighbours: Path | None = None,
+    retrieval: Retrieval | None = None,
     threads: int | None = None,
     advance: StageProgress | None = None,
 ) -> tuple[Results, pa.Table]:
@@ -78,7 +81,9 @@ def evaluate(
     training
         The pack that the model was trained on, to be searched for photos of the benchmark.
     neighbours
-        A pack; what its similar photos say is measured beside the model.
+        A pack or an index; what its similar photos say is measured beside the model.
+    retrieval
+        Similar photos that take part in the model's answers.
     threads
         Photos worked on at a time; as many as there are processors by default.
     advance
@@ -106,8 +111,8 @@ def evaluate(
         compared = advance and partial(advance, "comparing")
         neighbour_answers = nearest(locator, benchmark, neighbours, out, compared, threads=threads)
     locating = advance and partial(advance, "locating")
-    table = answer(locator, benchmark, out, locating, threads=threads)
-    (out / STATE).unlink(missing_ok=True)
+    table = answer(locator, benchmark, out, locating, threads=threads, retrieval=retrieval)
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
     bootstrap = Bootstrap.of(benchmark.uploaders, len(benchmark))
     measures = model_scores(table, benchmark.rule, bootstrap) | place_scores(table, bootstrap)
     blind = _blind(locator, benchmark, bootstrap)
@@ -125,6 +130,8 @@ def evaluate(
         "oracle upper bound": _oracle(locator, benchmark, bootstrap),
     }
     difference, notes = _against(table, other, benchmark, bootstrap)
+    if retrieval is not None:
+        notes += retrieval.notes(table)
     if training is not None:
         notes += leaks(benchmark, training) or (f"nothing of it is in {training}",)
     broken = table.filter(table["problem"].is_valid()).to_pylist()

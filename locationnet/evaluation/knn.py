@@ -1,37 +1,33 @@
 """What similar photos say: k nearest neighbours on a bundle's embedding, as a baseline.
 
 The way of IM2GPS (Hays and Efros, 2008): a photo was taken where the photos that resemble it were.
-Knows packs, photos and the locator; what the answers are worth is `scores`' business.
+Knows the benchmark and the index; what the answers are worth is `scores`' business.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from locationnet.errors import InputError, LocationNetError
+from locationnet.errors import InputError
 from locationnet.evaluation.benchmarks import Benchmark
-from locationnet.evaluation.model_predictions import photos_fingerprint
-from locationnet.files import written_whole
 from locationnet.geo.sphere import antipode, geoscore, great_circle_km
-from locationnet.model.photo_stream import AnyPhoto, OnError, answer_photos
-from locationnet.pack.format import Pack, PackedJpegs
+from locationnet.pack.format import Pack
 from locationnet.progress import Progress
+from locationnet.retrieval.index import MANIFEST, Index
+from locationnet.retrieval.indexed_photos import photos_to_index
+from locationnet.retrieval.indexing import add, embed_photos
+from locationnet.retrieval.kinds import Kind
 
 if TYPE_CHECKING:
     from locationnet.model.locator import Locator
 
-STATE = "neighbours.npz"
+# Where the index of a pack lies until all is done.
+FOLDER = "neighbours"
 NEIGHBOURS = 10
-# Photos of the pack between two saves of what was found: what an interruption costs at most.
-_PART = 1024
-# Of a photo that cannot be read: no photo resembles it.
-_NONE = -1
 
 Floats = NDArray[np.float64]
 
@@ -54,10 +50,10 @@ def nearest(
     benchmark
         The photos to answer.
     training
-        The pack whose photos are the neighbours.
+        The pack, or the index, whose photos are the neighbours.
     out
-        Folder for ``neighbours.npz``, created if need be; an interrupted call goes on there, and
-        the caller removes the file when all is done.
+        Folder for an index of the pack, created if need be; an interrupted call goes on there, and
+        the caller removes `FOLDER` in it when all is done.
     advance
         Called with the photos embedded so far and those to embed in all.
     threads
@@ -74,19 +70,18 @@ def nearest(
     Raises
     ------
     InputError
-        The folder is not a valid pack, or contains no photos.
+        The folder is neither a valid pack nor an index of this network, or contains no photos.
     BundleError
         The network answers no embedding.
     """
-    pack = Pack.open(training)
-    if not pack.records:
-        raise InputError(f"{training}: contains no photos to be neighbours")
-    found = _search(locator, benchmark, pack, out / STATE, advance, threads)
+    index = _index_of(locator, training, out / FOLDER, len(benchmark), advance, threads)
+    found = _search(locator, benchmark, index, advance, threads)
     away = antipode(benchmark.lat, benchmark.lng)
-    readable = found[:, 0] != _NONE
+    readable = found[:, 0] >= 0
     answers = {}
-    for count in (1, min(NEIGHBOURS, pack.records)):
-        lat, lng = pack.lat[found[:, :count]], pack.lng[found[:, :count]]
+    for count in (1, found.shape[1]):
+        # Of a photo that cannot be read, any: it is answered otherwise.
+        lat, lng = index.lat[found[:, :count]], index.lng[found[:, :count]]
         centre = _most_promising(lat, lng)
         name = "nearest photo" if count == 1 else f"{count} nearest photos"
         answers[name] = (
@@ -96,117 +91,50 @@ def nearest(
     return answers
 
 
-def _most_promising(lat: Floats, lng: Floats) -> NDArray[np.int64]:
-    """Return which of the points ``(n, k)`` has the highest mean GeoScore to all, ``(n, 1)``."""
-    km = great_circle_km(lat[:, :, None], lng[:, :, None], lat[:, None, :], lng[:, None, :])
-    return np.asarray(geoscore(km).mean(axis=2).argmax(axis=1)[:, None])
+def _index_of(
+    locator: Locator,
+    photos: Path,
+    made: Path,
+    queries: int,
+    advance: Progress | None,
+    threads: int | None,
+) -> Index:
+    """Return an index that is there, or make one of a pack."""
+    if (photos / MANIFEST).is_file():
+        return Index.open(photos, locator.bundle)
+    if not Pack.open(photos).records:
+        raise InputError(f"{photos}: contains no photos to be neighbours")
+
+    def embedded(done: int, total: int) -> None:
+        if advance is not None:
+            advance(done, total + queries)
+
+    if not (made / MANIFEST).is_file():
+        pack = photos_to_index(photos)
+        add(made, locator, pack, kind=Kind.flat, threads=threads, advance=embedded)
+    return Index.open(made, locator.bundle)
 
 
 def _search(
     locator: Locator,
     benchmark: Benchmark,
-    pack: Pack,
-    state: Path,
+    index: Index,
     advance: Progress | None,
     threads: int | None,
 ) -> NDArray[np.int64]:
-    """Return the most similar records, int64 ``(n, k)``, best first; keep what was found."""
-    count = min(NEIGHBOURS, pack.records)
-    total = len(benchmark) + pack.records
-    mark = _fingerprint(locator, benchmark, pack)
-    state.parent.mkdir(parents=True, exist_ok=True)
-    resumed = _resume(state, mark)
-    if resumed is None:
-        queries, readable = _embed_benchmark(locator, benchmark, total, advance, threads)
-        found = np.full((len(benchmark), count), _NONE, np.int64)
-        similarity = np.full((len(benchmark), count), -np.inf, np.float32)
-        done = 0
-    else:
-        queries, readable, found, similarity, done = resumed
-    jpegs = PackedJpegs(pack)
-    for start in range(done, pack.records, _PART):
-        stop = min(start + _PART, pack.records)
-        photos = map(jpegs.read, range(start, stop))
-        answers = _embed(locator, photos, threads, "raise")
-        embedded = np.stack([answer for answer in answers if isinstance(answer, np.ndarray)])
-        both = np.concatenate([similarity, queries @ embedded.T], axis=1)
-        here = np.broadcast_to(np.arange(start, stop), (len(found), stop - start))
-        records = np.concatenate([found, here], axis=1)
-        # Stable, so that of two photos equally similar the earlier one stays.
-        order = np.argsort(-both, axis=1, kind="stable")[:, :count]
-        similarity = np.take_along_axis(both, order, axis=1)
-        found = np.take_along_axis(records, order, axis=1)
-        _save(state, mark, queries, readable, found, similarity, stop)
+    """Return the most similar photos, int64 ``(n, k)``, best first; −1 for one not to be read."""
+    count = min(NEIGHBOURS, len(index))
+    found = np.full((len(benchmark), count), -1, np.int64)
+    answers = embed_photos(locator, benchmark.paths, threads)
+    for photo, answer in enumerate(answers):
+        if isinstance(answer, tuple) and np.isfinite(answer[0]).all():
+            found[photo] = index.search(answer[0][None], count).numbers[0]
         if advance is not None:
-            advance(len(benchmark) + stop, total)
-    found[~readable] = _NONE
+            advance(len(index) + photo + 1, len(index) + len(benchmark))
     return found
 
 
-def _embed_benchmark(
-    locator: Locator,
-    benchmark: Benchmark,
-    total: int,
-    advance: Progress | None,
-    threads: int | None,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    readable = np.zeros(len(benchmark), bool)
-    parts = []
-    for index, part in enumerate(_embed(locator, benchmark.paths, threads, "return")):
-        if isinstance(part, np.ndarray):
-            readable[index] = True
-            parts.append(part)
-        if advance is not None:
-            advance(index + 1, total)
-    embedded = np.zeros((len(benchmark), len(parts[0]) if parts else 1), np.float32)
-    if parts:
-        embedded[readable] = parts
-    return embedded, readable
-
-
-def _embed(
-    locator: Locator, photos: Iterable[AnyPhoto], threads: int | None, on_error: OnError
-) -> Iterator[NDArray[np.float32] | LocationNetError | OSError]:
-    """Yield each photo's embedding of length 1, float32 ``(features,)``, or why it has none."""
-
-    def compute(images: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
-        embedded = locator.embed(images)
-        lengths = np.linalg.norm(embedded, axis=1, keepdims=True)
-        return list(embedded / np.maximum(lengths, np.finfo(np.float32).tiny))
-
-    answers = answer_photos(photos, locator.prepare, compute, threads=threads, on_error=on_error)
-    for _, answer in answers:
-        yield answer
-
-
-def _fingerprint(locator: Locator, benchmark: Benchmark, pack: Pack) -> str:
-    """Return what the neighbours depend on, as a hash."""
-    state = hashlib.sha256(photos_fingerprint(locator, benchmark).encode())
-    state.update((pack.path / "pack.json").read_bytes())
-    return state.hexdigest()
-
-
-def _save(state: Path, mark: str, *arrays: NDArray[np.generic] | int) -> None:
-    names = ("queries", "readable", "found", "similarity", "done")
-    # Opened here, because numpy appends .npz to a name that lacks it.
-    with written_whole(state) as part, part.open("wb") as file:
-        np.savez(file, mark=mark, **dict(zip(names, arrays, strict=True)))
-
-
-def _resume(
-    state: Path, mark: str
-) -> (
-    tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32], int]
-    | None
-):
-    if not state.is_file():
-        return None
-    with np.load(state, allow_pickle=False) as saved:
-        if str(saved["mark"]) != mark:
-            return None
-        # States of earlier versions call it "alike".
-        similarity = saved["similarity" if "similarity" in saved else "alike"]
-        return (
-            saved["queries"], saved["readable"], saved["found"], similarity,
-            int(saved["done"]),
-        )  # fmt: skip
+def _most_promising(lat: Floats, lng: Floats) -> NDArray[np.int64]:
+    """Return which of the points ``(n, k)`` has the highest mean GeoScore to all, ``(n, 1)``."""
+    km = great_circle_km(lat[:, :, None], lng[:, :, None], lat[:, None, :], lng[:, None, :])
+    return np.asarray(geoscore(km).mean(axis=2).argmax(axis=1)[:, None])

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.evaluation.calibration import INFORMATION_KM
+from locationnet.evaluation.similar_photos import OF_NEIGHBOURS, Retrieval
 from locationnet.geo.sphere import antipode, great_circle_km
 from locationnet.model.photo_stream import reason_of
 from locationnet.model.prediction import Prediction
 from locationnet.names import valid_text
 from locationnet.progress import Progress
+from locationnet.retrieval.neighbourhood import Refined
 from locationnet.tables.resumable import PART_ROWS, Parts, write_parquet
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def answer(
     advance: Progress | None = None,
     *,
     threads: int | None = None,
+    retrieval: Retrieval | None = None,
 ) -> pa.Table:
     """Locate all photos and write ``predictions.parquet``; the same call goes on where one ended.
 
@@ -64,6 +66,8 @@ def answer(
         Called with the photos answered so far and how many there are.
     threads
         Photos worked on at a time; as many as there are processors by default.
+    retrieval
+        The similar photos that take part.
 
     Returns
     -------
@@ -74,7 +78,8 @@ def answer(
         ``mode_probability``, ``best_lat``, ``best_lng``, ``top_lat``, ``top_lng`` (lists, best
         first), ``rank`` (of the true cell, 0 for the best; the number of cells where the truth
         lies in none), ``near_probability`` and ``near_prior`` (probability within 750 km of the
-        truth), ``radius_50_km``, ``radius_90_km``, ``information_bits``, ``abstained``.
+        truth), ``radius_50_km``, ``radius_90_km``, ``information_bits``, ``abstained``; with
+        `retrieval` also ``near_duplicate`` and ``same_uploader``, of the most similar photo.
 
     Raises
     ------
@@ -83,14 +88,18 @@ def answer(
     """
     import pyarrow as pa
 
-    parts = Parts(out / "parts", photos_fingerprint(locator, benchmark))
+    mark = photos_fingerprint(locator, benchmark)
+    parts = Parts(out / "parts", mark if retrieval is None else retrieval.fingerprint(mark))
+    schema = _schema(with_neighbours=retrieval is not None)
     classes = locator.grid.assign(benchmark.lat, benchmark.lng)
     tables = []
     for start in range(0, len(benchmark.paths), PART_ROWS):
         stop = min(start + PART_ROWS, len(benchmark.paths))
         if start not in parts:
-            rows = _rows(locator, benchmark, classes, range(start, stop), threads, advance)
-            parts.write(start, pa.Table.from_pylist(rows, _schema()))
+            rows = _rows(
+                locator, benchmark, classes, range(start, stop), threads, retrieval, advance
+            )
+            parts.write(start, pa.Table.from_pylist(rows, schema))
         tables.append(parts.read(start))
         if advance is not None:
             advance(stop, len(benchmark))
@@ -100,7 +109,7 @@ def answer(
     return table
 
 
-def _schema() -> pa.Schema:
+def _schema(*, with_neighbours: bool) -> pa.Schema:
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
@@ -114,6 +123,7 @@ def _schema() -> pa.Schema:
             ("rank", pa.int64()), ("near_probability", number), ("near_prior", number),
             ("radius_50_km", number), ("radius_90_km", number), ("information_bits", number),
             ("abstained", pa.bool_()),
+            *((name, pa.bool_()) for name in OF_NEIGHBOURS if with_neighbours),
         ]
     )  # fmt: skip
 
@@ -133,10 +143,27 @@ def _rows(
     locator: Locator,
     benchmark: Benchmark,
     classes: Any,
-    indices: Sequence[int],
+    indices: range,
     threads: int | None,
+    retrieval: Retrieval | None,
     advance: Progress | None,
 ) -> list[dict[str, Any]]:
+    def told(done: int) -> None:
+        if advance is not None:
+            advance(indices.start + done, len(benchmark))
+
+    if retrieval is not None:
+        rows = []
+        for index, one in zip(
+            indices, retrieval.answers(locator, benchmark, indices, threads, told), strict=True
+        ):
+            if isinstance(one, Refined):
+                found = _right(benchmark, index, one.prediction, int(classes[index]))
+                flags = {name: getattr(one, name) for name in OF_NEIGHBOURS}
+                rows.append({**found, **flags})
+            else:
+                rows.append(_wrong(locator, benchmark, index, reason_of(one)))
+        return rows
     paths = [benchmark.paths[index] for index in indices]
     answers = locator.stream(paths, top_k=TOP, threads=threads, on_error="return")
     rows = []

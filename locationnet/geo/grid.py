@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from locationnet.errors import GridError
 from locationnet.files import write_text
-from locationnet.geo import s2
+from locationnet.geo import s2, sphere
 
 # Labelling starts from a table over all cells of this level.
 _BUCKET_LEVEL = 8
@@ -124,6 +124,19 @@ class Grid:
     def sha256(self) -> str:
         """The checksum of the file that `write` makes of this grid."""
         return hashlib.sha256(self._text.encode()).hexdigest()
+
+    def nearest(self, lat: ArrayLike, lng: ArrayLike) -> NDArray[np.int64]:
+        """Return the class of each point, or of the nearest centroid where it is in no cell."""
+        lat, lng = np.asarray(lat, np.float64), np.asarray(lng, np.float64)
+        classes = self.assign(lat, lng)
+        outside = np.flatnonzero(classes < 0)
+        if not len(outside):
+            return classes
+        centroids = sphere.unit_vectors(self.lat, self.lng)
+        for start in range(0, len(outside), 1024):
+            some = outside[start : start + 1024]
+            classes[some] = (sphere.unit_vectors(lat[some], lng[some]) @ centroids.T).argmax(axis=1)
+        return classes
 
     def assign(self, lat: ArrayLike, lng: ArrayLike) -> NDArray[np.int64]:
         """Return the class of each point, or −1 for a point in no cell.

@@ -6,6 +6,7 @@ Knows what the files are and that they belong together; not how a network runs o
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -192,6 +193,12 @@ class Bundle:
         if "concepts.txt" not in self.manifest.files:
             return []
         return (self.path / "concepts.txt").read_text(encoding="utf-8").splitlines()
+
+    @property
+    def network_sha256(self) -> str:
+        """What embeddings depend on, the network and how it is given photos, as a hash."""
+        recipe = self.manifest.preprocessing.model_dump_json()
+        return hashlib.sha256(f"{self.manifest.files['model.onnx']} {recipe}".encode()).hexdigest()
 
     @property
     def preprocessing(self) -> Preprocessing:

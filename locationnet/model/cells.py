@@ -87,14 +87,14 @@ class CellLayer:
         return self._expected_score.best(probabilities)
 
     def radii_km(
-        self, center: int, probabilities: FloatArray, shares: Sequence[float]
+        self, lat: float, lng: float, probabilities: FloatArray, shares: Sequence[float]
     ) -> list[float]:
-        """Return the smallest radii around a cell's centroid that hold shares of the probability.
+        """Return the smallest radii around a point that hold shares of the probability.
 
         Parameters
         ----------
-        center
-            Class of the cell.
+        lat, lng
+            The point, such as a cell's centroid, degrees.
         probabilities
             float64 ``(classes,)``.
         shares
@@ -108,7 +108,7 @@ class CellLayer:
         """
         # Cells with next to nothing would only cost time.
         held = np.flatnonzero(probabilities * len(probabilities) > NEXT_TO_NOTHING)
-        weights, middle = probabilities[held], self._vectors[center]
+        weights, middle = probabilities[held], sphere.unit_vectors(lat, lng)
         # Counted into rings first, so that only the points of one ring need sorting; a cell that
         # lies within one ring is counted as a whole.
         angles, reach = _angles(self._vectors[held] @ middle), self._reach[held]

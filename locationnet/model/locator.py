@@ -6,10 +6,11 @@ Knows nothing of the command line or of the server.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,16 @@ from locationnet.model.network import Network, Outputs, Wanted
 from locationnet.model.photo_stream import AnyPhoto, OnError, answer_photos, check_count
 from locationnet.model.prediction import Evidence, Prediction
 from locationnet.model.region import Region
+
+
+class Refiner(Protocol):
+    """What changes answers by what the network sees: see `locationnet.retrieval`."""
+
+    def __call__(
+        self, embedded: NDArray[np.float32], predictions: Sequence[Prediction]
+    ) -> list[Prediction]:
+        """Return other answers to the photos of embeddings ``(n, features)``."""
+
 
 _EVIDENCE = ("evidence_class", "evidence_probability", "evidence_bits")
 
@@ -99,6 +110,7 @@ class Locator:
         self._network = Network(bundle, threads, precision, evidence)
         self.precision = self._network.precision
         self._layer = CellLayer(grid, bundle.names)
+        self._refiner: Refiner | None = None
         own = bundle.manifest.abstain_below_bits
         self._abstain_below_bits = own if abstain_below_bits is None else abstain_below_bits
 
@@ -117,6 +129,20 @@ class Locator:
         manifest = self.bundle.manifest.model_copy(update={"temperature": temperature})
         other.bundle = replace(self.bundle, manifest=manifest)
         other._network = self._network.at_temperature(temperature)
+        return other
+
+    def refined_by(self, refiner: Refiner) -> Locator:
+        """Return a locator that shares everything, and whose answers are refined.
+
+        Raises
+        ------
+        BundleError
+            The network answers no embedding.
+        """
+        if "embedding" not in self._network.output_names:
+            raise self._no_embedding()
+        other = copy(self)
+        other._refiner = refiner
         return other
 
     def prior(self, top_k: int = 5) -> Prediction:
@@ -233,10 +259,20 @@ class Locator:
         """
         check_count("top_k", top_k)
         outputs = self._network.run(images)
-        probabilities = self._network.calibrated(outputs)
+        found = self._predictions(outputs, top_k)
+        return found if self._refiner is None else self._refiner(self._embedding(outputs), found)
+
+    def embed_and_predict(
+        self, images: NDArray[np.float32], *, top_k: int = 5
+    ) -> list[tuple[NDArray[np.float32], Prediction]]:
+        """Return `embed` of each prepared photo, and the answer that nothing has refined."""
+        outputs = self._network.run(images)
+        return list(zip(self._embedding(outputs), self._predictions(outputs, top_k), strict=True))
+
+    def _predictions(self, outputs: Outputs, top_k: int) -> list[Prediction]:
         return [
             self._prediction(row, top_k, self._evidence(outputs, index))
-            for index, row in enumerate(probabilities)
+            for index, row in enumerate(self._network.calibrated(outputs))
         ]
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -257,9 +293,22 @@ class Locator:
         BundleError
             The network does not answer it.
         """
-        if "embedding" not in self._network.output_names:
-            raise BundleError(f"{self.bundle.path / 'model.onnx'}: no output named embedding")
-        return np.asarray(self._network.run(images)["embedding"], np.float32)
+        return self._embedding(self._network.run(images))
+
+    def embed_and_classify(
+        self, images: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return `embed` of prepared photos, and probabilities ``(n, classes)``, in one run."""
+        outputs = self._network.run(images)
+        return self._embedding(outputs), self._network.calibrated(outputs)
+
+    def _embedding(self, outputs: Outputs) -> NDArray[np.float32]:
+        if "embedding" not in outputs:
+            raise self._no_embedding()
+        return np.asarray(outputs["embedding"], np.float32)
+
+    def _no_embedding(self) -> BundleError:
+        return BundleError(f"{self.bundle.path / 'model.onnx'}: no output named embedding")
 
     def _prediction(
         self, probabilities: NDArray[np.float64], top_k: int, evidence: tuple[Evidence, ...] = ()

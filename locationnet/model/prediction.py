@@ -6,8 +6,8 @@ Knows nothing of networks, or of how answers are drawn: see `locationnet.model.p
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
+from locationnet.geo.sphere import great_circle_km
 from locationnet.images import Photo
 from locationnet.model import summary
 from locationnet.model.cells import CellLayer, top_classes, totals
 from locationnet.model.manifest import HintRate
+from locationnet.model.neighbour import Neighbour
 from locationnet.model.photo_source import photo_name
 from locationnet.model.presenter import presenter
 from locationnet.model.region import Region
@@ -53,7 +55,7 @@ class Place:
     lift
         How many times more than before the photo was seen.
     lat, lng
-        The cell's centroid, degrees.
+        Where in the cell, degrees: its centroid, or where similar photos were taken.
     cell
         S2 token.
     level
@@ -118,6 +120,11 @@ class Prediction:
         How often the strongest hint of such answers was right, by their bits.
     demo
         Whether a demo answers.
+    neighbours
+        Similar photos with known places that took part, most similar first; see `load_model`.
+    points
+        Latitude and longitude of the cells, by class, whose answer lies elsewhere than at the
+        centroid: where similar photos were taken.
     photo
         What was located, as it was given: for a file its path, not its content.
     """
@@ -132,6 +139,8 @@ class Prediction:
     calibrated: bool = True
     hint_rates: tuple[HintRate, ...] = ()
     demo: bool = False
+    neighbours: tuple[Neighbour, ...] = ()
+    points: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     photo: Photo | None = None
 
     def __repr__(self) -> str:
@@ -360,6 +369,8 @@ class Prediction:
             probabilities=totals(classes, self.probabilities, count),
             prior=totals(classes, self.prior, count),
             evidence=(),
+            neighbours=(),
+            points={},
             min_radius_km=max(km, self.min_radius_km),
         )
 
@@ -389,8 +400,25 @@ class Prediction:
         prior = _conditioned(self.prior, shares, certainty, self.prior)
         return replace(
             self, probabilities=_conditioned(self.probabilities, shares, certainty, prior),
-            prior=prior,
+            prior=prior, **({} if certainty < 1 else self._inside(region, shares)),
         )  # fmt: skip
+
+    def _inside(self, region: Region, shares: FloatArray) -> dict[str, Any]:
+        """Return the neighbours, and the points that they gave, that lie in a region."""
+        lat = [one.lat for one in self.neighbours]
+        cells = self.grid.nearest(lat, [one.lng for one in self.neighbours])
+        return {
+            "neighbours": tuple(
+                one
+                for one, cell in zip(self.neighbours, cells, strict=True)
+                if region.holds(one.lat, one.lng, float(shares[cell]))
+            ),
+            "points": {
+                cell: point
+                for cell, point in self.points.items()
+                if region.holds(*point, float(shares[cell]))
+            },
+        }
 
     def show(self) -> None:
         """Open the answer's card: in a notebook below the cell, else in the system's viewer.
@@ -489,6 +517,7 @@ class Prediction:
                 {"label": item.label, "probability": item.probability, "bits": item.bits}
                 for item in self.evidence
             ],
+            **({"neighbours": self._told_neighbours()} if self.neighbours else {}),
             **({} if self.calibrated else {"calibrated": False}),
         }
 
@@ -523,23 +552,33 @@ class Prediction:
             "probability": group.probability,
             "lift": group.lift,
             "cells": group.cells,
-            "lat": float(self.grid.lat[group.class_index]),
-            "lng": float(self.grid.lng[group.class_index]),
+            **dict(zip(("lat", "lng"), self._point(group.class_index), strict=True)),
         }
 
+    def _told_neighbours(self) -> list[dict[str, Any]]:
+        first = self.mode
+        return [
+            one.to_dict(float(great_circle_km(first.lat, first.lng, one.lat, one.lng)))
+            for one in self.neighbours
+        ]
+
+    def _point(self, index: int) -> tuple[float, float]:
+        own = float(self.grid.lat[index]), float(self.grid.lng[index])
+        return self.points.get(index, own)
+
     def _radii_km(self, around: Place, *shares: float) -> list[float]:
-        found = self.layer.radii_km(around.class_index, self.probabilities, shares)
+        found = self.layer.radii_km(around.lat, around.lng, self.probabilities, shares)
         return [max(one, self.min_radius_km) for one in found]
 
     def _place(self, rank: int, index: int, cell: str) -> Place:
-        grid = self.grid
+        grid, (lat, lng) = self.grid, self._point(index)
         return Place(
             rank=rank,
             class_index=index,
             probability=float(self.probabilities[index]),
             lift=float(self.lifts[index]),
-            lat=float(grid.lat[index]),
-            lng=float(grid.lng[index]),
+            lat=lat,
+            lng=lng,
             cell=cell,
             level=int(grid.levels[index]),
             name=self.layer.names.name(index),

@@ -85,6 +85,16 @@ class Region:
             shares *= _with_middle(inside, layer, *middle_of_it)
         return shares
 
+    def holds(self, lat: float, lng: float, share: float) -> bool:
+        """Return whether a point lies in the region, given its cell's share of `shares`."""
+        if self.box is not None and not Box(*self.box).contains(np.array(lat), np.array(lng)):
+            return False
+        if self.circle is not None:
+            *middle, radius = self.circle
+            if sphere.great_circle_km(lat, lng, *middle) > radius:
+                return False
+        return share > 0
+
 
 def _with_middle(
     inside: NDArray[np.float64], layer: CellLayer, lat: float, lng: float

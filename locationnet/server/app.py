@@ -19,7 +19,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import Response
 
 from locationnet import __version__
-from locationnet.model.locator import Locator, load_model
+from locationnet.model.locator import Locator
+from locationnet.retrieval.neighbourhood import load_model
 from locationnet.server import docs, pages, problems
 from locationnet.server.access import Access
 from locationnet.server.logs import Observed
@@ -135,6 +136,8 @@ def load_locator(settings: Settings) -> Locator:
     """Load the model that the settings name, as they say."""
     return load_model(
         settings.model,
+        index=settings.retrieval,
+        retrieval_mode=settings.retrieval_mode,
         precision=settings.precision,
         abstain_below_bits=settings.abstain_below_bits,
     )

@@ -103,6 +103,20 @@ class RadiusKm(BaseModel):
     most: float = Field(alias="90", examples=[410.0])
 
 
+class SimilarPhoto(BaseModel):
+    """A photo of the index, with what is known of whose it is; texts may be empty."""
+
+    id: str = Field(examples=["2023/0417.jpg"])
+    lat: float = Field(examples=[35.6586])
+    lng: float = Field(examples=[139.7454])
+    similarity: float = Field(description="Cosine, up to 1.", examples=[0.83])
+    distance_km: float = Field(description="From the first of the predictions.", examples=[0.2])
+    taken: str = Field(examples=["2023-04-17 10:02:11"])
+    licence: str = Field(examples=["CC BY 4.0"])
+    author: str = Field(examples=["Anna Example"])
+    page: str = Field(description="Where it can be seen.", examples=["https://example.org/417"])
+
+
 class Evidence(BaseModel):
     """Something seen in the photo, and how far it moved the answer."""
 
@@ -168,6 +182,11 @@ class Answer(Guess):
     )
     evidence: list[Evidence] | None = Field(
         None, description="Only with explain; empty where the model cannot say."
+    )
+    neighbours: list[SimilarPhoto] | None = Field(
+        None,
+        description="Only of a service with an index: the similar photos that took part, most "
+        "similar first; none in coarse answers.",
     )
     calibrated: Literal[False] | None = Field(
         None,

@@ -22,6 +22,7 @@ from locationnet.model.region import Region
 from locationnet.net.fetch import FetchPolicy
 from locationnet.net.urls import exempt_pair, host_rule, tile_template
 from locationnet.processors import processors
+from locationnet.retrieval.kinds import Mode
 from locationnet.server.request_options import region
 
 PREFIX = "LOCATIONNET_"
@@ -51,6 +52,16 @@ class Settings(BaseSettings):
         default="auto",
         description="Of the network; auto takes the first that the bundle allows and the machine "
         "can run.",
+    )
+
+    retrieval: Path | None = Field(
+        default=None,
+        description="An index of photos with known places, which take part in answers; see "
+        "`locationnet index`.",
+    )
+    retrieval_mode: Mode = Field(
+        default=Mode.combined,
+        description="combined: the model and the similar photos answer; search: these alone.",
     )
 
     # Where to listen, and for whom.

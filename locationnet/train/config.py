@@ -139,7 +139,7 @@ class Settings:
         ``cross-entropy``: tell the classes apart. ``triplet``: put photos of one place closer
         together than photos of others; see `locationnet.train.triplet`.
     photos_per_place, place_km, positive_km, negative_km
-        Of the objective ``triplet``; see `locationnet.train.places`.
+        Of the objective ``triplet``; see `locationnet.train.place_batches`.
     margin
         By how much a negative must be farther than a positive, in squared distances of embeddings
         of length 1 (0 to 4).

@@ -25,7 +25,7 @@ from locationnet.train.backbones import DATA
 from locationnet.train.compat import mx
 from locationnet.train.config import Augmentation
 from locationnet.train.loss import LABEL_CLASSES, LABEL_WEIGHTS
-from locationnet.train.places import Pairs
+from locationnet.train.place_batches import Pairs
 from locationnet.train.soft_labels import SoftLabels
 from locationnet.train.triplet import LABEL_RELATIONS
 

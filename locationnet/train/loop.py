@@ -27,7 +27,7 @@ from locationnet.train.interrupts import InterruptedRunError, Interrupts
 from locationnet.train.log import memory_mb
 from locationnet.train.module import Pending
 from locationnet.train.parts import Parts, build, restore
-from locationnet.train.places import places_of
+from locationnet.train.place_batches import places_of
 from locationnet.train.preflight import clear_errors, find_state, open_packs
 from locationnet.train.validate import validate
 

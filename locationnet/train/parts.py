@@ -26,7 +26,7 @@ from locationnet.train.init_weights import InitialWeights
 from locationnet.train.log import LOG, RunLog
 from locationnet.train.loss import training_symbol
 from locationnet.train.module import Arrays, Optimizer, TrainingModule, random_weights
-from locationnet.train.places import Places
+from locationnet.train.place_batches import Places
 from locationnet.train.schedule import Schedule
 from locationnet.train.soft_labels import SoftLabels, balanced
 from locationnet.train.triplet import triplet_symbol

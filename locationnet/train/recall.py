@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from locationnet.geo.grid import Grid
 from locationnet.geo.sphere import great_circle_km
 from locationnet.train.collectives import Collectives
-from locationnet.train.places import Pairs
+from locationnet.train.place_batches import Pairs
 
 NEAREST = (1, 5, 10)
 _WITHIN_KM = 25.0

@@ -17,7 +17,7 @@ from locationnet.pack.format import Pack
 from locationnet.train.collectives import Collectives
 from locationnet.train.data_iter import PackIter
 from locationnet.train.module import Answer, TrainingModule
-from locationnet.train.places import Pairs
+from locationnet.train.place_batches import Pairs
 from locationnet.train.recall import recall
 
 

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from locationnet.cli import app
 from locationnet.errors import BundleError
-from locationnet.evaluation import knn
 from locationnet.evaluation.benchmarks import from_table
 from locationnet.evaluation.evaluate import evaluate
 from locationnet.evaluation.knn import nearest
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.model.locator import Locator, load_model
-from locationnet.model.manifest import write_manifest
 from locationnet.pack.build import pack_photos
+from locationnet.retrieval import indexing
+
+pytest.importorskip("faiss", reason="needs the extra 'retrieval'")
 
 # Colours and where photos of that colour are; reds lie near each other, one blue far from the rest.
 SEEN = [
@@ -56,31 +55,13 @@ def pack(tmp_path: Path) -> Path:
     return tmp_path / "pack"
 
 
-@pytest.fixture
-def bundle(make_bundle: Callable[..., Path]) -> Path:
-    """A bundle whose network answers the mean colour as its embedding."""
-    path = make_bundle()
-    network = onnx.load(path / "model.onnx")
-    for node in network.graph.node:
-        for names in (node.input, node.output):
-            names[:] = ["embedding" if name == "colour" else name for name in names]
-    network.graph.output.append(
-        onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["n", 3])
-    )
-    onnx.save(network, path / "model.onnx")
-    fields = json.loads((path / "manifest.json").read_text())
-    del fields["files"]
-    write_manifest(path, fields)
-    return path
-
-
 def test_a_photo_is_where_photos_that_are_similar_are(
-    bundle: Path, pack: Path, tmp_path: Path
+    embedding_bundle: Path, pack: Path, tmp_path: Path
 ) -> None:
     asked: Rows = [((0, 5, 240), (50.5, 100.0)), ((245, 20, 5), (11.0, 20.0)), ((0, 0, 0), (1, 2))]
     table = _table(tmp_path, "asked", asked)
     (tmp_path / "asked-2.jpg").write_bytes(b"broken")
-    found = nearest(load_model(bundle), from_table(table), pack, tmp_path)
+    found = nearest(load_model(embedding_bundle), from_table(table), pack, tmp_path)
     assert list(found) == ["nearest photo", "4 nearest photos"]
     lat, lng = found["nearest photo"]
     assert (lat[0], lng[0]) == (50.0, 100.0)
@@ -92,43 +73,48 @@ def test_a_photo_is_where_photos_that_are_similar_are(
     assert set(lng[:2]) <= {20.0, 20.1}
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["this version's state", "an old state"])
 def test_an_interrupted_search_goes_on_and_ends_the_same(
-    bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+    embedding_bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knn, "_PART", 1)
+    monkeypatch.setattr(indexing, "_PART", 1)
     benchmark = from_table(_table(tmp_path, "asked", SEEN[:2]))
-    locator = load_model(bundle)
-    (tmp_path / "whole").mkdir()
+    locator = load_model(embedding_bundle)
     whole = nearest(locator, benchmark, pack, tmp_path / "whole")
 
     def stop(done: int, _: int) -> None:
-        if done == len(benchmark) + 2:
+        if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         nearest(locator, benchmark, pack, tmp_path, stop)
-    if old:
-        with np.load(tmp_path / knn.STATE) as saved:
-            arrays = {"alike" if name == "similarity" else name: saved[name] for name in saved}
-        np.savez(tmp_path / knn.STATE, **arrays)
     embedded: list[int] = []
-    embed = locator.embed
+    embed = locator.embed_and_classify
 
     def counted(images: Any) -> Any:
         embedded.append(len(images))
         return embed(images)
 
-    monkeypatch.setattr(locator, "embed", counted)
+    monkeypatch.setattr(locator, "embed_and_classify", counted)
     again = nearest(locator, benchmark, pack, tmp_path)
-    assert sum(embedded) == 2
+    assert sum(embedded) == 2 + len(benchmark)
     for name, points in whole.items():
         np.testing.assert_array_equal(points, again[name])
 
 
-def test_the_verb_sets_them_beside_the_model(bundle: Path, pack: Path, tmp_path: Path) -> None:
+def test_the_verb_sets_them_beside_the_model(
+    embedding_bundle: Path, pack: Path, tmp_path: Path
+) -> None:
     table = _table(tmp_path, "asked", SEEN)
-    words = ["evaluate", "--benchmark", table, "--model", bundle, "--neighbours", pack, "-o"]
+    words = [
+        "evaluate",
+        "--benchmark",
+        table,
+        "--model",
+        embedding_bundle,
+        "--neighbours",
+        pack,
+        "-o",
+    ]
     result = CliRunner().invoke(app, [*map(str, words), str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "nearest photo" in result.stdout

@@ -9,9 +9,9 @@ from numpy.testing import assert_array_equal
 from locationnet.classes import LabelSet
 from locationnet.geo.grid import Grid
 from locationnet.train.collectives import Collectives
-from locationnet.train.places import Pairs
+from locationnet.train.place_batches import Pairs
 from locationnet.train.recall import nearest, recall
-from tests.train.test_places import pack_of
+from tests.train.test_place_batches import pack_of
 
 
 def test_the_nearest_are_those_of_a_full_sort_without_oneself() -> None:

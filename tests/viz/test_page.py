@@ -17,6 +17,9 @@ from locationnet.model.summary import ABSTAINED, WHAT_HELPS, percent_text, times
 from locationnet.viz import lift_scale
 from locationnet.viz.html import MapItem, write_map
 
+# A machine with other work takes its time.
+expect.set_options(timeout=20_000)
+
 Predict = Callable[..., Prediction]
 Open = Callable[..., Any]
 HOSTILE = ["<img src=x onerror=window.hacked=1>.jpg", "</script><script>window.hacked=1</script>"]

@@ -149,7 +149,7 @@ const AnswerView = (() => {
   // `cells`, `of` how many; `extra` is put below.
   function details(answer, shown, extra = null) {
     return node("details", { id: "details", class: "details" }, node("summary", {}, "Details"),
-      bestPoint(answer), evidence(answer), cellTable(answer),
+      bestPoint(answer), evidence(answer), neighbours(answer), cellTable(answer),
       node("p", { class: "quiet" },
         "The photo moved the answer by ", node("b", {}, `${number(answer.information_bits, 2)} bits`),
         `. The coloured cells hold ${percent(shown.probability)} of the probability `,
@@ -206,6 +206,24 @@ const AnswerView = (() => {
         node("summary", {}, "What the model would answer all the same"), ...rest)] : rest),
       game,
     ].filter(Boolean);
+  }
+
+  // Photos of others: their names and pages are text from a table, never markup.
+  function neighbours({ neighbours: found }) {
+    if (!found || !found.length) return null;
+    const rows = found.map((one) => node("tr", {},
+      node("th", { scope: "row" }, one.page
+        ? node("a", { href: one.page, rel: "noopener noreferrer nofollow", target: "_blank" }, one.id)
+        : one.id),
+      node("td", {}, number(one.similarity, 2)),
+      node("td", {}, `${number(one.distance_km, 1)} km`),
+      node("td", {}, [one.author, one.licence].filter(Boolean).join(" · "))));
+    return node("section", { id: "neighbours" },
+      node("h3", { id: "neighbours-title" }, "Look-alikes"),
+      node("table", { "aria-labelledby": "neighbours-title" },
+        node("thead", {}, node("tr", {}, ...["Photo", "Similarity", "From first place", "Whose"]
+          .map((title) => node("th", { scope: "col" }, title)))),
+        node("tbody", {}, ...rows)));
   }
 
   function evidence({ evidence: found }) {

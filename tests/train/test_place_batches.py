@@ -16,7 +16,7 @@ from locationnet.geo.grid import Grid
 from locationnet.geo.sphere import great_circle_km
 from locationnet.pack.format import Pack
 from locationnet.train.data_iter import Part, Plan
-from locationnet.train.places import Pairs, PlaceOrder, circles
+from locationnet.train.place_batches import Pairs, PlaceOrder, circles
 
 
 def pack_of(classes: list[int], lng: list[float], class_set: ClassSet) -> Pack:

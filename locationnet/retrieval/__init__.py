@@ -1,0 +1,1 @@
+"""Photos with known places as an index that others are located by."""
