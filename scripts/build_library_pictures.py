@@ -64,7 +64,7 @@ def picture(chromium: str, address: str) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1100, "height": 700}, color_scheme="light")
         page.goto(address)
-        page.wait_for_function("document.getElementById('photo').naturalWidth > 0", timeout=60_000)
+        page.locator("#reasons li").first.wait_for()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=PICTURE)
         browser.close()
