@@ -65,7 +65,7 @@ def picture(chromium: str, address: str) -> None:
         page = browser.new_page(viewport={"width": 1100, "height": 700}, color_scheme="light")
         page.goto(address)
         page.locator("#reasons li").first.wait_for()
-        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(5000)  # thumbnails are made when they are first asked for
         page.screenshot(path=PICTURE)
         browser.close()
     Image.open(PICTURE).convert("RGB").quantize(256).save(PICTURE, optimize=True)
