@@ -45,7 +45,7 @@ _WIDEST = 4096
 # Of an embedding's length: what rounding leaves of none.
 _NOTHING = 1e-6
 # For a second look at the embeddings where the search knows them by codes alone.
-_CANDIDATES = 8
+_CANDIDATES = {Kind.ivf_sq: 2, Kind.ivf_pq: 8}
 
 Floats = NDArray[np.float64]
 _Positive = Annotated[float, Field(ge=0)]
@@ -346,7 +346,7 @@ class Index:
         if kind.exact:
             return ask(self._search, kind, queries, width, probes)
         # By codes the order is a guess: of several times as many, the best by the cosine itself.
-        many = min(max(_CANDIDATES * width, 64), len(self))
+        many = min(_CANDIDATES[kind] * max(width, 10), len(self))
         _, found = ask(self._search, kind, queries, many, probes)
         vectors = self.vectors(np.maximum(found.ravel(), 0)).reshape(*found.shape, -1)
         cosines = np.where(found >= 0, np.einsum("nkd,nd->nk", vectors, queries), -np.inf)
