@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from locationnet.geo import s2
 from locationnet.geo.grid import Grid
-from locationnet.geo.sphere import great_circle_km
 from locationnet.images import Photo
 from locationnet.model import summary
 from locationnet.model.cells import CellLayer, top_classes, totals
@@ -187,6 +186,14 @@ class Prediction:
         token = s2.tokens(self.grid.ids[class_index : class_index + 1])[0]
         return self._place(ahead + 1, class_index, token)
 
+    def point(self, class_index: int) -> tuple[float, float]:
+        """Return where the answer of a cell lies, (latitude, longitude) in degrees.
+
+        That is its centroid, or where similar photos were taken.
+        """
+        own = float(self.grid.lat[class_index]), float(self.grid.lng[class_index])
+        return self.points.get(class_index, own)
+
     @cached_property
     def lifts(self) -> FloatArray:
         """How many times more than before each cell is, float64 ``(classes,)``; 1 for nothing."""
@@ -235,7 +242,7 @@ class Prediction:
         return self._radii_km(around or self.best, probability)[0]
 
     @cached_property
-    def _told_radii_km(self) -> tuple[dict[str, float], dict[str, float]]:
+    def reported_radii_km(self) -> tuple[dict[str, float], dict[str, float]]:
         """The radii that every answer reports, of 50 % and of 90 %: around `best` and `mode`."""
         around = {
             place.class_index: dict(zip(("50", "90"), self._radii_km(place, 0.5, 0.9), strict=True))
@@ -468,7 +475,9 @@ class Prediction:
         Columns are ``rank``, ``probability``, ``lift``, ``lat``, ``lng``, ``cell``, ``level`` and
         ``place``; a row for each place, the most probable first.
         """
-        rows = self._told_places()
+        from locationnet.model.plain_values import plain_places
+
+        rows = plain_places(self)
         columns = {name: [row[name] for row in rows] for name in rows[0]}
         try:
             from pandas import DataFrame
@@ -490,88 +499,16 @@ class Prediction:
 
         ``calibrated`` is among them only where it is false.
         """
-        around_best, around_mode = self._told_radii_km
-        return {
-            "summary": self.summary,
-            "located": self.likely is not None,
-            "predictions": self._told_places(),
-            "mode_radius_km": around_mode,
-            "cities": list(map(self._told, self.cities)),
-            "raised": list(map(self._told, self.raised)),
-            "countries": [
-                {
-                    "country": country.label,
-                    "name": country.name,
-                    "probability": country.probability,
-                    "lift": country.lift,
-                }
-                for country in self.countries
-            ],
-            "hint": self._told_hint(),
-            "best": {"lat": self.best.lat, "lng": self.best.lng, "place": self.best.name},
-            "radius_km": around_best,
-            "abstained": self.abstained,
-            "information_bits": self.information_bits,
-            "explanation": self.explanation,
-            "evidence": [
-                {"label": item.label, "probability": item.probability, "bits": item.bits}
-                for item in self.evidence
-            ],
-            **({"neighbours": self._told_neighbours()} if self.neighbours else {}),
-            **({} if self.calibrated else {"calibrated": False}),
-        }
+        from locationnet.model.plain_values import plain_answer
 
-    def _told_places(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "rank": place.rank,
-                "probability": place.probability,
-                "lift": place.lift,
-                "lat": place.lat,
-                "lng": place.lng,
-                "cell": place.cell,
-                "level": place.level,
-                "place": place.name,
-            }
-            for place in self.places
-        ]
-
-    def _told_hint(self) -> dict[str, Any] | None:
-        if self.hint is None:
-            return None
-        return {
-            **self._told(self.hint),
-            "earned": summary.has_earned(self.hint_rate),
-            "text": summary.hint_text(self.hint, self.hint_rate),
-        }
-
-    def _told(self, group: Group) -> dict[str, Any]:
-        """Return a group with where its most probable cell lies."""
-        return {
-            "name": group.name,
-            "probability": group.probability,
-            "lift": group.lift,
-            "cells": group.cells,
-            **dict(zip(("lat", "lng"), self._point(group.class_index), strict=True)),
-        }
-
-    def _told_neighbours(self) -> list[dict[str, Any]]:
-        first = self.mode
-        return [
-            one.to_dict(float(great_circle_km(first.lat, first.lng, one.lat, one.lng)))
-            for one in self.neighbours
-        ]
-
-    def _point(self, index: int) -> tuple[float, float]:
-        own = float(self.grid.lat[index]), float(self.grid.lng[index])
-        return self.points.get(index, own)
+        return plain_answer(self)
 
     def _radii_km(self, around: Place, *shares: float) -> list[float]:
         found = self.layer.radii_km(around.lat, around.lng, self.probabilities, shares)
         return [max(one, self.min_radius_km) for one in found]
 
     def _place(self, rank: int, index: int, cell: str) -> Place:
-        grid, (lat, lng) = self.grid, self._point(index)
+        grid, (lat, lng) = self.grid, self.point(index)
         return Place(
             rank=rank,
             class_index=index,
