@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ KEY = "k-0123456789abcdef"
 EACH: dict[str, tuple[str, Any, str | None]] = {
     "model": ("other", "other", None),
     "precision": ("int8", "int8", "f8"),
+    "retrieval": ("look-alikes", Path("look-alikes"), None),
+    "retrieval_mode": ("search", "search", "neither"),
     "host": ("::1", "::1", None),
     "port": ("0", 0, "65536"),
     "insecure": ("true", True, "perhaps"),
