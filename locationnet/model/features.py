@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from locationnet.geo import geojson
+from locationnet.model.plain_values import plain_place
 from locationnet.model.prediction import Place, Prediction
 from locationnet.names import valid_text
 
@@ -62,14 +63,7 @@ def place_rings(prediction: Prediction) -> list[list[geojson.Ring]]:
 def _properties(photo: str, prediction: Prediction, place: Place) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "photo": valid_text(photo),
-        "rank": place.rank,
-        "probability": place.probability,
-        "lift": place.lift,
-        "lat": place.lat,
-        "lng": place.lng,
-        "cell": place.cell,
-        "level": place.level,
-        "place": place.name,
+        **plain_place(place),
         "abstained": prediction.abstained,
     }
     if place.rank == 1:

@@ -12,7 +12,7 @@ from locationnet.model import summary
 from locationnet.model.rollups import Group
 
 if TYPE_CHECKING:  # predictions give themselves as plain values
-    from locationnet.model.prediction import Prediction
+    from locationnet.model.prediction import Place, Prediction
 
 
 def plain_answer(prediction: Prediction) -> dict[str, Any]:
@@ -52,19 +52,21 @@ def plain_answer(prediction: Prediction) -> dict[str, Any]:
 
 def plain_places(prediction: Prediction) -> list[dict[str, Any]]:
     """Return the places of an answer, the most probable first."""
-    return [
-        {
-            "rank": place.rank,
-            "probability": place.probability,
-            "lift": place.lift,
-            "lat": place.lat,
-            "lng": place.lng,
-            "cell": place.cell,
-            "level": place.level,
-            "place": place.name,
-        }
-        for place in prediction.places
-    ]
+    return list(map(plain_place, prediction.places))
+
+
+def plain_place(place: Place) -> dict[str, Any]:
+    """Return one place of an answer."""
+    return {
+        "rank": place.rank,
+        "probability": place.probability,
+        "lift": place.lift,
+        "lat": place.lat,
+        "lng": place.lng,
+        "cell": place.cell,
+        "level": place.level,
+        "place": place.name,
+    }
 
 
 def _city(prediction: Prediction, group: Group) -> dict[str, Any]:
