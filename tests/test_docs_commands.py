@@ -27,6 +27,7 @@ from typer.main import get_command
 
 from locationnet.cli import app
 from locationnet.errors import REPOSITORY, install_command
+from locationnet.server.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -318,6 +319,10 @@ def _parse(words: list[str], where: str, complete: bool) -> None:
         words = words[1:]
     context.resilient_parsing = not complete
     values, rest, _ = command.make_parser(context).parse_args(words)
+    if command.name == "serve":  # its options are the service's settings
+        settings = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
+        assert {word for word in rest if word.startswith("--")} <= settings, f"{where}: {rest}"
+        return
     assert not rest, f"{where}: {rest}"
     for parameter in command.params:
         missing = parameter.required and not values.get(parameter.name)

@@ -18,7 +18,6 @@ from locationnet.model.photo_stream import reason_of
 from locationnet.model.prediction import Prediction
 from locationnet.names import valid_text
 from locationnet.progress import Progress
-from locationnet.retrieval.neighbourhood import Refined
 from locationnet.tables.resumable import PART_ROWS, Parts, write_parquet
 
 if TYPE_CHECKING:
@@ -157,12 +156,12 @@ def _rows(
         for index, one in zip(
             indices, retrieval.answers(locator, benchmark, indices, threads, told), strict=True
         ):
-            if isinstance(one, Refined):
+            if isinstance(one, Exception):
+                rows.append(_wrong(locator, benchmark, index, reason_of(one)))
+            else:
                 found = _right(benchmark, index, one.prediction, int(classes[index]))
                 flags = {name: getattr(one, name) for name in OF_NEIGHBOURS}
                 rows.append({**found, **flags})
-            else:
-                rows.append(_wrong(locator, benchmark, index, reason_of(one)))
         return rows
     paths = [benchmark.paths[index] for index in indices]
     answers = locator.stream(paths, top_k=TOP, threads=threads, on_error="return")

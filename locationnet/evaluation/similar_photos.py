@@ -17,12 +17,12 @@ from locationnet.errors import LocationNetError
 from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.model.photo_stream import answer_photos
 from locationnet.retrieval.index import NEAR_DUPLICATE
-from locationnet.retrieval.neighbourhood import Neighbourhood, Refined
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from locationnet.model.locator import Locator
+    from locationnet.retrieval.neighbourhood import Neighbourhood, Refined
 
 # What a table of answers says of the most similar photo.
 OF_NEIGHBOURS = ("near_duplicate", "same_uploader")

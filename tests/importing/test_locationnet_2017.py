@@ -709,7 +709,7 @@ def test_the_grid_is_fetched_and_checked(
     monkeypatch.setattr(module, "GRID_URL", f"{url}/none")
     assert str(import_2017(*words).exception) == (
         f"grids.txt of 2017 cannot be fetched from {url}/none (the remote server answered 404, not"
-        " 200): give it with --grid"
+        " 200: there is nothing at this address; is it complete?): give it with --grid"
     )
     grid_server.shutdown()
     grid_server.server_close()
