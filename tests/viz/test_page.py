@@ -348,7 +348,7 @@ def test_shares_and_lifts_are_written_as_everywhere(visit: Open, plain_page: Pat
     assert page.evaluate("(all) => all.map(AnswerView.percent)", values) == [
         percent_text(value) for value in values
     ]
-    lifts = [0.0012, 0.09, 0.1, 0.96, 1, 9.94, 9.96, 43.5, 1234.5]
+    lifts = [0.0012, 0.09, 0.1, 0.96, 1, 9.94, 9.96, 43.5, 1234.6]
     assert page.evaluate("(all) => all.map(AnswerView.times)", lifts) == [
         times_text(lift, before=True) for lift in lifts
     ]
