@@ -34,7 +34,8 @@ test: .venv/.dev
 	.venv/bin/pytest -n auto --dist loadfile
 
 # The wheel alone, in a bare environment of the newest Python at hand, beside today's NumPy: what
-# training needs holds nobody else back. Pages in a browser do not depend on either.
+# training needs holds nobody else back. Pages in a browser and the service's processes do not depend on
+# either.
 NEWEST ?= $(shell for python in python3.14 python3.13 \
     $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[34]*/bin/python3 2>/dev/null | sort -rV) \
     $(PYTHON); do $$python -c "" 2>/dev/null && echo $$python && break; done)
@@ -46,8 +47,8 @@ test-newest: $(UV)
 	VIRTUAL_ENV=.venv-newest $(UV) pip install --quiet --no-deps --reinstall build/newest/*.whl
 	.venv-newest/bin/python -c "import sys, numpy; print('Python', sys.version.split()[0], 'NumPy', numpy.__version__)"
 	PATH="$(CURDIR)/$(dir $(UV)):$$PATH" .venv-newest/bin/pytest -n auto --dist loadfile \
-	    tests/geo tests/model tests/server tests/viz tests/cli/test_locate.py \
-	    --ignore tests/server/test_map_page.py --ignore tests/viz/test_page.py
+	    tests/geo tests/model tests/server/test_app.py tests/viz tests/cli/test_locate.py \
+	    --ignore tests/viz/test_page.py
 
 # What is handed on: dist/ holds the source and the wheel, and the wheel works alone.
 release: $(UV)
