@@ -160,13 +160,11 @@ def _to_pack(
     give_up: bool,
 ) -> None:
     from locationnet.cli.pack import print_pack
-    from locationnet.download.to_pack import Job, download_to_pack
+    from locationnet.download.to_pack import Job, download_to_pack, make_on_cluster
     from locationnet.geo.grid import Grid
 
     make = None
     if scheduler is not None:
-        from locationnet.download.dask import make_on_cluster
-
         make = partial(make_on_cluster, address=scheduler)
     with _bar("packing") as show:
         made = download_to_pack(

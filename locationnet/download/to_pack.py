@@ -2,7 +2,7 @@
 
 Knows the way of a photo: fetched, checked, shrunk, buffered, and written with its shard when all of
 the shard's photos are done. Shards are independent of each other, so they can be made on several
-machines (`locationnet.download.dask`), again after a failure, and always come out the same.
+machines (`make_on_cluster`), again after a failure, and always come out the same.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from locationnet.classes import ClassSet
+from locationnet.cluster import Cluster
 from locationnet.download.checks import Placeholders, check_answer, fingerprint, opened
 from locationnet.download.disk_space import Space
 from locationnet.download.failures import DAMAGED, NO_ADDRESS, DownloadError
@@ -331,3 +332,29 @@ def make_one(job: Job, shard: int, rows: Rows, machines: int) -> int:
     mine = replace(job, source=job.source.shared_by(machines))
     reader = mine.source.open()
     return make_shards(mine, reader, iter([(shard, rows)]), lambda _done, _pace: None)
+
+
+def make_on_cluster(plan: Plan, report: Callable[[int, Pace], object], address: str) -> int:
+    """Make the missing shards of a plan on a cluster; see `Make`.
+
+    Parameters
+    ----------
+    plan
+        The shards; their folder must be the same on all machines.
+    report
+        Called with the rows that are done and the pace.
+    address
+        See `locationnet.cluster.Cluster`, which also says what is raised. A worker that dies takes
+        its task with it, and another one resumes where it stopped.
+    """
+    with Cluster(address, "packing on a cluster") as cluster:
+        tasks = (
+            (len(rows), partial(make_one, plan.job, shard, rows, cluster.threads))
+            for shard, rows in plan.missing()
+        )
+        done = left = 0
+        for rows, left_of_them in cluster.do(tasks):
+            left += left_of_them
+            done += rows
+            report(done, Pace(photos=done, connections=cluster.threads))
+        return left

@@ -17,9 +17,10 @@ from locationnet.evaluation.benchmarks import Benchmark
 from locationnet.geo.sphere import antipode, geoscore, great_circle_km
 from locationnet.pack.format import Pack
 from locationnet.progress import Progress
+from locationnet.retrieval.embedding import embed_photos
 from locationnet.retrieval.index import MANIFEST, Index
 from locationnet.retrieval.indexed_photos import photos_to_index
-from locationnet.retrieval.indexing import add, embed_photos
+from locationnet.retrieval.indexing import add
 from locationnet.retrieval.kinds import Kind
 
 if TYPE_CHECKING:

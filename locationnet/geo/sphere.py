@@ -78,6 +78,33 @@ def direction_degrees(vectors: ArrayLike) -> tuple[FloatArray, FloatArray]:
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
 
+def destination(
+    lat: ArrayLike, lng: ArrayLike, bearing: ArrayLike, km: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Return the points at a distance from others, along great circles.
+
+    Parameters
+    ----------
+    lat, lng
+        Degrees.
+    bearing
+        The direction in which to leave, radians clockwise from north.
+    km
+        The distance, kilometres.
+
+    Returns
+    -------
+    float64, float64
+        Latitudes, and longitudes that run on past ±180° instead of jumping, degrees.
+    """
+    angle, phi = np.asarray(km, float) / EARTH_RADIUS_KM, np.radians(np.asarray(lat, float))
+    sine = np.sin(phi) * np.cos(angle) + np.cos(phi) * np.sin(angle) * np.cos(bearing)
+    turn = np.arctan2(
+        np.sin(bearing) * np.sin(angle) * np.cos(phi), np.cos(angle) - np.sin(phi) * sine
+    )
+    return np.degrees(np.arcsin(np.clip(sine, -1, 1))), np.asarray(lng, float) + np.degrees(turn)
+
+
 def geoscore(km: ArrayLike) -> FloatArray:
     """Return GeoGuessr's score of a distance: ``5000 · exp(-km / 1492.7)``."""
     return np.asarray(GEOSCORE_MAX * np.exp(-np.asarray(km) / GEOSCORE_SCALE_KM))

@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 
 from locationnet.geo.sphere import (
     EARTH_RADIUS_KM,
+    destination,
     direction_degrees,
     great_circle_km,
     unit_vectors,
@@ -190,16 +191,11 @@ class Density:
         """Equally probable points of each centre, and their shares: float64 ``(n · 96,)`` each."""
         odds = (_SHARES / (1 - _SHARES)) ** (1 / self.shape)
         km = np.minimum(self.median_km[:, None] * odds, 0.95 * _FARTHEST_KM)
-        angle = (km / EARTH_RADIUS_KM)[:, :, None]
         # Every other ring is turned, so that no direction is preferred.
         bearing = _BEARINGS + np.radians(22.5) * (np.arange(len(_SHARES)) % 2)[:, None]
-        phi, theta = np.radians(self.lat)[:, None, None], np.radians(self.lng)[:, None, None]
-        sine = np.sin(phi) * np.cos(angle) + np.cos(phi) * np.sin(angle) * np.cos(bearing)
-        turn = np.arctan2(
-            np.sin(bearing) * np.sin(angle) * np.cos(phi), np.cos(angle) - np.sin(phi) * sine
-        )
-        lat = np.degrees(np.arcsin(np.clip(sine, -1, 1)))
-        lng = (np.degrees(theta + turn) + 180) % 360 - 180
+        centres = self.lat[:, None, None], self.lng[:, None, None]
+        lat, lng = destination(*centres, bearing, km[:, :, None])
+        lng = (lng + 180) % 360 - 180
         each = np.repeat(self.weights / lat[0].size, lat[0].size)
         return lat.ravel(), lng.ravel(), each
 

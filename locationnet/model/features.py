@@ -33,7 +33,7 @@ def features(photo: str, prediction: Prediction) -> list[Feature]:
         A ``Point`` for each place, then a ``MultiPolygon`` for the cell of each, cut at ±180°, with
         the same properties: ``photo``, ``rank``, ``probability``, ``lift``, ``lat``, ``lng``,
         ``cell``, ``level``, ``place`` and ``abstained``. Those of the first also hold ``summary``
-        and ``radius_km_50`` and ``radius_km_90``, around that place; those of a demo ``demo``, and
+        and ``radius_50_km`` and ``radius_90_km``, around that place; those of a demo ``demo``, and
         those of probabilities that nobody calibrated ``calibrated``, which is then false.
     """
     properties = [_properties(photo, prediction, place) for place in prediction.places]
@@ -69,7 +69,7 @@ def _properties(photo: str, prediction: Prediction, place: Place) -> dict[str, A
     if place.rank == 1:
         fields["summary"] = prediction.summary
         for share in (50, 90):
-            fields[f"radius_km_{share}"] = prediction.radius_km(share / 100, around=place)
+            fields[f"radius_{share}_km"] = prediction.radius_km(share / 100, around=place)
     if prediction.demo:
         fields["demo"] = True
     if not prediction.calibrated:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,14 +181,18 @@ def _usable(
         skipped += [(names[row], reason) for row in np.flatnonzero(bad)]
     rows = np.flatnonzero(valid).tolist()
     if not rows:
-        counts = Counter(reason for _, reason in skipped)
-        told = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-        raise InputError(f"{path}: no photo with a usable coordinate ({told or 'no photos'})")
+        raise InputError(f"{path}: no photo with a usable coordinate ({counts_text(skipped)})")
     state = hashlib.sha256(mark.encode())
     for column in ("id", "lat", "lng", *_TEXTS):
         state.update(repr(table[column].to_pylist()).encode("utf-8", "surrogateescape"))
     whole = PhotosToIndex(str(path), table, photo, tuple(skipped), state.hexdigest())
     return whole.chosen(rows)
+
+
+def counts_text(skipped: Sequence[tuple[str, str]]) -> str:
+    """Return how many photos were left out for each reason, in words."""
+    counts = Counter(reason for _, reason in skipped)
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "no photos"
 
 
 def read_opt_out(path: Path) -> tuple[list[str], list[str]]:

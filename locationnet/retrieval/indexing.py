@@ -8,10 +8,7 @@ network are kept in ``.adding`` for the same call to go on.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
-import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,8 +22,8 @@ from numpy.typing import NDArray
 
 from locationnet.errors import InputError, LocationNetError
 from locationnet.files import csv_writer, file_sha256, write_text, written_whole
-from locationnet.model.photo_stream import answer_photos, reason_of
 from locationnet.progress import Progress
+from locationnet.retrieval.embedding import Embedding, embed_all
 from locationnet.retrieval.index import (
     FIELDS,
     MANIFEST,
@@ -34,34 +31,26 @@ from locationnet.retrieval.index import (
     Index,
     check_network,
     read_contents,
-    unit_length,
 )
-from locationnet.retrieval.indexed_photos import PhotosToIndex
+from locationnet.retrieval.indexed_photos import PhotosToIndex, counts_text
 from locationnet.retrieval.kinds import Kind, kind_for
 from locationnet.retrieval.refinement import Sample, fit
 from locationnet.retrieval.search import Vectors, build, faiss_module, open_file, write
 from locationnet.tables.read import write_table
-from locationnet.tables.table_file import arrow_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from locationnet.images import Photo
     from locationnet.model.bundle import Bundle
     from locationnet.model.locator import Locator
 
 SKIPPED = "skipped.csv"
-NO_FEATURES = "the network sees no features in it"
 ALREADY_IN = "already in the index"
 TWICE = "another row has the same id"
 OPTED_OUT = "opted out"
-_ADDING, _STATE, _LOCK = ".adding", "state.json", ".lock"
-# Photos between two saves: what an interruption costs at most.
-_PART = 512
+_ADDING, _LOCK = ".adding", ".lock"
 # Photos of a segment: what removing one costs.
 _SEGMENT = 1 << 16
-# Numbers of the classifier's answers that are kept to fit the weights by: 200 MB as float16.
-_SAMPLED_NUMBERS, _SAMPLED_PHOTOS = 100_000_000, 2000
 
 
 @dataclass(frozen=True)
@@ -125,20 +114,17 @@ def add(
             check_network(out, earlier, locator.bundle)
             kind = kind or (earlier.kind if earlier.kind != kind_for(earlier.photos) else None)
         chosen, skipped = _new_ones(out, earlier, photos)
-        work = out / _ADDING
-        parts = _embedded(work, locator, photos.chosen(chosen), threads, advance)
+        made = Embedding(out / _ADDING, locator, photos.chosen(chosen))
+        made.complete(threads, advance)
         segments = list(earlier.segments) if earlier else []
         files = dict(earlier.files) if earlier else {}
         samples, added = [], 0
-        for start in range(0, len(parts), _SEGMENT // _PART):
-            joined = _joined(
-                [_read_part(name) for name in parts[start : start + _SEGMENT // _PART]]
-            )
-            skipped += joined.unread
-            if len(joined.vectors):
-                segments.append(_write_segment(out, files, joined.rows, joined.vectors))
-                samples.append(joined.sample())
-                added += len(joined.vectors)
+        for embedded in made.read(_SEGMENT):
+            skipped += embedded.unread
+            if embedded.rows.num_rows:
+                segments.append(_write_segment(out, files, embedded.rows, embedded.vectors))
+                samples.append(embedded.sample())
+                added += embedded.rows.num_rows
         if added:
             contents = search_over(
                 out, _identity(locator.bundle, earlier), segments, files, kind, earlier
@@ -146,16 +132,18 @@ def add(
         elif earlier is not None:
             contents = earlier
         else:
-            raise InputError(f"{photos.name}: none of its photos can be indexed ({_told(skipped)})")
+            raise InputError(
+                f"{photos.name}: none of its photos can be indexed ({counts_text(skipped)})"
+            )
         if validation is not None:
-            samples = [_validation(locator, validation, threads)]
+            samples = [embed_all(locator, validation, threads).sample()]
         if samples:
             index = Index(out, contents)
             weights = fit(index, Sample.joined(samples), locator.bundle, contents.weights)
             contents = contents.model_copy(update={"weights": weights})
         _write_skipped(out, skipped)
         _publish(out, contents)
-        shutil.rmtree(work, ignore_errors=True)
+        made.remove()
     return Change(added, 0, tuple(skipped), contents)
 
 
@@ -255,155 +243,6 @@ def _new_ones(
             seen.add(photo)
             chosen.append(row)
     return chosen, skipped
-
-
-def _told(skipped: Sequence[tuple[str, str]]) -> str:
-    counts = Counter(reason for _, reason in skipped)
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "no photos"
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Photos that went through the network: rows, vectors, sampled answers, and why others not."""
-
-    rows: pa.Table
-    vectors: Vectors
-    sampled: NDArray[np.int64]
-    probabilities: NDArray[np.float16]
-    unread: list[tuple[str, str]]
-
-    def sample(self) -> Sample:
-        """Return the photos to fit the weights on."""
-        return Sample(
-            self.vectors[self.sampled],
-            self.probabilities,
-            self.rows["lat"].to_numpy()[self.sampled],
-            self.rows["lng"].to_numpy()[self.sampled],
-            tuple(self.rows["uploader"].take(self.sampled).to_pylist()),
-        )
-
-
-def _embedded(
-    work: Path,
-    locator: Locator,
-    photos: PhotosToIndex,
-    threads: int | None,
-    advance: Progress | None,
-) -> list[Path]:
-    """Put all photos through the network, in parts that are kept; return their names."""
-    total = photos.rows.num_rows
-    state = hashlib.sha256(photos.fingerprint.encode())
-    state.update(f"{locator.bundle.network_sha256} {locator.precision} {_PART}".encode())
-    _begin(work, state.hexdigest())
-    most = min(_SAMPLED_PHOTOS, _SAMPLED_NUMBERS // len(locator.grid))
-    every = max(1, -(-total // most))
-    parts = []
-    for start in range(0, total, _PART):
-        stop = min(start + _PART, total)
-        name = work / f"{start:09d}"
-        if not name.with_suffix(".json").is_file():
-            _write_part(name, _embed_part(locator, photos, range(start, stop), every, threads))
-        parts.append(name)
-        if advance is not None:
-            advance(stop, total)
-    return parts
-
-
-def _begin(work: Path, state: str) -> None:
-    """Keep the parts of the same photos and network, and begin anew for any other."""
-    mark = work / _STATE
-    if not (mark.is_file() and mark.read_text(encoding="utf-8") == state):
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_text(mark, state)
-
-
-def embed_photos(
-    locator: Locator, photos: Iterable[Photo], threads: int | None
-) -> Iterator[tuple[Vectors, NDArray[np.float64]] | LocationNetError | OSError]:
-    """Yield each photo's embedding of length 1 and probabilities, or why it has none.
-
-    float32 ``(features,)``, NaN for a photo without features, and float64 ``(classes,)``.
-    """
-
-    def compute(images: NDArray[np.float32]) -> Sequence[tuple[Vectors, NDArray[np.float64]]]:
-        embedded, probabilities = locator.embed_and_classify(images)
-        return list(zip(unit_length(embedded), probabilities, strict=True))
-
-    for _, answer in answer_photos(
-        photos, locator.prepare, compute, threads=threads, on_error="return"
-    ):
-        yield answer
-
-
-def _embed_part(
-    locator: Locator, photos: PhotosToIndex, rows: range, every: int, threads: int | None
-) -> _Part:
-    names = photos.rows["id"].slice(rows.start, len(rows)).to_pylist()
-    kept: list[int] = []
-    vectors, sampled, answers, unread = [], [], [], []
-    found = embed_photos(locator, map(photos.photo, rows), threads)
-    for row, name, answer in zip(rows, names, found, strict=True):
-        if not isinstance(answer, tuple):
-            unread.append((name, reason_of(answer)))
-        elif not np.isfinite(answer[0]).all():
-            unread.append((name, NO_FEATURES))
-        else:
-            if row % every == 0:
-                sampled.append(len(kept))
-                answers.append(answer[1].astype(np.float16))
-            kept.append(row)
-            vectors.append(answer[0])
-    return _Part(
-        photos.rows.take(np.array(kept, np.int64)),
-        np.array(vectors, np.float32).reshape(len(kept), -1),
-        np.array(sampled, np.int64),
-        np.array(answers, np.float16).reshape(len(sampled), len(locator.grid)),
-        unread,
-    )
-
-
-def _write_part(name: Path, part: _Part) -> None:
-    """Write a part; its list of photos that could not be read comes last, and says it is whole."""
-    write_table(name.with_suffix(".parquet"), part.rows)
-    with written_whole(name.with_suffix(".npz")) as path, path.open("wb") as file:
-        np.savez(file, vectors=part.vectors, sampled=part.sampled, probabilities=part.probabilities)
-    write_text(name.with_suffix(".json"), json.dumps(part.unread))
-
-
-def _read_part(name: Path) -> _Part:
-    from pyarrow import parquet
-
-    with arrow_file(name.with_suffix(".parquet")) as file:
-        rows = parquet.read_table(file)
-    unread = [tuple(one) for one in json.loads(name.with_suffix(".json").read_text("utf-8"))]
-    with np.load(name.with_suffix(".npz"), allow_pickle=False) as saved:
-        return _Part(rows, saved["vectors"], saved["sampled"], saved["probabilities"], unread)
-
-
-def _joined(parts: list[_Part]) -> _Part:
-    """Return parts as one."""
-    import pyarrow as pa
-
-    unread = [one for part in parts for one in part.unread]
-    # A part without any photo knows nothing of how long embeddings are.
-    parts = [part for part in parts if len(part.vectors)] or parts[:1]
-    starts = np.cumsum([0, *(len(part.vectors) for part in parts)])[:-1]
-    return _Part(
-        pa.concat_tables(part.rows for part in parts),
-        np.concatenate([part.vectors for part in parts]),
-        np.concatenate([part.sampled + start for part, start in zip(parts, starts, strict=True)]),
-        np.concatenate([part.probabilities for part in parts]),
-        unread,
-    )
-
-
-def _validation(locator: Locator, photos: PhotosToIndex, threads: int | None) -> Sample:
-    """Put photos through the network that are not of the index."""
-    part = _embed_part(locator, photos, range(photos.rows.num_rows), 1, threads)
-    if not part.rows.num_rows:
-        raise InputError(f"{photos.name}: none of its photos can be read ({_told(part.unread)})")
-    return part.sample()
 
 
 def _write_segment(out: Path, files: dict[str, str], rows: pa.Table, vectors: Vectors) -> str:

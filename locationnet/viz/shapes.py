@@ -197,12 +197,7 @@ def circle(lat: float, lng: float, km: float, points: int = 181) -> FloatArray:
     """
     # From due east: due north and south may lie beyond a pole, where ±180° are the same.
     bearing = np.radians(90.0) + np.linspace(0, 2 * np.pi, points)
-    angle, phi = km / sphere.EARTH_RADIUS_KM, math.radians(lat)
-    sin_lat = math.sin(phi) * math.cos(angle) + math.cos(phi) * math.sin(angle) * np.cos(bearing)
-    turn = np.arctan2(
-        np.sin(bearing) * math.sin(angle) * math.cos(phi), math.cos(angle) - math.sin(phi) * sin_lat
-    )
-    return _unwrapped(np.degrees(np.arcsin(np.clip(sin_lat, -1, 1))), lng + np.degrees(turn))
+    return _unwrapped(*sphere.destination(lat, lng, bearing, km))
 
 
 def great_circle(start: LatLng, end: LatLng, points: int = 129) -> FloatArray:

@@ -20,7 +20,7 @@ from locationnet.geo import s2
 from locationnet.geo.grid import Grid
 from locationnet.model.locator import Locator, load_model
 from locationnet.pack.build import pack_photos
-from locationnet.retrieval import indexing
+from locationnet.retrieval import embedding
 
 pytest.importorskip("faiss", reason="needs the extra 'retrieval'")
 
@@ -76,7 +76,7 @@ def test_a_photo_is_where_photos_that_are_similar_are(
 def test_an_interrupted_search_goes_on_and_ends_the_same(
     embedding_bundle: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_PART", 1)
+    monkeypatch.setattr(embedding, "_PART", 1)
     benchmark = from_table(_table(tmp_path, "asked", SEEN[:2]))
     locator = load_model(embedding_bundle)
     whole = nearest(locator, benchmark, pack, tmp_path / "whole")

@@ -34,9 +34,9 @@ def test_a_place_is_a_point_and_a_cell_with_what_the_answer_says_of_it(answer: P
     assert first["geometry"]["coordinates"] == [place.lng, place.lat]
     assert (told["photo"], told["lift"], told["demo"]) == ("a.jpg", place.lift, True)
     assert told["summary"] == answer.summary
-    assert told["radius_km_50"] == answer.radius_km(0.5, around=place)
+    assert told["radius_50_km"] == answer.radius_km(0.5, around=place)
     assert told["abstained"] is second["properties"]["abstained"] is False
-    assert "radius_km_50" not in second["properties"]
+    assert "radius_50_km" not in second["properties"]
     assert cell["properties"]["rank"] == 3
     for [ring] in cell["geometry"]["coordinates"]:
         assert ring[0] == ring[-1]

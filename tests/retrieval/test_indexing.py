@@ -24,7 +24,7 @@ from locationnet.geo.grid import Grid
 from locationnet.model.bundle import Bundle
 from locationnet.model.locator import load_model
 from locationnet.pack.build import pack_photos
-from locationnet.retrieval import indexing
+from locationnet.retrieval import embedding, indexing
 from locationnet.retrieval.index import Index, unit_length
 from locationnet.retrieval.indexed_photos import photos_to_index
 
@@ -162,7 +162,7 @@ def test_who_has_opted_out_never_comes_back(
 def test_an_interrupted_call_goes_on_where_it_ended(
     photos: Path, embedding_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_PART", 8)
+    monkeypatch.setattr(embedding, "_PART", 8)
     locator = load_model(embedding_bundle)
     source = photos_to_index(photos / "first.csv")
 

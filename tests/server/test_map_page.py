@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from locationnet.model.answer import ROW
 from locationnet.model.locator import Locator, load_model
 from locationnet.model.manifest import write_manifest
 from locationnet.model.summary import ABSTAINED, WHAT_HELPS
@@ -738,9 +739,11 @@ def test_many_photos_are_sent_in_batches_and_counted(
 
     rows = list(csv.DictReader(io.StringIO(_downloaded(page, "csv"))))
     assert [row["photo"] for row in rows] == [*photos, "notes.jpg"]
-    assert [row["state"] for row in rows].count("failed") == 2
+    assert list(rows[0]) == ["photo", *ROW, "error"]
+    assert [bool(row["error"]) for row in rows].count(True) == 2
+    assert {row["located"] for row in rows[:9]} <= {"True", "False"}
     assert rows[0]["lat"]
-    assert "no photo" in rows[-1]["reason"]
+    assert "no photo" in rows[-1]["error"]
     features = json.loads(_downloaded(page, "geojson"))["features"]
     assert features[0]["geometry"]["coordinates"] == [float(rows[0]["lng"]), float(rows[0]["lat"])]
     assert features[-1]["geometry"] is None
@@ -787,6 +790,27 @@ def test_many_photos_go_on_where_a_busy_server_let_them_wait(
     )
     page.locator(".album-again").click()
     expect(page.locator(".album-count")).to_have_text(re.compile("0 failed$"))
+
+
+def test_many_photos_ask_for_a_key_once_and_go_on(
+    visit: Callable[..., Visit], photo: bytes
+) -> None:
+    visited = visit()
+    page = visited.page
+
+    def guard(route: Any) -> None:
+        if route.request.headers.get("x-api-key") == "right":
+            route.continue_()
+        else:
+            route.fulfill(status=401, body="{}")
+
+    page.route("**/locate/batch*", guard)
+    page.set_input_files("#file", _files({"a.jpg": photo, "b.jpg": photo}))
+    expect(page.get_by_label("This server asks for an API key")).to_be_focused()
+    page.keyboard.type("right")
+    page.keyboard.press("Enter")
+    expect(page.locator(".album-count")).to_have_text(re.compile("0 failed$"))
+    expect(page.locator("#key")).to_be_hidden()
 
 
 # What somebody knows of where a photo is from.

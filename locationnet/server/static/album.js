@@ -68,6 +68,7 @@ const Album = (() => {
       const { entries } = this;
       const sending = this.sending = new AbortController();
       const isOurs = () => this.sending === sending;
+      let failure = null;
       this._update();
       try {
         await Batches.locateAll(entries, this.limit, region, {
@@ -78,13 +79,15 @@ const Album = (() => {
       } catch (error) {
         if (!isOurs()) return;
         if (!(error instanceof Service.Failure)) throw error;
+        failure = error;
         this.problem = error.message;
-        if (error.needsKey) this.onKey(error, () => this.locate());
       }
       if (!isOurs()) return;
       this.sending = null;
       this._update();
       say(this._counts());
+      // Last: who shows all photos anew takes away what else is asked.
+      if (failure && failure.needsKey) this.onKey(failure, () => this.locate());
     }
 
     // Locate all anew, where something else is known of where they are from.

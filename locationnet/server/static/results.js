@@ -4,18 +4,17 @@
 "use strict";
 
 const Results = (() => {
-  const COLUMNS = ["photo", "state", "summary", "place", "country", "probability", "lift", "lat",
-    "lng", "radius_50_km", "abstained", "information_bits", "reason"];
+  // Those of `locate --format csv`, and why a photo has no answer.
+  const COLUMNS = ["photo", "place", "country", "probability", "lift", "lat", "lng", "radius_50_km",
+    "abstained", "located", "information_bits", "calibrated", "summary", "error"];
 
   // One photo as plain values; what a photo without an answer lacks is null.
-  function row({ photo, state, answer, reason }) {
+  function row({ photo, answer, reason }) {
     const first = answer && answer.predictions[0];
     // A place's name ends with its country's code.
     const country = first && first.place.split(", ").at(-1);
     return {
       photo: photo.name,
-      state: state === "unsure" ? "not sure" : state,
-      summary: answer && answer.summary,
       place: first && first.place,
       country: /^[A-Z]{2}$/.test(country || "") ? country : null,
       probability: first && first.probability,
@@ -24,14 +23,18 @@ const Results = (() => {
       lng: first && first.lng,
       radius_50_km: answer && answer.mode_radius_km["50"],
       abstained: answer && answer.abstained,
+      located: answer && answer.located,
       information_bits: answer && answer.information_bits,
-      reason: reason || null,
+      calibrated: answer && answer.calibrated !== false,
+      summary: answer && answer.summary,
+      error: reason || null,
     };
   }
 
   function csv(entries) {
     const cell = (value) => {
-      const text = value === null || value === undefined ? "" : String(value);
+      const text = value === null ? "" : value === true ? "True" : value === false ? "False"
+        : String(value);
       return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     };
     const rows = entries.map(row).map((values) => COLUMNS.map((name) => cell(values[name])));
@@ -49,7 +52,6 @@ const Results = (() => {
 
   function kml(entries) {
     const escaped = (value) => String(value)
-      // eslint-disable-next-line no-control-regex
       .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "\ufffd")
       .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
       .replaceAll('"', "&quot;");
@@ -57,7 +59,7 @@ const Results = (() => {
       .map(([name, value]) => `<Data name="${name}"><value>${escaped(value)}</value></Data>`).join("");
     const marks = entries.map(row).map(({ lat, lng, photo, summary, ...others }) => [
       `<Placemark><name>${escaped(photo)}</name>`,
-      `<description>${escaped(summary || others.reason || "")}</description>`,
+      `<description>${escaped(summary || others.error || "")}</description>`,
       `<ExtendedData>${data(others)}</ExtendedData>`,
       lat === null ? "" : `<Point><coordinates>${lng},${lat}</coordinates></Point>`,
       "</Placemark>",
