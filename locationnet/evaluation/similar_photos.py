@@ -60,7 +60,7 @@ class Retrieval:
         threads: int | None,
         told: Callable[[int], None],
     ) -> list[Refined | LocationNetError | OSError]:
-        """Return the refined answers to some photos, or why there is none."""
+        """Return the refined answers to some photos, and the errors of those not to be read."""
         compute = partial(locator.embed_and_predict, top_k=5)
         paths = [benchmark.paths[index] for index in indices]
         seen = []

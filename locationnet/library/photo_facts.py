@@ -61,7 +61,7 @@ class Facts:
     Parameters
     ----------
     kind
-        ``"JPEG"``, ``"HEIF"``, …, ``"RAW"``; ``""`` where it is none that is read.
+        ``"JPEG"``, ``"HEIF"``, …, ``"RAW"``; ``""`` for a kind that is not read.
     camera, serial
         Make and model, and the body's number; ``""`` where absent.
     taken
@@ -143,7 +143,7 @@ def _facts(path: PurePath, file: BinaryIO, head: bytes, size: int) -> Facts:
 
 
 def _embedded(kind: str, file: BinaryIO, head: bytes, size: int) -> tuple[bytes, bytes]:
-    """Return the EXIF and XMP that a file holds, ``b""`` where there is none."""
+    """Return the EXIF and XMP of a file, ``b""`` where it has none."""
     if kind == "JPEG":
         found = _of_jpeg(head)
         if not found[0] and size > len(head) and not _reaches_pixels(head):

@@ -151,7 +151,7 @@ class _Answering:
         return neighbours.fitted(hidden_sample(own)), rows
 
     def hideable(self) -> NDArray[np.int64]:
-        """Return the rows of known photos of which the library holds no second copy."""
+        """Return the rows of known photos without a second copy in the library."""
         known = self.known[self._line.source[self.known] >= 0]
         prints = [self._photos[source].fingerprint for source in self._line.source[known]]
         count = Counter(prints)

@@ -43,7 +43,7 @@ def sidecars(photo: Path) -> list[Path]:
 
 
 def parse(data: bytes) -> XmpFacts:
-    """Return what a packet or a sidecar says; `NOTHING` where it is none.
+    """Return what a packet or a sidecar says; `NOTHING` where it is not XMP.
 
     Raises
     ------

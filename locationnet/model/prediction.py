@@ -451,7 +451,7 @@ class Prediction:
         Raises
         ------
         FileEndingError
-            The ending is none of these.
+            The ending is another one.
         LocationNetError
             The file cannot be written; for a card also if matplotlib is not installed or the photo
             cannot be read any more.

@@ -1,4 +1,4 @@
-"""Fetches a photo by its URL, and says in words to act upon why there is none behind it.
+"""Fetches a photo by its URL, and says what is there instead and what to do about it.
 
 Decodes nothing; what may be contacted is for `locationnet.net.fetch`. Every door says the same.
 """

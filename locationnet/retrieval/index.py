@@ -218,7 +218,7 @@ class Index:
         MissingExtraError
             Faiss or pyarrow is not installed.
         InputError
-            There is none, it is empty, corrupt or truncated, or another network's.
+            The index is missing, empty, corrupt or truncated, or another network's.
         """
         folder = Path(folder)
         contents = read_contents(folder)

@@ -83,7 +83,7 @@ def photos_to_index(source: Path, images: Path | None = None) -> PhotosToIndex:
     Raises
     ------
     InputError
-        It is none of these, or holds no photo with a usable place; the message names it.
+        It is another kind of file, or no photo has a usable place; the message names it.
     """
     if (source / SUMMARY).is_file():
         if images is not None:

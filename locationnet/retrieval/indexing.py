@@ -78,7 +78,7 @@ def add(
     threads: int | None = None,
     advance: Progress | None = None,
 ) -> Change:
-    """Add photos to an index, which is made if there is none; the same call resumes.
+    """Add photos to an index, which is made where it is missing; the same call resumes.
 
     Parameters
     ----------

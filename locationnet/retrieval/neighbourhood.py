@@ -52,7 +52,7 @@ class Neighbourhood:
         MissingExtraError
             Faiss or pyarrow is not installed.
         InputError
-            There is none, it is empty, corrupt or truncated, or another network's.
+            The index is missing, empty, corrupt or truncated, or another network's.
         ValueError
             There is no such mode.
         """

@@ -221,7 +221,7 @@ class ProblemDetails(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """What came of one photo of a batch: its answer, or why there is none."""
+    """What came of one photo of a batch: its answer or its problem."""
 
     status: int = Field(examples=[200])
     answer: Answer | None = None

@@ -18,7 +18,7 @@ Run = Callable[..., Result]
 def folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_photo: Callable[..., bytes]
 ) -> Path:
-    """The current folder, with three photos of one name, and one that is none."""
+    """The current folder, with three photos of one name, and a file that is not a photo."""
     monkeypatch.chdir(tmp_path)
     for name in ("a.jpg", "b/a.jpg", "b/A.png"):
         path = tmp_path / name

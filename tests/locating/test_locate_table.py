@@ -29,7 +29,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def images(tmp_path: Path, make_photo: Maker) -> Path:
-    """A folder with a bright, a dark and a red photo, and one that is none."""
+    """A folder with a bright, a dark and a red photo, and a file that is not a photo."""
     folder = tmp_path / "images"
     folder.mkdir()
     for name, colour in {"bright": (250,) * 3, "dark": (5,) * 3, "red": (250, 5, 5)}.items():

@@ -126,7 +126,7 @@ def test_photos_are_added_once_and_found_beside_the_others(
 def test_a_removed_photo_is_gone_from_every_file_and_may_come_back(
     index: Path, photos: Path, embedding_bundle: Path
 ) -> None:
-    before = Index.open(index)  # a reader of the earlier files goes on with them
+    before = Index.open(index)  # a reader of the earlier files keeps them
     result = _run("--remove", "photo-3", "--remove", "photo-9", "-o", index)
     assert result.exit_code == 0, result.output
     left = {f"photo-{number}" for number in range(40)} - {"photo-3", "photo-9"}

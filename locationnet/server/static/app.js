@@ -402,7 +402,7 @@
   }
 
   // Take what was chosen: a function that returns, or resolves to, a photo of Photos. `refuse` says
-  // why it is none.
+  // why it does not.
   async function take(read, refuse = fail) {
     stopRequest();
     const taking = state.taking;
