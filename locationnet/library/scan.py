@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from locationnet.errors import InputError
-from locationnet.image_formats import is_photo_name, kind_of_name
+from locationnet.image_formats import READ, is_photo_name, kind_of_name
 from locationnet.library import xmp
 from locationnet.library.catalog import Catalog, Photo, sidecar_text
 from locationnet.library.photo_facts import RAW_SUFFIXES, Facts, read_photo, with_xmp
@@ -125,6 +125,9 @@ def _take(
             facts = _beside(facts, Path(name))
     except OSError as error:
         found.unreadable.append(f"{printable(path)}: {error.strerror or error}")
+        return
+    if not facts.kind and is_photo_name(path):
+        found.unreadable.append(f"{printable(path)}: not a {READ} image")
         return
     found.read += 1
     alike = catalog.with_fingerprint(fingerprint)

@@ -191,6 +191,20 @@ def test_two_libraries_know_nothing_of_each_other(make_photo: MakePhoto, tmp_pat
     assert [photo.path for photo in _scan(other.parent, tmp_path / "one")[1]] == [one, other]
 
 
+def test_what_is_called_a_photo_and_is_none_is_named(make_photo: MakePhoto, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    make_photo(tmp_path / "photos" / "right.jpg")
+    (tmp_path / "photos" / "notes.jpg").write_text("not a photo")
+    (tmp_path / "photos" / "empty.jpg").touch()
+    found, photos = _scan(tmp_path / "photos", tmp_path / "library")
+    assert [photo.path.name for photo in photos] == ["right.jpg"]
+    assert sorted(line.rpartition("/")[2].split(":")[0] for line in found.unreadable) == [
+        "empty.jpg",
+        "notes.jpg",
+    ]
+    assert all("not a JPEG" in line for line in found.unreadable)
+
+
 def test_a_folder_or_a_library_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such folder"):
         _scan(tmp_path / "nowhere", tmp_path / "library")
